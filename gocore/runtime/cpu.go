@@ -1,0 +1,10 @@
+package runtime
+
+import ort "github.com/yalue/onnxruntime_go"
+
+// cpu is ONNX Runtime's own provider, which every session has.
+type cpu struct{}
+
+func (cpu) Name() string                        { return "cpu" }
+func (cpu) check() error                        { return nil }
+func (cpu) configure(*ort.SessionOptions) error { return nil }

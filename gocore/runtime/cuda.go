@@ -1,0 +1,27 @@
+package runtime
+
+import (
+	"fmt"
+	"strconv"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// cuda runs on one NVIDIA GPU.
+type cuda struct{ id int }
+
+func (c cuda) Name() string { return fmt.Sprintf("cuda:%d", c.id) }
+
+func (c cuda) check() error { return needProviderLibrary("libonnxruntime_providers_cuda.so") }
+
+func (c cuda) configure(options *ort.SessionOptions) error {
+	p, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer p.Destroy() //nolint:errcheck // it fails only where there is nothing to free
+	if err := p.Update(map[string]string{"device_id": strconv.Itoa(c.id)}); err != nil {
+		return err
+	}
+	return options.AppendExecutionProviderCUDA(p)
+}

@@ -1,0 +1,73 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// ErrDevice: a device is unknown, or this machine does not have it.
+var ErrDevice = errors.New("device not available")
+
+// Provider is an execution provider on one device.
+type Provider interface {
+	// Name is the device as a user names it, such as "cpu" or "cuda:0".
+	Name() string
+	// check says, as an error that wraps [ErrDevice], what the machine lacks.
+	check() error
+	// configure adds the provider to a session's options.
+	configure(*ort.SessionOptions) error
+}
+
+// ResolveDevice gives the provider for "auto", "cpu", "cuda", "cuda:N",
+// "tensorrt" or "tensorrt:N". What a device asked for by name lacks is an
+// error; only "auto" chooses. Errors wrap [ErrDevice].
+func ResolveDevice(device string) (Provider, error) {
+	kind, ordinal, numbered := strings.Cut(device, ":")
+	id := 0
+	if numbered {
+		var err error
+		if id, err = strconv.Atoi(ordinal); err != nil || id < 0 {
+			return nil, fmt.Errorf("device=%q: %q is no device number: %w", device, ordinal, ErrDevice)
+		}
+	}
+	var p Provider
+	switch {
+	case kind == "auto" && !numbered, kind == "cpu" && !numbered:
+		p = cpu{}
+	case kind == "cuda":
+		p = cuda{id}
+	case kind == "tensorrt":
+		p = tensorRT{id}
+	default:
+		return nil, fmt.Errorf("device=%q is not one of \"auto\", \"cpu\", \"cuda\", \"cuda:N\", \"tensorrt\", \"tensorrt:N\": %w",
+			device, ErrDevice)
+	}
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("device=%q: %w", device, err)
+	}
+	return p, nil
+}
+
+// needProviderLibrary checks for a provider's own library beside ONNX
+// Runtime's, and for the NVIDIA driver.
+func needProviderLibrary(file string) error {
+	beside := filepath.Join(filepath.Dir(Library()), file)
+	if _, err := os.Stat(beside); err != nil {
+		return fmt.Errorf("%s is missing beside %s: the CPU build of ONNX Runtime is loaded; "+
+			"install the Python package onnxruntime-gpu in place of onnxruntime, or use device=\"cpu\": %w",
+			file, Library(), ErrDevice)
+	}
+	for _, driver := range []string{"/dev/nvidiactl", "/dev/dxg"} {
+		if _, err := os.Stat(driver); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no NVIDIA driver (neither /dev/nvidiactl nor /dev/dxg exists): "+
+		"install it, or use device=\"cpu\": %w", ErrDevice)
+}

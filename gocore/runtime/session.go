@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+var (
+	// ErrSession: a model can't be made ready to run.
+	ErrSession = errors.New("model can't be opened")
+	// ErrRun: a run failed.
+	ErrRun = errors.New("model run failed")
+)
+
+// SessionOptions are the choices for a session.
+type SessionOptions struct {
+	Provider Provider
+	// Threads that one run uses; at least 1.
+	Threads int
+	// Inputs and Outputs name the tensors that runs give and take, in order.
+	Inputs, Outputs []string
+}
+
+// Session is a model ready to run.
+type Session struct {
+	session *ort.DynamicAdvancedSession
+	path    string
+}
+
+// NewSession opens a model file. Errors wrap [ErrSession].
+func NewSession(path string, o SessionOptions) (*Session, error) {
+	fail := func(err error) (*Session, error) {
+		return nil, fmt.Errorf("runtime: model %q on %s: %w: %w", path, o.Provider.Name(), err, ErrSession)
+	}
+	if Library() == "" {
+		return fail(ErrLibrary)
+	}
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return fail(err)
+	}
+	defer options.Destroy() //nolint:errcheck // it fails only where there is nothing to free
+	for _, set := range []func() error{
+		func() error { return options.SetIntraOpNumThreads(max(1, o.Threads)) },
+		func() error { return options.SetInterOpNumThreads(1) },
+		func() error { return options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll) },
+		func() error { return options.SetLogSeverityLevel(ort.LoggingLevelError) },
+		// Waiting threads must not burn the cores that tokenisation shares.
+		func() error { return options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0") },
+		func() error { return o.Provider.configure(options) },
+	} {
+		if err := set(); err != nil {
+			return fail(err)
+		}
+	}
+	session, err := ort.NewDynamicAdvancedSession(path, o.Inputs, o.Outputs, options)
+	if err != nil {
+		return fail(err)
+	}
+	return &Session{session: session, path: path}, nil
+}
+
+// Close frees the session. No run may be under way.
+func (s *Session) Close() error { return s.session.Destroy() }
+
+// Tensor is row-major memory with a shape. Exactly one of the slices is set.
+type Tensor struct {
+	Shape   []int
+	Int32   []int32
+	Int64   []int64
+	Float32 []float32
+}
+
+// Run executes the model on the inputs and fills the outputs, both in the
+// order named to [NewSession]. It returns soon after the context ends, with an
+// error that wraps the context's; the session can be used again. Other errors
+// wrap [ErrRun].
+func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
+	fail := func(err error) error { return fmt.Errorf("runtime: model %q: %w: %w", s.path, err, ErrRun) }
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("runtime: %w", err)
+	}
+	// ONNX Runtime keeps the addresses until the tensors are destroyed.
+	var pinner runtime.Pinner
+	defer pinner.Unpin()
+	bind := func(tensors []Tensor) (values []ort.Value, err error) {
+		for _, t := range tensors {
+			value, err := t.value(&pinner)
+			if err != nil {
+				destroy(values)
+				return nil, err
+			}
+			values = append(values, value)
+		}
+		return values, nil
+	}
+	in, err := bind(inputs)
+	if err != nil {
+		return fail(err)
+	}
+	defer destroy(in)
+	out, err := bind(outputs)
+	if err != nil {
+		return fail(err)
+	}
+	defer destroy(out)
+
+	options, err := ort.NewRunOptions()
+	if err != nil {
+		return fail(err)
+	}
+	defer options.Destroy() //nolint:errcheck // it fails only where there is nothing to free
+	// The watcher has ended before the options are destroyed, so it never
+	// terminates a run that is not there.
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ctx.Done():
+			_ = options.Terminate()
+		case <-done:
+		}
+	}()
+	err = s.session.RunWithOptions(in, out, options)
+	close(done)
+	<-watched
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("runtime: %w", ctx.Err())
+	}
+	return fail(err)
+}
+
+func destroy(values []ort.Value) {
+	for _, v := range values {
+		_ = v.Destroy() // fails only where there is nothing to free
+	}
+}
+
+func (t Tensor) value(pinner *runtime.Pinner) (ort.Value, error) {
+	shape := make(ort.Shape, len(t.Shape))
+	for i, n := range t.Shape {
+		shape[i] = int64(n)
+	}
+	switch {
+	case t.Int32 != nil:
+		return newValue(shape, t.Int32, pinner)
+	case t.Int64 != nil:
+		return newValue(shape, t.Int64, pinner)
+	default:
+		return newValue(shape, t.Float32, pinner)
+	}
+}
+
+func newValue[T ort.TensorData](shape ort.Shape, data []T, pinner *runtime.Pinner) (ort.Value, error) {
+	if len(data) == 0 || shape.FlattenedSize() != int64(len(data)) {
+		return nil, fmt.Errorf("a tensor of shape %v has %d elements", shape, len(data))
+	}
+	pinner.Pin(&data[0])
+	return ort.NewTensor(shape, data)
+}

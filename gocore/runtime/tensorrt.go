@@ -1,0 +1,27 @@
+package runtime
+
+import (
+	"fmt"
+	"strconv"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// tensorRT runs on one NVIDIA GPU through TensorRT.
+type tensorRT struct{ id int }
+
+func (t tensorRT) Name() string { return fmt.Sprintf("tensorrt:%d", t.id) }
+
+func (t tensorRT) check() error { return needProviderLibrary("libonnxruntime_providers_tensorrt.so") }
+
+func (t tensorRT) configure(options *ort.SessionOptions) error {
+	p, err := ort.NewTensorRTProviderOptions()
+	if err != nil {
+		return err
+	}
+	defer p.Destroy() //nolint:errcheck // it fails only where there is nothing to free
+	if err := p.Update(map[string]string{"device_id": strconv.Itoa(t.id)}); err != nil {
+		return err
+	}
+	return options.AppendExecutionProviderTensorRT(p)
+}
