@@ -1,0 +1,176 @@
+package checkpoint
+
+import (
+	"fmt"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Config is the configuration of a State checkpoint, as far as it matters to
+// embedding. A zero dimension is one that the checkpoint does not state.
+type Config struct {
+	EmSize, DHid, NHead, NLayers, OutputDim, TokenDim int
+	PadLength                                         int
+	// CLSTokenIdx is the position among a data set's valid genes whose value
+	// the [CLS] slot carries.
+	CLSTokenIdx int
+	// ReadDepth (model.rda) and DatasetCorrection tell which inputs and tokens
+	// the model has.
+	ReadDepth, DatasetCorrection bool
+	// ExpressionEncoding is how expression enters: "soft-bins", "scale" or "none".
+	ExpressionEncoding string
+}
+
+// tree is a configuration of unknown shape.
+type tree map[string]any
+
+// at looks up a value by its path.
+func (t tree) at(path ...string) (any, bool) {
+	var value any = map[string]any(t)
+	for _, key := range path {
+		m, is := value.(map[string]any)
+		if !is {
+			return nil, false
+		}
+		if value, is = m[key]; !is || value == nil {
+			return nil, false
+		}
+	}
+	return value, true
+}
+
+func (t tree) int(into *int, path ...string) error {
+	value, has := t.at(path...)
+	if !has {
+		return nil
+	}
+	var n int
+	switch value := value.(type) {
+	case int:
+		n = value
+	case int64:
+		n = int(value)
+	default:
+		return fmt.Errorf("config: %s is %v, not a whole number: %w", strings.Join(path, "."), value, ErrConfig)
+	}
+	if n < 0 || n > 1<<24 {
+		return fmt.Errorf("config: %s is %d: %w", strings.Join(path, "."), n, ErrConfig)
+	}
+	*into = n
+	return nil
+}
+
+func (t tree) bool(into *bool, path ...string) error {
+	value, has := t.at(path...)
+	if !has {
+		return nil
+	}
+	b, is := value.(bool)
+	if !is {
+		return fmt.Errorf("config: %s is %v, neither true nor false: %w", strings.Join(path, "."), value, ErrConfig)
+	}
+	*into = b
+	return nil
+}
+
+// parseYAML reads a configuration's text.
+func parseYAML(text []byte) (tree, error) {
+	var t tree
+	if err := yaml.Unmarshal(text, &t); err != nil {
+		return nil, fmt.Errorf("config: %w: %w", err, ErrConfig)
+	}
+	return t, nil
+}
+
+// newConfig reads what matters from the configuration and, with precedence,
+// from a Lightning checkpoint's hyper-parameters.
+func newConfig(t, hyper tree) (Config, error) {
+	c := Config{CLSTokenIdx: 3}
+	counts := false
+	for _, err := range []error{
+		t.int(&c.EmSize, "model", "emsize"),
+		t.int(&c.DHid, "model", "d_hid"),
+		t.int(&c.NHead, "model", "nhead"),
+		t.int(&c.NLayers, "model", "nlayers"),
+		t.int(&c.OutputDim, "model", "output_dim"),
+		t.int(&c.TokenDim, "tokenizer", "token_dim"),
+		t.int(&c.PadLength, "dataset", "pad_length"),
+		t.int(&c.CLSTokenIdx, "dataset", "cls_token_idx"),
+		t.bool(&counts, "model", "counts"),
+		t.bool(&c.ReadDepth, "model", "rda"),
+		t.bool(&c.DatasetCorrection, "model", "dataset_correction"),
+		hyper.int(&c.EmSize, "d_model"),
+		hyper.int(&c.DHid, "d_hid"),
+		hyper.int(&c.NHead, "nhead"),
+		hyper.int(&c.NLayers, "nlayers"),
+		hyper.int(&c.OutputDim, "output_dim"),
+		hyper.int(&c.TokenDim, "token_dim"),
+	} {
+		if err != nil {
+			return Config{}, err
+		}
+	}
+	c.ExpressionEncoding = "none"
+	if counts {
+		c.ExpressionEncoding = "soft-bins"
+	}
+	if value, has := t.at("model", "expression_encoding"); has {
+		encoding, _ := value.(string)
+		switch encoding {
+		case "soft-bins", "scale", "none":
+			c.ExpressionEncoding = encoding
+		default:
+			return Config{}, fmt.Errorf("config: model.expression_encoding is %v, "+
+				"not one of \"soft-bins\", \"scale\", \"none\": %w", value, ErrConfig)
+		}
+	}
+	if c.NHead == 0 {
+		return Config{}, fmt.Errorf("config: model.nhead is missing, and no tensor tells it: %w", ErrConfig)
+	}
+	if c.PadLength == 0 {
+		return Config{}, fmt.Errorf("config: dataset.pad_length is missing, and no tensor tells it: %w", ErrConfig)
+	}
+	return c, nil
+}
+
+// maxDepth is more nesting than any configuration has.
+const maxDepth = 64
+
+// plain turns pickled containers and omegaconf nodes into maps, slices and
+// scalars. Interpolations stay text.
+func plain(v any, depth int) any {
+	if depth > maxDepth {
+		return nil
+	}
+	switch v := v.(type) {
+	case *Dict:
+		m := make(map[string]any, len(v.Pairs))
+		for _, p := range v.Pairs {
+			if key, is := plain(p.Key, depth+1).(string); is {
+				m[key] = plain(p.Value, depth+1)
+			}
+		}
+		return m
+	case *List:
+		items := make([]any, len(v.Items))
+		for i, item := range v.Items {
+			items[i] = plain(item, depth+1)
+		}
+		return items
+	case *Record:
+		// omegaconf keeps a node's content in its state.
+		state, is := v.State.(*Dict)
+		if !is || !strings.HasPrefix(v.Class, "omegaconf.") {
+			return nil
+		}
+		if content, has := state.Get("_content"); has {
+			return plain(content, depth+1)
+		}
+		if value, has := state.Get("_val"); has {
+			return plain(value, depth+1)
+		}
+		return nil
+	}
+	return v
+}

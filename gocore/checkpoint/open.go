@@ -1,0 +1,316 @@
+package checkpoint
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Options override where parts of a checkpoint are found.
+type Options struct {
+	// Config is a config.yaml to use instead of the checkpoint's own.
+	Config string
+	// ProteinEmbeddings is a .pt gene table to use instead of the checkpoint's own.
+	ProteinEmbeddings string
+	// Name picks one of several weight files in a folder.
+	Name string
+}
+
+// Checkpoint is an open checkpoint.
+type Checkpoint struct {
+	Source  string   // the path as it was given
+	Files   []string // what was read
+	Tensors map[string]*Tensor
+	Config  Config
+	Genes   *GeneTable
+	// Licences are the licence, notice and model card files beside the weights.
+	Licences []string
+
+	open []*os.File
+}
+
+// Open opens a folder (model.safetensors, config.yaml, protein_embeddings.pt;
+// or a .ckpt), a .safetensors file with those beside it, or a .ckpt file.
+// Parts of the checkpoint come from these places, first found first taken: the
+// gene table from the option, protein_embeddings.pt, the .ckpt's own
+// protein_embeds_dict; the configuration from the option, the .ckpt's own, or
+// config.yaml.
+func Open(path string, o Options) (*Checkpoint, error) {
+	c := &Checkpoint{Source: path}
+	if err := c.read(path, o); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("checkpoint %q: %w", path, err)
+	}
+	return c, nil
+}
+
+// Close closes the files. Tensors can't be read any more.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, f := range c.open {
+		errs = append(errs, f.Close())
+	}
+	c.open = nil
+	return errors.Join(errs...)
+}
+
+func (c *Checkpoint) openFile(path string) (*os.File, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", err, ErrNotFound)
+	}
+	c.open = append(c.open, f)
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%q is not a file: %w", path, ErrNotFound)
+	}
+	c.Files = append(c.Files, path)
+	return f, info.Size(), nil
+}
+
+func (c *Checkpoint) read(path string, o Options) error {
+	weights, err := pickWeights(path, o.Name)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Dir(weights)
+	beside := func(override, name string) string {
+		if override != "" {
+			return override
+		}
+		if candidate := filepath.Join(folder, name); exists(candidate) {
+			return candidate
+		}
+		return ""
+	}
+	configPath := beside(o.Config, "config.yaml")
+	genesPath := beside(o.ProteinEmbeddings, "protein_embeddings.pt")
+
+	file, size, err := c.openFile(weights)
+	if err != nil {
+		return err
+	}
+	var config, hyper tree
+	var genes any
+	genesSource := filepath.Base(weights)
+	if strings.EqualFold(filepath.Ext(weights), ".safetensors") {
+		if c.Tensors, err = readSafetensors(file, size); err != nil {
+			return err
+		}
+	} else {
+		value, err := readTorch(file, size)
+		if err != nil {
+			return err
+		}
+		if config, hyper, genes, err = c.readLightning(value); err != nil {
+			return err
+		}
+	}
+	if configPath != "" && (config == nil || o.Config != "") {
+		f, _, err := c.openFile(configPath)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(io.LimitReader(f, 16<<20))
+		if err != nil {
+			return fmt.Errorf("%q: %w: %w", configPath, err, ErrConfig)
+		}
+		if config, err = parseYAML(text); err != nil {
+			return err
+		}
+	}
+	if config == nil {
+		return fmt.Errorf("no configuration in %s, and no config.yaml beside it: %w", filepath.Base(weights), ErrConfig)
+	}
+	if c.Config, err = newConfig(config, hyper); err != nil {
+		return err
+	}
+	if genesPath != "" {
+		f, size, err := c.openFile(genesPath)
+		if err != nil {
+			return err
+		}
+		if genes, err = readTorch(f, size); err != nil {
+			return fmt.Errorf("%q: %w", genesPath, err)
+		}
+		genesSource = filepath.Base(genesPath)
+	}
+	if genes == nil {
+		return fmt.Errorf("the gene table is missing: neither in %s nor as protein_embeddings.pt beside it: %w",
+			filepath.Base(weights), ErrGeneTable)
+	}
+	if c.Genes, err = newGeneTable(genes, genesSource); err != nil {
+		return err
+	}
+	c.Tensors = stripPrefixes(c.Tensors)
+	c.Licences = findLicences(folder)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// pickWeights finds the file with the weights.
+func pickWeights(path, name string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, ErrNotFound)
+	}
+	if !info.IsDir() {
+		switch strings.ToLower(filepath.Ext(path)) {
+		case ".safetensors", ".ckpt", ".pt", ".pth":
+			return path, nil
+		}
+		return "", fmt.Errorf("neither a folder nor a .safetensors or .ckpt file: %w", ErrMalformed)
+	}
+	if name != "" {
+		picked := filepath.Join(path, name)
+		if !exists(picked) {
+			return "", fmt.Errorf("no file %q in the folder: %w", name, ErrNotFound)
+		}
+		return picked, nil
+	}
+	if whole := filepath.Join(path, "model.safetensors"); exists(whole) {
+		return whole, nil
+	}
+	var candidates []string
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, ErrNotFound)
+	}
+	for _, entry := range entries {
+		switch strings.ToLower(filepath.Ext(entry.Name())) {
+		case ".safetensors", ".ckpt":
+			candidates = append(candidates, entry.Name())
+		}
+	}
+	switch len(candidates) {
+	case 0:
+		return "", fmt.Errorf("no .safetensors or .ckpt file in the folder: %w", ErrNotFound)
+	case 1:
+		return filepath.Join(path, candidates[0]), nil
+	}
+	return "", fmt.Errorf("the folder has several checkpoints, name the file itself: %s: %w",
+		strings.Join(candidates, ", "), ErrNotFound)
+}
+
+// readLightning takes a Lightning checkpoint apart, or a bare state dict.
+func (c *Checkpoint) readLightning(value any) (config, hyper tree, genes any, err error) {
+	top, is := value.(*Dict)
+	if !is {
+		return nil, nil, nil, fmt.Errorf("no dict at the top of the file: %w", ErrMalformed)
+	}
+	state := top
+	if inner, has := top.Get("state_dict"); has {
+		if state, is = inner.(*Dict); !is {
+			return nil, nil, nil, fmt.Errorf("state_dict is no dict: %w", ErrMalformed)
+		}
+	}
+	c.Tensors = make(map[string]*Tensor, len(state.Pairs))
+	for _, p := range state.Pairs {
+		name, isName := p.Key.(string)
+		t, isTensor := p.Value.(*Tensor)
+		if isName && isTensor {
+			named := *t
+			named.Name = name
+			c.Tensors[name] = &named
+		}
+	}
+	genes, _ = top.Get("protein_embeds_dict")
+	if v, has := top.Get("hyper_parameters"); has {
+		if m, is := plain(v, 0).(map[string]any); is {
+			hyper = m
+		}
+	}
+	text, has := top.Get("cfg_yaml")
+	if !has && hyper != nil {
+		text, has = hyper.at("cfg_yaml")
+	}
+	if s, is := text.(string); has && is {
+		config, err = parseYAML([]byte(s))
+		return config, hyper, genes, err
+	}
+	if m, has := hyper.at("cfg"); has { // pickled omegaconf nodes, before cfg_yaml came
+		if m, is := m.(map[string]any); is {
+			config = m
+		}
+	}
+	return config, hyper, genes, nil
+}
+
+// stripPrefixes undoes what torch.compile and wrappers do to names.
+func stripPrefixes(tensors map[string]*Tensor) map[string]*Tensor {
+	for _, wrapper := range []string{"", "model.", "module."} {
+		plain := make(map[string]*Tensor, len(tensors))
+		for name, t := range tensors {
+			if name, wrapped := strings.CutPrefix(strings.ReplaceAll(name, "_orig_mod.", ""), wrapper); wrapped {
+				plain[name] = t
+			}
+		}
+		if plain["encoder.0.weight"] != nil {
+			return plain
+		}
+	}
+	return tensors
+}
+
+// findLicences lists licence, notice and card files of a folder.
+func findLicences(folder string) []string {
+	var found []string
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil
+	}
+	for _, entry := range entries {
+		name := strings.ToUpper(entry.Name())
+		if entry.Type()&fs.ModeType != 0 && entry.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		for _, word := range []string{"LICENSE", "LICENCE", "NOTICE", "ACCEPTABLE_USE", "README", "MODEL_CARD"} {
+			if strings.Contains(name, word) {
+				found = append(found, filepath.Join(folder, entry.Name()))
+				break
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// SHA256 reads the checkpoint's files once more for their checksums, by base
+// name.
+func (c *Checkpoint) SHA256(ctx context.Context) (map[string]string, error) {
+	sums := make(map[string]string, len(c.Files))
+	buffer := make([]byte, 1<<20)
+	for _, path := range c.Files {
+		sum := sha256.New()
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint: %w: %w", err, ErrNotFound)
+		}
+		for err == nil && ctx.Err() == nil {
+			var n int
+			n, err = f.Read(buffer)
+			sum.Write(buffer[:n])
+		}
+		_ = f.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("checkpoint: %w", ctx.Err())
+		}
+		if !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("checkpoint: %q: %w", path, err)
+		}
+		sums[filepath.Base(path)] = hex.EncodeToString(sum.Sum(nil))
+	}
+	return sums, nil
+}
