@@ -1,0 +1,319 @@
+package convert
+
+import (
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/onnx"
+)
+
+// layerNormEps is torch's default, which the reference uses throughout.
+const layerNormEps = float32(1e-5)
+
+// graph builds one of a model's graphs over weights that are already placed.
+type graph struct {
+	*onnx.Graph
+	*source
+	placed weights
+	used   map[string]onnx.Value
+}
+
+func newGraph(name string, s *source, placed weights) *graph {
+	return &graph{onnx.NewGraph(name), s, placed, map[string]onnx.Value{}}
+}
+
+// weight refers to a placed tensor.
+func (g *graph) weight(name string) onnx.Value {
+	if v, has := g.used[name]; has {
+		return v
+	}
+	w := g.placed[name] // one that is not placed has no length, which Model reports
+	v := g.External(onnx.Value(name), onnx.Float32, w.shape, w.at)
+	g.used[name] = v
+	return v
+}
+
+// writerVersion is the producer that model files name.
+const writerName, writerVersion = "se600m-go", "1"
+
+func (g *graph) write(path string) error {
+	model, err := g.Model(writerName, writerVersion)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, model, 0o644); err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	return nil
+}
+
+func (g *graph) matMul(x onnx.Value, weight string) onnx.Value {
+	return g.Op("MatMul", []onnx.Value{x, g.weight(weight)})
+}
+
+func (g *graph) linear(x onnx.Value, name string) onnx.Value {
+	return g.Op("Add", []onnx.Value{g.matMul(x, name+".weight"), g.weight(name + ".bias")})
+}
+
+func (g *graph) layerNorm(x onnx.Value, name string) onnx.Value {
+	return g.Op("LayerNormalization", []onnx.Value{x, g.weight(name + ".weight"), g.weight(name + ".bias")},
+		onnx.Attr{Name: "axis", Value: -1}, onnx.Attr{Name: "epsilon", Value: layerNormEps})
+}
+
+// addNorm is LayerNorm(x + y + bias).
+func (g *graph) addNorm(x, y onnx.Value, bias, norm string) onnx.Value {
+	return g.Fused("SkipLayerNormalization",
+		[]onnx.Value{y, x, g.weight(norm + ".weight"), g.weight(norm + ".bias"), g.weight(bias)},
+		onnx.Attr{Name: "epsilon", Value: layerNormEps})
+}
+
+// tokenFromProduct finishes the projection of W·e:
+// SiLU(LayerNorm(W·e + b))·sqrt(emsize).
+func (g *graph) tokenFromProduct(product onnx.Value) onnx.Value {
+	x := g.Op("Add", []onnx.Value{product, g.weight("encoder.0.bias")})
+	x = g.layerNorm(x, "encoder.1")
+	x = g.Op("Mul", []onnx.Value{x, g.Op("Sigmoid", []onnx.Value{x})})
+	return g.Op("Mul", []onnx.Value{x, g.Scalar(float32(math.Sqrt(float64(g.dims.EmSize))))})
+}
+
+// nRead is how many of the last tokens are read: [CLS], and the dataset token.
+func (g *graph) nRead() int {
+	if g.dims.DatasetDim > 0 {
+		return 2
+	}
+	return 1
+}
+
+// batchOf is the number of sentences, as a one-element list.
+func (g *graph) batchOf(x onnx.Value) onnx.Value {
+	return g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 0}, onnx.Attr{Name: "end", Value: 1})
+}
+
+// repeatRow gives a table row to every sentence: [B, 1, width].
+func (g *graph) repeatRow(row, like onnx.Value, width int) onnx.Value {
+	shape := g.Op("Concat", []onnx.Value{g.batchOf(like), g.Ints(1, int64(width))}, onnx.Attr{Name: "axis", Value: 0})
+	return g.Op("Expand", []onnx.Value{row, shape})
+}
+
+// concat joins along the tokens.
+func (g *graph) concat(parts ...onnx.Value) onnx.Value {
+	return g.Op("Concat", parts, onnx.Attr{Name: "axis", Value: 1})
+}
+
+// slice takes tokens from … to-1 of every sentence.
+func (g *graph) slice(x onnx.Value, from, to int64) onnx.Value {
+	return g.Op("Slice", []onnx.Value{x, g.Ints(from), g.Ints(to), g.Ints(1)})
+}
+
+// column is [B, S] as [B, S, 1].
+func (g *graph) column(x onnx.Value) onnx.Value {
+	return g.Op("Unsqueeze", []onnx.Value{x, g.Ints(-1)})
+}
+
+// ones is [B, 1, 1] of ones.
+func (g *graph) ones(like onnx.Value) onnx.Value {
+	shape := g.Op("Concat", []onnx.Value{g.batchOf(like), g.Ints(1, 1)}, onnx.Attr{Name: "axis", Value: 0})
+	return g.Op("Expand", []onnx.Value{g.Scalar(1), shape})
+}
+
+// factors are the numbers that the "scale" encoding multiplies the looked-up
+// embeddings with, [B, S, 1]: a token's value, 1 for slot 0.
+func (g *graph) factors(values onnx.Value) onnx.Value {
+	return g.concat(g.ones(values), g.slice(g.column(values), 1, math.MaxInt32))
+}
+
+// softBins is the learned embedding of the values, [B, S, emsize].
+func (g *graph) softBins(values onnx.Value) onnx.Value {
+	h := g.linear(g.column(values), "count_encoder.0")
+	h = g.Op("LeakyRelu", []onnx.Value{h}, onnx.Attr{Name: "alpha", Value: float32(0.01)})
+	bins := g.Op("Softmax", []onnx.Value{g.linear(h, "count_encoder.2")}, onnx.Attr{Name: "axis", Value: -1})
+	return g.matMul(bins, "bin_encoder.weight")
+}
+
+// foldedTokens are the tokens that enter the first layer, [B, T, emsize], from
+// the folded table; T is S, and one more with a dataset token.
+func (g *graph) foldedTokens(tokens, values onnx.Value) onnx.Value {
+	table := g.weight("folded")
+	x := g.Op("Gather", []onnx.Value{table, tokens})
+	dataset := func() onnx.Value {
+		row := g.Op("Gather", []onnx.Value{table, g.Ints(int64(g.dims.NGenes) + 1)})
+		return g.repeatRow(row, tokens, g.dims.EmSize)
+	}
+	switch g.Config.ExpressionEncoding {
+	case softBins:
+		x = g.Op("Add", []onnx.Value{x, g.softBins(values)})
+	case scale:
+		x = g.Op("Mul", []onnx.Value{x, g.factors(values)})
+		if g.dims.DatasetDim > 0 {
+			x = g.concat(x, dataset())
+		}
+		return g.tokenFromProduct(x)
+	}
+	if g.dims.DatasetDim > 0 {
+		x = g.concat(x, dataset())
+	}
+	return x
+}
+
+// attention is the attention of some queries to all tokens, before out_proj.
+func (g *graph) attention(queries, x, bias onnx.Value, prefix string) onnx.Value {
+	inputs := []onnx.Value{
+		g.matMul(queries, prefix+"q"), g.matMul(x, prefix+"k"), g.matMul(x, prefix+"v"),
+		g.weight(prefix + "qkv_proj.bias"),
+	}
+	if bias != "" {
+		inputs = append(inputs, "", bias)
+	}
+	return g.Fused("MultiHeadAttention", inputs, onnx.Attr{Name: "num_heads", Value: g.dims.NHead})
+}
+
+// layer is one post-norm transformer layer for some tokens (all, or those that
+// are read at the end) over all tokens x.
+func (g *graph) layer(i int, some, x, bias onnx.Value) onnx.Value {
+	prefix := layerPrefix(i)
+	h := g.matMul(g.attention(some, x, bias, prefix), prefix+"out_proj.weight")
+	h = g.addNorm(some, h, prefix+"out_proj.bias", prefix+"norm1")
+	// BiasGelu is the exact Gelu (erf) of its two inputs' sum.
+	f := g.Fused("BiasGelu", []onnx.Value{g.matMul(h, prefix+"linear1.weight"), g.weight(prefix + "linear1.bias")})
+	return g.addNorm(h, g.matMul(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
+}
+
+// head is the decoder head on tokens.
+func (g *graph) head(x onnx.Value) onnx.Value {
+	h := g.Op("Relu", []onnx.Value{g.linear(x, "decoder.0.intermediate_dense")})
+	h = g.addNorm(x, g.matMul(h, "decoder.0.dense.weight"), "decoder.0.dense.bias", "decoder.0.layer_norm")
+	return g.linear(h, "decoder.1")
+}
+
+// attentionBias turns multiplicities, [B, S], into what is added to the
+// attention scores of T keys, log(multiplicity), as [B, 1, nQueries, T]. Zero
+// (padding) becomes -1e4, which every kernel takes and exp makes zero of.
+func (g *graph) attentionBias(multiplicity onnx.Value) (column onnx.Value) {
+	bias := g.Op("Log", []onnx.Value{g.Op("Max", []onnx.Value{multiplicity, g.Scalar(1e-30)})})
+	isPadding := g.Op("Equal", []onnx.Value{multiplicity, g.Scalar(0)})
+	bias = g.Op("Where", []onnx.Value{isPadding, g.Scalar(-1e4), bias})
+	if g.dims.DatasetDim > 0 {
+		shape := g.Op("Concat", []onnx.Value{g.batchOf(multiplicity), g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
+		bias = g.concat(bias, g.Op("Expand", []onnx.Value{g.Scalar(0), shape}))
+	}
+	return g.Op("Unsqueeze", []onnx.Value{bias, g.Ints(1, 2)}) // [B, 1, 1, T]
+}
+
+// forQueries repeats a bias for a number of queries, which ONNX Runtime's
+// operator does not do by itself.
+func (g *graph) forQueries(bias, n onnx.Value) onnx.Value {
+	shape := g.Op("Concat", []onnx.Value{g.Ints(1, 1), n, g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
+	return g.Op("Expand", []onnx.Value{bias, shape})
+}
+
+// embedGraph is the dense or the weighted graph. Its outputs are the head's
+// vectors at [CLS], not normalised, [B, output_dim], and the dataset
+// embeddings, [B, dataset_dim].
+func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
+	g := newGraph(string(variant), s, placed)
+	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
+	values := g.Input("expression_values", onnx.Float32, "batch", "length")
+	x := g.foldedTokens(tokens, values)
+	var biasAll, biasRead onnx.Value
+	if variant == modeldir.Weighted {
+		bias := g.attentionBias(g.Input("multiplicity", onnx.Float32, "batch", "length"))
+		nTokens := g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
+		biasAll = g.forQueries(bias, nTokens)
+		biasRead = g.forQueries(bias, g.Ints(int64(g.nRead())))
+	}
+	last := g.dims.NLayers - 1
+	for i := range last {
+		x = g.layer(i, x, x, biasAll)
+	}
+	read := g.slice(x, 0, 1)
+	if g.dims.DatasetDim > 0 {
+		read = g.concat(read, g.slice(x, -1, math.MaxInt32))
+	}
+	g.outputs(g.head(g.layer(last, read, x, biasRead)))
+	return g
+}
+
+// outputs declares the embedding and the dataset embedding, from the head's
+// vectors: [CLS] first, the dataset token last.
+func (g *graph) outputs(head onnx.Value) {
+	at := func(position int64) onnx.Value {
+		return g.Op("Squeeze", []onnx.Value{g.Op("Gather", []onnx.Value{head, g.Ints(position)},
+			onnx.Attr{Name: "axis", Value: 1}), g.Ints(1)})
+	}
+	g.Output(at(0), "cls", onnx.Float32, "batch", g.dims.OutputDim)
+	if g.dims.DatasetDim > 0 {
+		g.Output(g.linear(at(-1), "dataset_embedder"), "dataset_embedding", onnx.Float32, "batch", g.dims.DatasetDim)
+	}
+}
+
+// traceGraph leaves out nothing: it looks up the checkpoint's own gene table,
+// projects every token, runs every layer and the head on every token, and has
+// every stage as an output. It is made of standard operators alone, so that it
+// also checks the fused ones.
+func (s *source) traceGraph(placed weights) *graph {
+	g := newGraph(string(modeldir.Trace), s, placed)
+	d := g.dims
+	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
+	values := g.Input("expression_values", onnx.Float32, "batch", "length")
+	multiplicity := g.Input("multiplicity", onnx.Float32, "batch", "length")
+
+	genes := g.Op("Gather", []onnx.Value{g.weight("gene_table"), g.slice(tokens, 1, math.MaxInt32)})
+	length := g.Op("ReduceL2", []onnx.Value{genes, g.Ints(-1)})
+	genes = g.Op("Div", []onnx.Value{genes, g.Op("Max", []onnx.Value{length, g.Scalar(1e-12)})})
+	e := g.concat(g.repeatRow(g.weight("cls_token"), tokens, d.TokenDim), genes)
+	g.Output(e, "gene_embedding", onnx.Float32, "batch", "length", d.TokenDim)
+	if g.Config.ExpressionEncoding == scale {
+		e = g.Op("Mul", []onnx.Value{e, g.factors(values)})
+		g.Output(e, "scaled_gene_embedding", onnx.Float32, "batch", "length", d.TokenDim)
+	}
+	if d.DatasetDim > 0 {
+		e = g.concat(e, g.repeatRow(g.weight("dataset_token"), tokens, d.TokenDim))
+	}
+	x := g.tokenFromProduct(g.matMul(e, "encoder.0.weight"))
+	g.Output(x, "projection", onnx.Float32, "batch", "tokens", d.EmSize)
+	if g.Config.ExpressionEncoding == softBins {
+		bins := g.softBins(values)
+		if d.DatasetDim > 0 {
+			shape := g.Op("Concat", []onnx.Value{g.batchOf(values), g.Ints(1, int64(d.EmSize))}, onnx.Attr{Name: "axis", Value: 0})
+			bins = g.concat(bins, g.Op("Expand", []onnx.Value{g.Scalar(0), shape}))
+		}
+		x = g.Op("Add", []onnx.Value{x, bins})
+	}
+	g.Output(x, "tokens", onnx.Float32, "batch", "tokens", d.EmSize)
+	bias := g.attentionBias(multiplicity)
+	for i := range d.NLayers {
+		x = g.standardLayer(i, x, bias)
+		g.Output(x, onnx.Value(fmt.Sprintf("layer_%d", i+1)), onnx.Float32, "batch", "tokens", d.EmSize)
+	}
+	h := g.Op("Relu", []onnx.Value{g.linear(x, "decoder.0.intermediate_dense")})
+	h = g.layerNorm(g.Op("Add", []onnx.Value{x, g.linear(h, "decoder.0.dense")}), "decoder.0.layer_norm")
+	head := g.linear(h, "decoder.1")
+	g.Output(head, "head", onnx.Float32, "batch", "tokens", d.OutputDim)
+	g.outputs(head)
+	return g
+}
+
+// standardLayer is a transformer layer in standard operators.
+func (g *graph) standardLayer(i int, x, bias onnx.Value) onnx.Value {
+	prefix, width := layerPrefix(i), g.dims.EmSize/g.dims.NHead
+	biases := g.weight(prefix + "qkv_proj.bias")
+	heads := func(part string, position int, order []int) onnx.Value {
+		d := int64(g.dims.EmSize)
+		own := g.Op("Slice", []onnx.Value{biases, g.Ints(int64(position) * d), g.Ints(int64(position+1) * d), g.Ints(0)})
+		v := g.Op("Add", []onnx.Value{g.matMul(x, prefix+part), own})
+		v = g.Op("Reshape", []onnx.Value{v, g.Ints(0, 0, int64(g.dims.NHead), int64(width))})
+		return g.Op("Transpose", []onnx.Value{v}, onnx.Attr{Name: "perm", Value: order})
+	}
+	q := heads("q", 0, []int{0, 2, 1, 3})
+	k := heads("k", 1, []int{0, 2, 3, 1})
+	v := heads("v", 2, []int{0, 2, 1, 3})
+	scores := g.Op("Mul", []onnx.Value{g.Op("MatMul", []onnx.Value{q, k}), g.Scalar(float32(1 / math.Sqrt(float64(width))))})
+	scores = g.Op("Softmax", []onnx.Value{g.Op("Add", []onnx.Value{scores, bias})}, onnx.Attr{Name: "axis", Value: -1})
+	mixed := g.Op("Transpose", []onnx.Value{g.Op("MatMul", []onnx.Value{scores, v})}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1, 3}})
+	mixed = g.Op("Reshape", []onnx.Value{mixed, g.Ints(0, 0, int64(g.dims.EmSize))})
+	h := g.layerNorm(g.Op("Add", []onnx.Value{x, g.linear(mixed, prefix+"out_proj")}), prefix+"norm1")
+	f := g.Op("Gelu", []onnx.Value{g.linear(h, prefix+"linear1")}) // exact (erf) by default
+	return g.layerNorm(g.Op("Add", []onnx.Value{h, g.linear(f, prefix+"linear2")}), prefix+"norm2")
+}

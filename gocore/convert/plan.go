@@ -1,0 +1,194 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/se600m/se600m-go/gocore/checkpoint"
+	"github.com/se600m/se600m-go/gocore/modeldir"
+)
+
+// ErrTensors: a checkpoint's tensors are not those of a State model.
+var ErrTensors = errors.New("tensors don't fit a State model")
+
+// source is a checkpoint whose shapes have been checked.
+type source struct {
+	*checkpoint.Checkpoint
+	dims  modeldir.Dimensions
+	notes []string
+}
+
+var layerName = regexp.MustCompile(`^transformer_encoder\.layers\.(\d+)\.`)
+
+// inspect reads every dimension from the tensors, and compares with what the
+// configuration says. The number of layers is the tensors': some public copies
+// of SE-600M's config state another one. Any other disagreement is an error.
+func inspect(c *checkpoint.Checkpoint) (*source, error) {
+	s := &source{Checkpoint: c}
+	shape := func(name string, rank int) ([]int, error) {
+		t, has := c.Tensors[name]
+		if !has {
+			return nil, fmt.Errorf("convert: tensor %q is missing among %d: %w", name, len(c.Tensors), ErrTensors)
+		}
+		if len(t.Shape) != rank {
+			return nil, fmt.Errorf("convert: tensor %q has shape %v: %w", name, t.Shape, ErrTensors)
+		}
+		return t.Shape, nil
+	}
+	projection, err := shape("encoder.0.weight", 2)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := shape("transformer_encoder.layers.0.linear1.weight", 2)
+	if err != nil {
+		return nil, err
+	}
+	output, err := shape("decoder.1.weight", 2)
+	if err != nil {
+		return nil, err
+	}
+	d := &s.dims
+	d.EmSize, d.TokenDim = projection[0], projection[1]
+	d.DHid, d.OutputDim = hidden[0], output[0]
+	d.NGenes, d.NHead = c.Genes.Len(), c.Config.NHead
+	d.PadLength, d.CLSTokenIdx = c.Config.PadLength, c.Config.CLSTokenIdx
+	for name := range c.Tensors {
+		if match := layerName.FindStringSubmatch(name); match != nil {
+			number, err := strconv.Atoi(match[1])
+			if err != nil || number > 1<<12 {
+				return nil, fmt.Errorf("convert: tensor %q: %w", name, ErrTensors)
+			}
+			d.NLayers = max(d.NLayers, number+1)
+		}
+	}
+	if c.Config.DatasetCorrection {
+		embedder, err := shape("dataset_embedder.weight", 2)
+		if err != nil {
+			return nil, err
+		}
+		d.DatasetDim = embedder[0]
+	}
+	for _, stated := range []struct {
+		key           string
+		config, found int
+	}{
+		{"model.emsize", c.Config.EmSize, d.EmSize},
+		{"model.d_hid", c.Config.DHid, d.DHid},
+		{"model.output_dim", c.Config.OutputDim, d.OutputDim},
+		{"tokenizer.token_dim", c.Config.TokenDim, d.TokenDim},
+		{"gene table width", c.Genes.Dim, d.TokenDim},
+	} {
+		if stated.config != 0 && stated.config != stated.found {
+			return nil, fmt.Errorf("convert: %s is %d, but the tensors have %d: the configuration or the gene table "+
+				"belongs to another checkpoint: %w", stated.key, stated.config, stated.found, ErrTensors)
+		}
+	}
+	if n := c.Config.NLayers; n != 0 && n != d.NLayers {
+		s.notes = append(s.notes, fmt.Sprintf("the config says %d layers, the tensors have %d: %d were converted", n, d.NLayers, d.NLayers))
+	}
+	if d.EmSize == 0 || d.EmSize%d.NHead != 0 {
+		return nil, fmt.Errorf("convert: emsize %d can't be divided among nhead %d: %w", d.EmSize, d.NHead, ErrTensors)
+	}
+	if d.PadLength < 2 {
+		return nil, fmt.Errorf("convert: dataset.pad_length is %d: %w", d.PadLength, ErrTensors)
+	}
+	return s, s.checkShapes()
+}
+
+// checkShapes makes sure that every tensor needed is there in its shape.
+func (s *source) checkShapes() error {
+	for name, want := range s.needed() {
+		t, has := s.Tensors[name]
+		switch {
+		case !has:
+			return fmt.Errorf("convert: tensor %q is missing: %w", name, ErrTensors)
+		case !slices.Equal(t.Shape, want):
+			return fmt.Errorf("convert: tensor %q has shape %v, %v is needed: %w", name, t.Shape, want, ErrTensors)
+		}
+	}
+	return nil
+}
+
+// needed lists the tensors that embedding uses, with their shapes.
+func (s *source) needed() map[string][]int {
+	d := s.dims
+	shapes := map[string][]int{"cls_token": {1, d.TokenDim}}
+	linear := func(name string, out, in int) {
+		shapes[name+".weight"], shapes[name+".bias"] = []int{out, in}, []int{out}
+	}
+	norm := func(name string) { shapes[name+".weight"], shapes[name+".bias"] = []int{d.EmSize}, []int{d.EmSize} }
+	linear("encoder.0", d.EmSize, d.TokenDim)
+	norm("encoder.1")
+	for i := range d.NLayers {
+		prefix := layerPrefix(i)
+		linear(prefix+"qkv_proj", 3*d.EmSize, d.EmSize)
+		linear(prefix+"out_proj", d.EmSize, d.EmSize)
+		linear(prefix+"linear1", d.DHid, d.EmSize)
+		linear(prefix+"linear2", d.EmSize, d.DHid)
+		norm(prefix + "norm1")
+		norm(prefix + "norm2")
+	}
+	linear("decoder.0.intermediate_dense", 2*d.EmSize, d.EmSize)
+	linear("decoder.0.dense", d.EmSize, 2*d.EmSize)
+	norm("decoder.0.layer_norm")
+	linear("decoder.1", d.OutputDim, d.EmSize)
+	if s.Config.ExpressionEncoding == softBins {
+		linear("count_encoder.0", nHiddenBins, 1)
+		linear("count_encoder.2", nBins, nHiddenBins)
+		shapes["bin_encoder.weight"] = []int{nBins, d.EmSize}
+	}
+	if d.DatasetDim > 0 {
+		shapes["dataset_token"] = []int{1, d.TokenDim}
+		linear("dataset_embedder", d.DatasetDim, d.OutputDim)
+	}
+	return shapes
+}
+
+func layerPrefix(layer int) string { return fmt.Sprintf("transformer_encoder.layers.%d.", layer) }
+
+// The encodings of expression, and the fixed sizes of soft bins.
+const (
+	softBins    = "soft-bins"
+	scale       = "scale"
+	nBins       = 10
+	nHiddenBins = 512
+)
+
+// read reads a tensor whole and makes sure that its values are numbers.
+func (s *source) read(name string) ([]float32, error) {
+	t := s.Tensors[name]
+	values := make([]float32, t.NumElements())
+	if err := t.ReadFloat32(values, 0); err != nil {
+		return nil, err
+	}
+	return values, checkFinite(name, values)
+}
+
+func checkFinite(name string, values []float32) error {
+	for i, v := range values {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("convert: tensor %q: element %d is %v: %w", name, i, v, ErrTensors)
+		}
+	}
+	return nil
+}
+
+// transpose turns a row-major [rows, columns] matrix around.
+func transpose(values []float32, rows, columns int) []float32 {
+	turned := make([]float32, len(values))
+	const block = 32 // keeps both sides in the cache
+	for r0 := 0; r0 < rows; r0 += block {
+		for c0 := 0; c0 < columns; c0 += block {
+			for r := r0; r < min(r0+block, rows); r++ {
+				for c := c0; c < min(c0+block, columns); c++ {
+					turned[c*rows+r] = values[r*columns+c]
+				}
+			}
+		}
+	}
+	return turned
+}
