@@ -1,0 +1,295 @@
+package embed
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/se600m/se600m-go/gocore/batch"
+	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/sentence"
+	"golang.org/x/sync/errgroup"
+)
+
+// Cells are cells to embed or to tokenise, with the choices for their sentences.
+type Cells struct {
+	Matrix expression.Matrix
+	// Tokens has the gene token of every column (see package vocabulary).
+	Tokens []int32
+	// FirstRow is the number of the matrix's first cell in its data set.
+	FirstRow int
+	Fill     sentence.Fill
+	Seed     uint64
+	Scale    expression.Scale
+	// BatchSize is the number of cells a batch; 0 lets the model decide.
+	BatchSize int
+	// Threads to use in all; 0 means all cores.
+	Threads int
+	// Progress is told how many more cells are done.
+	Progress func(nCells int)
+}
+
+// Report says what was seen on the way.
+type Report struct {
+	Fill sentence.Fill
+	// NValid is the number of the data set's genes that have a gene token.
+	NValid int
+	// NCounts and NLog1p are the numbers of cells taken as counts and as
+	// log1p values.
+	NCounts, NLog1p int
+	// NEmpty is the number of cells that express none of the valid genes.
+	NEmpty int
+	// NNegative is the number of values below zero, taken as zero;
+	// NNegativeCells is the number of cells that have any.
+	NNegative, NNegativeCells int
+}
+
+func (r *Report) add(c sentence.Cell) {
+	if c.Scale == expression.Counts {
+		r.NCounts++
+	} else {
+		r.NLog1p++
+	}
+	if c.NExpressed == 0 {
+		r.NEmpty++
+	}
+	if c.Negative > 0 {
+		r.NNegative += c.Negative
+		r.NNegativeCells++
+	}
+}
+
+func (r *Report) merge(o Report) {
+	r.NCounts += o.NCounts
+	r.NLog1p += o.NLog1p
+	r.NEmpty += o.NEmpty
+	r.NNegative += o.NNegative
+	r.NNegativeCells += o.NNegativeCells
+}
+
+// Plan makes the sentence plan for cells.
+func (m *Model) Plan(c *Cells) (*sentence.Plan, error) {
+	if c.Matrix.NGenes() != len(c.Tokens) {
+		return nil, fmt.Errorf("embed: %d columns, but gene tokens for %d: %w", c.Matrix.NGenes(), len(c.Tokens), ErrOption)
+	}
+	if c.BatchSize < 0 || c.BatchSize > 1<<20 {
+		return nil, fmt.Errorf("embed: batch_size=%d: %w", c.BatchSize, ErrOption)
+	}
+	d := m.Config.Dimensions
+	return sentence.NewPlan(c.Tokens, sentence.Options{
+		PadLength: d.PadLength, CLSPosition: d.CLSTokenIdx, CLS: m.Vocabulary.CLS(),
+		Fill: c.Fill, Seed: c.Seed, Scale: c.Scale,
+	})
+}
+
+// blockSize is how many cells a worker takes at a time.
+const blockSize = 32
+
+// source hands out blocks of cells to workers.
+type source struct {
+	next  atomic.Int64
+	total int
+}
+
+func (s *source) block() (from, to int) {
+	from = int(s.next.Add(blockSize)) - blockSize
+	return min(from, s.total), min(from+blockSize, s.total)
+}
+
+// tokenizer writes the sentence of one cell into memory.
+type tokenizer func(sentence.Sentence) sentence.Cell
+
+// sink takes the sentences that one worker makes.
+type sink interface {
+	// write has a cell tokenised into memory that the sink chooses.
+	write(row int, tokenize tokenizer) error
+	// end comes after the worker's last cell.
+	end() error
+}
+
+// eachCell has several workers read and tokenise all cells, each into a sink
+// of its own.
+func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, newSink func() sink) (Report, error) {
+	total := Report{Fill: plan.Fill(), NValid: plan.NValid()}
+	var mu sync.Mutex
+	cells := &source{total: c.Matrix.NCells()}
+	group, ctx := errgroup.WithContext(ctx)
+	for range workers {
+		group.Go(func() error {
+			reader, worker, into := expression.NewReader(c.Matrix), plan.NewWorker(), newSink()
+			var seen Report
+			for from, to := cells.block(); from < to; from, to = cells.block() {
+				if err := ctx.Err(); err != nil {
+					return fmt.Errorf("embed: %w", err)
+				}
+				for row := from; row < to; row++ {
+					values, err := reader.Read(row)
+					if err != nil {
+						return err
+					}
+					err = into.write(row, func(out sentence.Sentence) sentence.Cell {
+						cell := worker.Tokenize(values, c.FirstRow+row, out)
+						seen.add(cell)
+						return cell
+					})
+					if err != nil {
+						return err
+					}
+				}
+			}
+			mu.Lock()
+			total.merge(seen)
+			mu.Unlock()
+			return into.end()
+		})
+	}
+	err := group.Wait()
+	return total, err
+}
+
+// batchSink gathers sentences into batches for the runners.
+type batchSink struct {
+	ctx       context.Context
+	collector *batch.Collector
+	ready     chan<- *batch.Batch
+}
+
+func (s *batchSink) write(row int, tokenize tokenizer) error {
+	b := s.collector.Add(row, func(out sentence.Sentence) int { return tokenize(out).Length })
+	if b == nil {
+		return nil
+	}
+	return s.send(b)
+}
+
+func (s *batchSink) end() error {
+	for _, b := range s.collector.Rest() {
+		if err := s.send(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send waits for room in the queue: that bounds how far tokenisation is ahead.
+func (s *batchSink) send(b *batch.Batch) error {
+	select {
+	case s.ready <- b:
+		return nil
+	case <-s.ctx.Done():
+		return fmt.Errorf("embed: %w", s.ctx.Err())
+	}
+}
+
+// Embed embeds cells.
+func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error) {
+	if err := m.begin(); err != nil {
+		return Report{}, err
+	}
+	defer m.end()
+	plan, err := m.Plan(c)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := m.checkOutput(out, c.Matrix.NCells()); err != nil {
+		return Report{}, err
+	}
+	how, err := m.plan(c.Threads, plan.MaxLength())
+	if err != nil {
+		return Report{}, err
+	}
+	// A batch of every kind that a worker fills, those in the queue and those
+	// that run: more would never be unused.
+	pool, err := batch.NewPool(batch.Layout{
+		MaxLength: plan.MaxLength(), Varying: plan.Varying(), Weighted: plan.Weighted(),
+		Cells: c.BatchSize, TokenBudget: how.tokenBudget, Padding: m.Vocabulary.CLS(),
+	}, 2*(how.workers+how.runners))
+	if err != nil {
+		return Report{}, err
+	}
+	ready := make(chan *batch.Batch, how.runners)
+	group, ctx := errgroup.WithContext(ctx)
+	var report Report
+	group.Go(func() error {
+		defer close(ready)
+		var err error
+		report, err = eachCell(ctx, c, plan, how.workers, func() sink {
+			return &batchSink{ctx, batch.NewCollector(pool), ready}
+		})
+		return err
+	})
+	for range how.runners {
+		group.Go(func() error {
+			r := &runner{model: m, threads: how.threadsPerRun}
+			for b := range ready {
+				if err := r.run(ctx, b, out); err != nil {
+					return err
+				}
+				if c.Progress != nil {
+					c.Progress(len(b.Rows))
+				}
+				pool.Put(b)
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	return report, err
+}
+
+// Sentences is memory for tokenised cells, row-major [n cells, width]. Slots
+// past a cell's length hold [CLS], 0 and 0.
+type Sentences struct {
+	GeneIndices                    []int32
+	ExpressionValues, Multiplicity []float32
+	Lengths                        []int32
+	Width                          int
+}
+
+// Tokenize writes the sentences of cells; the width must be that of the plan's
+// longest sentence at least.
+func (m *Model) Tokenize(ctx context.Context, c *Cells, out Sentences) (Report, error) {
+	plan, err := m.Plan(c)
+	if err != nil {
+		return Report{}, err
+	}
+	n := c.Matrix.NCells()
+	if out.Width < plan.MaxLength() || len(out.Lengths) != n || len(out.GeneIndices) != n*out.Width ||
+		len(out.ExpressionValues) != n*out.Width || len(out.Multiplicity) != n*out.Width {
+		return Report{}, fmt.Errorf("embed: memory for %d sentences of %d slots, %d of %d are needed: %w",
+			len(out.Lengths), out.Width, n, plan.MaxLength(), ErrOption)
+	}
+	how, err := m.plan(c.Threads, plan.MaxLength())
+	if err != nil {
+		return Report{}, err
+	}
+	return eachCell(ctx, c, plan, how.workers, func() sink { return &rowSink{out, m.Vocabulary.CLS(), c.Progress} })
+}
+
+// rowSink writes sentences to their rows.
+type rowSink struct {
+	Sentences
+	cls      int32
+	progress func(int)
+}
+
+func (s *rowSink) write(row int, tokenize tokenizer) error {
+	at, end := row*s.Width, (row+1)*s.Width
+	out := sentence.Sentence{
+		GeneIndices:      s.GeneIndices[at:end],
+		ExpressionValues: s.ExpressionValues[at:end],
+		Multiplicity:     s.Multiplicity[at:end],
+	}
+	length := tokenize(out).Length
+	s.Lengths[row] = int32(length)
+	for i := length; i < s.Width; i++ {
+		out.GeneIndices[i], out.ExpressionValues[i], out.Multiplicity[i] = s.cls, 0, 0
+	}
+	if s.progress != nil {
+		s.progress(1)
+	}
+	return nil
+}
+
+func (s *rowSink) end() error { return nil }

@@ -1,0 +1,164 @@
+package embed
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	goruntime "runtime"
+	"sync"
+
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/vocabulary"
+)
+
+// ErrOption: an option has a value that can't be.
+var ErrOption = errors.New("invalid option")
+
+// ErrClosed: the model was closed.
+var ErrClosed = errors.New("model is closed")
+
+// Model is a converted model, ready to run. Any goroutine may use it.
+type Model struct {
+	Dir        string
+	Config     *modeldir.Config
+	Vocabulary *vocabulary.Vocabulary
+
+	provider runtime.Provider
+
+	mu       sync.Mutex
+	idle     sync.Cond // signalled when a use ends
+	uses     int
+	closed   bool
+	sessions map[sessionKey]*runtime.Session
+}
+
+type sessionKey struct {
+	variant modeldir.Variant
+	threads int
+}
+
+// Open opens a converted model directory on a device. Graphs are opened when
+// they are first needed. ONNX Runtime must be open (package runtime).
+func Open(dir, device string) (*Model, error) {
+	config, genes, err := modeldir.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	v, err := vocabulary.New(genes)
+	if err != nil {
+		return nil, fmt.Errorf("model directory %q: %w", dir, err)
+	}
+	provider, err := runtime.ResolveDevice(device)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider, sessions: map[sessionKey]*runtime.Session{}}
+	m.idle.L = &m.mu
+	return m, nil
+}
+
+// Device is where the model runs.
+func (m *Model) Device() string { return m.provider.Name() }
+
+// begin notes a use, which keeps the model open until end.
+func (m *Model) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return fmt.Errorf("embed: model %q: %w", m.Config.Name, ErrClosed)
+	}
+	m.uses++
+	return nil
+}
+
+func (m *Model) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.uses--
+	m.idle.Broadcast()
+}
+
+// Close frees the sessions once every use has ended. It may be called twice.
+func (m *Model) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	for m.uses > 0 {
+		m.idle.Wait()
+	}
+	var errs []error
+	for key, s := range m.sessions {
+		errs = append(errs, s.Close())
+		delete(m.sessions, key)
+	}
+	return errors.Join(errs...)
+}
+
+// session opens a graph, or finds it open.
+func (m *Model) session(variant modeldir.Variant, threads int) (*runtime.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := sessionKey{variant, threads}
+	if s := m.sessions[key]; s != nil {
+		return s, nil
+	}
+	inputs := []string{"gene_indices", "expression_values"}
+	if variant != modeldir.Dense {
+		inputs = append(inputs, "multiplicity")
+	}
+	outputs := []string{"cls"}
+	if m.Config.Dimensions.DatasetDim > 0 {
+		outputs = append(outputs, "dataset_embedding")
+	}
+	if variant == modeldir.Trace {
+		for _, stage := range m.Stages() {
+			outputs = append(outputs, stage.Name)
+		}
+	}
+	s, err := runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
+		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.sessions[key] = s
+	return s, nil
+}
+
+// execution says how a model's batches are spread over the processor.
+type execution struct {
+	runners       int // runs at a time
+	threadsPerRun int
+	workers       int // tokenising
+	tokenBudget   int // tokens a batch
+}
+
+const (
+	// Below this width one run can't keep several cores busy: better several
+	// runs of one thread each.
+	wideEmSize = 512
+	// A run can be cancelled only between two nodes, so no node may take long:
+	// a batch is as large as its largest node stays below this many operations
+	// (half a second at 40 GFLOP/s).
+	maxNodeFLOP = 2e10
+	maxTokens   = 1 << 16
+)
+
+// plan spreads a model's work over a number of threads (0: all cores).
+func (m *Model) plan(threads, length int) (execution, error) {
+	if threads < 0 || threads > 1024 {
+		return execution{}, fmt.Errorf("embed: threads=%d: %w", threads, ErrOption)
+	}
+	if threads == 0 {
+		threads = goruntime.GOMAXPROCS(0)
+	}
+	e := execution{runners: 1, threadsPerRun: threads, workers: min(threads, 8)}
+	d := m.Config.Dimensions
+	if d.EmSize < wideEmSize {
+		e.runners, e.threadsPerRun = threads, 1
+	}
+	flopPerToken := float64(2*d.EmSize*max(d.EmSize, d.DHid)) + float64(4*length*d.EmSize)
+	e.tokenBudget = max(1, min(maxTokens, int(maxNodeFLOP/flopPerToken)))
+	return e, nil
+}
