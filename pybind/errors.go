@@ -1,0 +1,90 @@
+package pybind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/se600m/se600m-go/gocore/batch"
+	"github.com/se600m/se600m-go/gocore/checkpoint"
+	"github.com/se600m/se600m-go/gocore/convert"
+	"github.com/se600m/se600m-go/gocore/embed"
+	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/sentence"
+	"github.com/se600m/se600m-go/gocore/vocabulary"
+)
+
+var (
+	errHandle = errors.New("unknown handle")
+	errMemory = errors.New("invalid memory")
+	errPanic  = errors.New("internal error")
+)
+
+// codes gives every sentinel error its code. The first match counts, so what
+// wraps another sentinel comes before it.
+var codes = []struct {
+	sentinel error
+	code     string
+}{
+	{context.Canceled, "canceled"},
+	{expression.ErrNotFinite, "not-finite"},
+	{expression.ErrShape, "matrix"},
+	{expression.ErrIndex, "matrix"},
+	{expression.ErrScale, "option"},
+	{vocabulary.ErrCoverage, "gene-coverage"},
+	{vocabulary.ErrVocabulary, "model"},
+	{sentence.ErrFill, "option"},
+	{sentence.ErrTooFewGenes, "too-few-genes"},
+	{batch.ErrSize, "option"},
+	{embed.ErrOption, "option"},
+	{embed.ErrClosed, "closed"},
+	{checkpoint.ErrNotFound, "checkpoint-not-found"},
+	{checkpoint.ErrUnsafePickle, "unsafe-pickle"},
+	{checkpoint.ErrUnsupported, "checkpoint"},
+	{checkpoint.ErrMalformed, "checkpoint"},
+	{checkpoint.ErrConfig, "checkpoint"},
+	{checkpoint.ErrGeneTable, "checkpoint"},
+	{convert.ErrTensors, "checkpoint"},
+	{convert.ErrExists, "exists"},
+	{modeldir.ErrNotAModel, "model"},
+	{modeldir.ErrFormat, "model"},
+	{runtime.ErrDevice, "device"},
+	{runtime.ErrLibrary, "runtime"},
+	{runtime.ErrSession, "runtime"},
+	{runtime.ErrRun, "runtime"},
+	{errHandle, "closed"},
+	{errMemory, "internal"},
+	{errPanic, "internal"},
+}
+
+// encode makes the text of an error that crosses the border.
+func encode(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := map[string]any{"code": "other", "message": err.Error()}
+	for _, c := range codes {
+		if errors.Is(err, c.sentinel) {
+			text["code"] = c.code
+			break
+		}
+	}
+	if at := (*expression.NotFiniteError)(nil); errors.As(err, &at) {
+		text["cell"], text["gene"] = at.Cell, at.Gene
+	}
+	encoded, _ := json.Marshal(text) // a map of strings and ints can be encoded
+	return errors.New(string(encoded))
+}
+
+// export ends every exported function: it turns a panic into an error, and an
+// error into its text. Use: defer export(&err).
+func export(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v: %w\n%s", p, errPanic, debug.Stack())
+	}
+	*err = encode(*err)
+}

@@ -1,0 +1,109 @@
+package pybind
+
+import (
+	"strings"
+
+	"github.com/se600m/se600m-go/gocore/embed"
+	"github.com/se600m/se600m-go/gocore/runtime"
+)
+
+// version is the package's; the build sets it.
+var version = "unknown"
+
+var models = handles[*embed.Model]{what: "model"}
+
+// Version is the version of the native core.
+func Version() string { return version }
+
+// Fail panics: tests make sure with it that a panic reaches Python as an error.
+func Fail() (unused int64, err error) {
+	defer export(&err)
+	panic("a deliberate panic")
+}
+
+// OpenRuntime loads ONNX Runtime's shared library and tells its version.
+func OpenRuntime(path string) (ortVersion string, err error) {
+	defer export(&err)
+	err = runtime.Open(path)
+	return runtime.Version(), err
+}
+
+// OpenModel opens a converted model directory on a device.
+func OpenModel(dir, device string) (handle int64, err error) {
+	defer export(&err)
+	m, err := embed.Open(dir, device)
+	if err != nil {
+		return 0, err
+	}
+	return models.add(m), nil
+}
+
+// CloseModel frees a model, once nothing uses it any more.
+func CloseModel(handle int64) (unused int64, err error) {
+	defer export(&err)
+	m, err := models.take(handle)
+	if err != nil {
+		return 0, err
+	}
+	return 0, m.Close()
+}
+
+// DescribeModel tells what a model is: its config, device, checksum and stages.
+func DescribeModel(handle int64) (description string, err error) {
+	defer export(&err)
+	m, err := models.get(handle)
+	if err != nil {
+		return "", err
+	}
+	type stage struct {
+		Name        string `json:"name"`
+		WithDataset bool   `json:"with_dataset"`
+		Width       int    `json:"width"`
+	}
+	var stages []stage
+	for _, s := range m.Stages() {
+		stages = append(stages, stage(s))
+	}
+	return toJSON(map[string]any{
+		"config": m.Config, "device": m.Device(), "checksum": m.Config.Checksum(), "stages": stages,
+		"runtime": runtime.Version(), "library": runtime.Library(),
+	})
+}
+
+// ModelGenes are a model's gene symbols in token order, a line each.
+func ModelGenes(handle int64) (genes string, err error) {
+	defer export(&err)
+	m, err := models.get(handle)
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(m.Vocabulary.Genes(), "\n"), nil
+}
+
+// MatchGenes finds a data set's genes, a JSON list of symbols, in a model's
+// vocabulary, writes their tokens (int32, -1 for unknown ones) to memory for
+// as many, and reports the coverage. It fails below a minimum coverage.
+func MatchGenes(handle int64, symbols string, minimum float64, tokens uintptr) (report string, err error) {
+	defer export(&err)
+	m, err := models.get(handle)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	if err := fromJSON(symbols, &names); err != nil {
+		return "", err
+	}
+	match := m.Vocabulary.Match(names)
+	if err := match.Require(minimum); err != nil {
+		return "", err
+	}
+	out, err := slice[int32](array{Address: uint64(tokens), Length: len(names)})
+	if err != nil {
+		return "", err
+	}
+	copy(out, match.Tokens)
+	return toJSON(map[string]any{
+		"n_genes": len(names), "n_matched": match.NMatched, "n_repeated": match.NRepeated,
+		"n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,
+	})
+}

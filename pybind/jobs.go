@@ -1,0 +1,138 @@
+package pybind
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// handles gives integers to values.
+type handles[T any] struct {
+	mu     sync.Mutex
+	last   int64
+	values map[int64]T
+	what   string
+}
+
+func (h *handles[T]) add(v T) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.values == nil {
+		h.values = map[int64]T{}
+	}
+	h.last++
+	h.values[h.last] = v
+	return h.last
+}
+
+func (h *handles[T]) get(handle int64) (T, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v, known := h.values[handle]
+	if !known {
+		return v, fmt.Errorf("pybind: %s %d is closed, or never was: %w", h.what, handle, errHandle)
+	}
+	return v, nil
+}
+
+func (h *handles[T]) take(handle int64) (T, error) {
+	v, err := h.get(handle)
+	if err == nil {
+		h.mu.Lock()
+		delete(h.values, handle)
+		h.mu.Unlock()
+	}
+	return v, err
+}
+
+// job is work under way.
+type job struct {
+	cancel      context.CancelFunc
+	ended       chan struct{}
+	done, total atomic.Int64
+	report      any
+	err         error
+}
+
+var jobs = handles[*job]{what: "job"}
+
+// work does a job. It reports progress through the job.
+type work func(ctx context.Context, j *job) (report any, err error)
+
+// begin runs work in the background.
+func begin(w work) int64 {
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &job{cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(j.ended)
+		defer cancel()
+		defer func() {
+			if p := recover(); p != nil {
+				j.err = fmt.Errorf("panic: %v: %w\n%s", p, errPanic, debug.Stack())
+			}
+		}()
+		j.report, j.err = w(ctx, j)
+	}()
+	return jobs.add(j)
+}
+
+// Wait waits up to some milliseconds for a job to end, and tells how far it
+// is: {"ended": bool, "done": n, "total": n}.
+func Wait(handle, milliseconds int64) (state string, err error) {
+	defer export(&err)
+	j, err := jobs.get(handle)
+	if err != nil {
+		return "", err
+	}
+	ended := false
+	select {
+	case <-j.ended:
+		ended = true
+	case <-time.After(time.Duration(milliseconds) * time.Millisecond):
+	}
+	return toJSON(map[string]any{"ended": ended, "done": j.done.Load(), "total": j.total.Load()})
+}
+
+// Cancel asks a job to end. [Finish] must still be called.
+func Cancel(handle int64) (unused int64, err error) {
+	defer export(&err)
+	j, err := jobs.get(handle)
+	if err == nil {
+		j.cancel()
+	}
+	return 0, err
+}
+
+// Finish waits for a job's end, forgets it, and returns its report. After that
+// no memory of the job is in use.
+func Finish(handle int64) (report string, err error) {
+	defer export(&err)
+	j, err := jobs.take(handle)
+	if err != nil {
+		return "", err
+	}
+	<-j.ended
+	if j.err != nil {
+		return "", j.err
+	}
+	return toJSON(j.report)
+}
+
+func toJSON(v any) (string, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("pybind: %w: %w", err, errPanic)
+	}
+	return string(text), nil
+}
+
+func fromJSON(text string, into any) error {
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		return fmt.Errorf("pybind: request: %w: %w", err, errMemory)
+	}
+	return nil
+}
