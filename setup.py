@@ -1,0 +1,91 @@
+"""Builds the native module se600m._se600m: gopy wraps the Go package pybind, Go links it.
+
+`gopy build` itself would link libpython, leave a path of the build machine in the library and
+export hundreds of symbols. So gopy only generates here, and the library is linked with one
+exported symbol and no dependency but libc (see CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+BUILD = ROOT / "build"
+
+
+def check_prerequisites() -> None:
+    """Name everything that is missing, with the way to get it, before anything slow."""
+    missing = []
+    wanted = tuple(int(n) for n in re.search(r"(?m)^go (\d+)\.(\d+)", (ROOT / "go.mod").read_text()).groups())
+    go = shutil.which("go")
+    found = re.search(r"go(\d+)\.(\d+)", subprocess.run([go, "version"], capture_output=True, text=True).stdout) if go else None
+    if found is None:
+        missing.append(f"Go {wanted[0]}.{wanted[1]} or later: install it from https://go.dev/dl/ and put `go` on PATH")
+    elif tuple(int(n) for n in found.groups()) < wanted:
+        missing.append(f"Go {wanted[0]}.{wanted[1]} or later (found {found[0]}): https://go.dev/dl/")
+    compiler = shlex.split(os.environ.get("CC", "gcc"))[0]
+    if shutil.which(compiler) is None and shutil.which("cc") is None:
+        missing.append("a C compiler (gcc or clang): on Debian or Ubuntu `apt-get install build-essential`")
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        missing.append(f"Python.h of Python {version}: on Debian or Ubuntu `apt-get install python{version}-dev`")
+    if missing:
+        raise SystemExit("se600m-go can't be built here. Missing:\n" + "\n".join(f"  - {line}" for line in missing))
+
+
+class BuildGo(build_ext):
+    """Generates the binding with gopy and links it with Go."""
+
+    def build_extension(self, ext: Extension) -> None:
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        include = sysconfig.get_paths()["include"]
+        tools, binding = BUILD / "tools", BUILD / f"binding-{sys.implementation.cache_tag}"
+        exports = binding / "exports.map"
+        environment = dict(
+            os.environ,
+            CGO_ENABLED="1",
+            CGO_CFLAGS=f"-O2 -w {shlex.quote('-I' + include)}",
+            PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
+        )
+
+        def run(*command: str, cwd: Path = ROOT) -> None:
+            done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True)
+            if done.returncode:
+                raise SystemExit(f"se600m-go: {shlex.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+
+        tools.mkdir(parents=True, exist_ok=True)
+        run("go", "build", "-o", f"{tools}{os.sep}", "github.com/go-python/gopy", "golang.org/x/tools/cmd/goimports")
+        shutil.rmtree(binding, ignore_errors=True)
+        run("gopy", "gen", f"-vm={sys.executable}", f"-output={binding.relative_to(ROOT)}", "-name=se600m", "-no-make", "./pybind")
+        source = binding / "se600m.go"
+        source.write_text(re.sub(r"(?m)^#cgo .*\n", "", source.read_text()))
+        run("goimports", "-w", source.name, cwd=binding)  # gopy leaves its imports to it
+        objects = BUILD / "cgo"
+        run("go", "tool", "cgo", f"-objdir={objects}", "-exportheader=se600m_go.h", "--", f"-I{include}", "se600m.go", cwd=binding)
+        run(sys.executable, "build.py", cwd=binding)  # pybindgen writes se600m.c
+        exports.write_text("{ global: PyInit_*; local: *; };\n")
+        version = self.distribution.get_version()
+        run(
+            "go", "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false",
+            f"-ldflags=-s -w -X github.com/se600m/se600m-go/pybind.version={version} "
+            f"""'-extldflags="-Wl,--version-script={exports}"'""",
+            "-o", str(target), f"./{binding.relative_to(ROOT)}",
+        )  # fmt: skip
+        target.with_suffix(".h").unlink(missing_ok=True)
+
+
+if {"build_ext", "bdist_wheel", "editable_wheel", "develop", "install"} & set(sys.argv):
+    check_prerequisites()
+
+setup(ext_modules=[Extension("se600m._se600m", sources=[])], cmdclass={"build_ext": BuildGo})
