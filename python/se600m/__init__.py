@@ -1,0 +1,14 @@
+"""State embeddings (SE-600M) of single cells, on AnnData.
+
+>>> import se600m
+>>> se600m.embed(adata)  # adata.obsm["X_state"], n_cells × output_dim
+"""
+
+from se600m import errors
+from se600m._embed import embed, tokenize
+from se600m._model import CellSentences, Model, load_model
+from se600m._models import convert
+from se600m._native import version as _version
+
+__version__ = _version()
+__all__ = ["CellSentences", "Model", "convert", "embed", "errors", "load_model", "tokenize"]

@@ -1,0 +1,482 @@
+"""A model that is ready to embed."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import warnings
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from anndata import AnnData
+
+from se600m import _anndata, _models, _native, _progress, errors
+from se600m._flow import DimensionFlow, Stage
+
+MIN_COVERAGE = 0.1
+"""Least share of a data set's genes that a model must know. Human data sets with full annotation reach
+a third; other species and other kinds of identifiers next to nothing."""
+
+
+@dataclass(frozen=True)
+class CellSentences:
+    """Cells as the model reads them.
+
+    Attributes
+    ----------
+    gene_indices
+        Gene tokens, int32 ``[n_cells, S]``; slot 0 is ``[CLS]`` (``model.cls_index``).
+    expression_values
+        100 × each gene's share of the cell's summed log1p values, float32 ``[n_cells, S]``.
+    multiplicity
+        How many equal tokens a slot stands for, float32 ``[n_cells, S]``; 0 past a cell's length.
+    lengths
+        Number of slots in use, int32 ``[n_cells]``.
+    fill
+        The fill policy that was in force.
+    """
+
+    gene_indices: npt.NDArray[np.int32]
+    expression_values: npt.NDArray[np.float32]
+    multiplicity: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int32]
+    fill: str
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Choices for sentences and execution, checked."""
+
+    expression: str
+    fill: str
+    seed: int
+    batch_size: int
+    threads: int
+
+    @classmethod
+    def checked(cls, expression: str, fill: str, seed: int, batch_size: int | None, threads: int | None) -> _Cells:
+        return cls(
+            str(expression),
+            str(fill),
+            whole("seed", seed, 0, 2**64 - 1),
+            0 if batch_size is None else whole("batch_size", batch_size, 1, 1 << 20),
+            0 if threads is None else whole("threads", threads, 1, 1024),
+        )
+
+    def request(self, model: int, chunk: _anndata.Chunk, first_row: int, tokens: npt.NDArray[np.int32]) -> dict[str, Any]:
+        return {
+            "model": model,
+            "matrix": chunk.request,
+            "first_row": first_row,
+            "tokens": _native.array(tokens),
+            "expression": self.expression,
+            "fill": self.fill,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "threads": self.threads,
+        }
+
+
+def whole(name: str, value: Any, least: int, most: int) -> int:
+    """Check a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise errors.OptionError(f"{name}={value!r} is not a whole number from {least} to {most}")
+    return int(value)
+
+
+class Model:
+    """A State model, opened by :func:`load_model`.
+
+    Attributes
+    ----------
+    name, device, precision
+        What runs, where, and how exactly.
+    genes
+        Gene symbols in token order.
+    cls_index
+        The token of ``[CLS]``: ``len(genes)``.
+    output_dim, dataset_dim
+        Widths of the embedding and of the dataset embedding (0: the model has none).
+    """
+
+    def __init__(self, directory: Path, device: str = "auto") -> None:
+        self.runtime_version = _native.open_runtime()
+        self._handle: int = _native.call("OpenModel", str(directory), device)
+        self._close = weakref.finalize(self, _close, self._handle)
+        description = json.loads(_native.call("DescribeModel", self._handle))
+        self.config: dict[str, Any] = description["config"]
+        self.device: str = description["device"]
+        self.checksum: str = description["checksum"]
+        self._stages: list[dict[str, Any]] = description["stages"]
+        self.directory = directory
+        self.name: str = self.config["name"]
+        self.precision: str = self.config["precision"]
+        self.genes: list[str] = _native.call("ModelGenes", self._handle).split("\n")
+        self.dimensions: dict[str, int] = self.config["dimensions"]
+
+    @property
+    def cls_index(self) -> int:
+        """Token of ``[CLS]``."""
+        return len(self.genes)
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the embedding."""
+        return self.dimensions["output_dim"]
+
+    @property
+    def dataset_dim(self) -> int:
+        """Width of the dataset embedding; 0 if the model has none."""
+        return self.dimensions["dataset_dim"]
+
+    def close(self) -> None:
+        """Free the model's memory. It can't be used any more."""
+        self._close()
+
+    # -- cells ---------------------------------------------------------------------------------
+
+    def _match(self, expression: _anndata.Expression, min_coverage: float) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+        if not isinstance(min_coverage, int | float) or not 0 <= min_coverage <= 1:
+            raise errors.OptionError(f"min_coverage={min_coverage!r} is not a share from 0 to 1")
+        return _native.match_genes(self._handle, expression.genes, float(min_coverage))
+
+    def compute(
+        self,
+        adata: AnnData,
+        *,
+        layer: str | None = None,
+        use_raw: bool = False,
+        gene_column: str | None = None,
+        expression: str = "auto",
+        fill: str = "auto",
+        seed: int = 0,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        min_coverage: float = MIN_COVERAGE,
+        progress: bool | None = None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None, dict[str, Any]]:
+        """Embed cells into new arrays, as :func:`se600m.embed` does into an AnnData.
+
+        Returns
+        -------
+        embedding
+            float32 ``[n_cells, output_dim]``, rows of unit length.
+        dataset_embedding
+            float32 ``[n_cells, dataset_dim]``, or None.
+        report
+            What was seen on the way: fill policy, genes matched, cells taken as counts or log1p.
+        """
+        cells = _Cells.checked(expression, fill, seed, batch_size, threads)
+        source = _anndata.read(adata, layer=layer, use_raw=use_raw, gene_column=gene_column)
+        tokens, report = self._match(source, min_coverage)
+        n = source.n_cells
+        embedding = np.empty((n, self.output_dim), np.float32)
+        dataset = np.empty((n, self.dataset_dim), np.float32) if self.dataset_dim else None
+        with _progress.bar(progress, f"Embedding with {self.name}", n) as update:
+            for first, chunk in source.chunks():
+                rows = slice(first, first + chunk.n_cells)
+                request = cells.request(self._handle, chunk, first, tokens)
+                request["embedding"] = _native.array(embedding[rows])
+                if dataset is not None:
+                    request["dataset_embedding"] = _native.array(dataset[rows])
+                _add(report, _run_cells("embed", request, update, source, adata, first))
+        _warn(report, n, source.where, cells.expression)
+        return embedding, dataset, report
+
+    def embed(self, adata: AnnData, *, key_added: str = "X_state", copy: bool = False, **options: Any) -> AnnData | None:
+        """Embed cells with this model. See :func:`se600m.embed` for the options."""
+        if not isinstance(key_added, str) or not key_added or "/" in key_added:
+            raise errors.OptionError(f"key_added={key_added!r} is no key for adata.obsm")
+        embedding, dataset, report = self.compute(adata, **options)
+        result = adata.copy() if copy else adata
+        result.obsm[key_added] = embedding
+        if dataset is not None:
+            result.obsm[f"{key_added}_dataset"] = dataset
+        result.uns[key_added] = self._provenance(report, options)
+        return result if copy else None
+
+    def _provenance(self, report: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "model": self.name,
+            "model_checksum": self.checksum,
+            "package": f"se600m-go {_native.version()}",
+            "runtime": f"onnxruntime {self.runtime_version}",
+            "provider": self.device,
+            "precision": self.precision,
+            "seed": int(options.get("seed", 0)),
+            "expression": str(options.get("expression", "auto")),
+            **{key: value for key, value in report.items() if key != "missing"},
+        }
+
+    def tokenize(
+        self,
+        adata: AnnData,
+        *,
+        layer: str | None = None,
+        use_raw: bool = False,
+        gene_column: str | None = None,
+        expression: str = "auto",
+        fill: str = "auto",
+        seed: int = 0,
+        threads: int | None = None,
+        min_coverage: float = MIN_COVERAGE,
+    ) -> CellSentences:
+        """Turn cells into sentences. See :func:`se600m.tokenize`."""
+        cells = _Cells.checked(expression, fill, seed, None, threads)
+        source = _anndata.read(adata, layer=layer, use_raw=use_raw, gene_column=gene_column)
+        tokens, _ = self._match(source, min_coverage)
+        sentences: CellSentences | None = None
+        for first, chunk in source.chunks():
+            request = cells.request(self._handle, chunk, first, tokens)
+            if sentences is None:
+                plan = _native.run("plan", request)
+                shape = (source.n_cells, plan["max_length"])
+                sentences = CellSentences(
+                    np.empty(shape, np.int32),
+                    np.empty(shape, np.float32),
+                    np.empty(shape, np.float32),
+                    np.empty(shape[0], np.int32),
+                    plan["fill"],
+                )
+            rows = slice(first, first + chunk.n_cells)
+            request |= {
+                "length": sentences.gene_indices.shape[1],
+                "gene_indices": _native.array(sentences.gene_indices[rows]),
+                "expression_values": _native.array(sentences.expression_values[rows]),
+                "multiplicity": _native.array(sentences.multiplicity[rows]),
+                "lengths": _native.array(sentences.lengths[rows]),
+            }
+            _run_cells("tokenize", request, None, source, adata, first)
+        assert sentences is not None  # there is at least one cell
+        return sentences
+
+    # -- sentences -----------------------------------------------------------------------------
+
+    def embed_sentences(
+        self,
+        gene_indices: npt.ArrayLike,
+        expression_values: npt.ArrayLike,
+        multiplicity: npt.ArrayLike | None = None,
+        *,
+        batch_size: int | None = None,
+        threads: int | None = None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """Embed sentences made elsewhere.
+
+        Parameters
+        ----------
+        gene_indices
+            Gene tokens ``[n, S]``; slot 0 must be ``cls_index``.
+        expression_values
+            100 × each gene's share of the cell's summed log1p values, ``[n, S]``.
+        multiplicity
+            How many equal tokens a slot stands for, ``[n, S]``; 0 leaves a slot out.
+
+        Returns
+        -------
+        embedding, dataset_embedding
+            float32 ``[n, output_dim]``, rows of unit length; float32 ``[n, dataset_dim]`` or None.
+        """
+        request, arrays = self._sentences(gene_indices, expression_values, multiplicity)
+        n = request["n_cells"]
+        request["batch_size"] = 0 if batch_size is None else whole("batch_size", batch_size, 1, 1 << 20)
+        request["threads"] = 0 if threads is None else whole("threads", threads, 1, 1024)
+        embedding, dataset = self._outputs(n, request)
+        _native.run("embed_sentences", request)
+        del arrays
+        return embedding, dataset
+
+    def trace_sentences(
+        self,
+        gene_indices: npt.ArrayLike,
+        expression_values: npt.ArrayLike,
+        multiplicity: npt.ArrayLike | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Run sentences through the unfolded graph and keep every stage of the dimension flow.
+
+        Returns
+        -------
+        dict
+            ``gene_embedding [n, S, token_dim]``, ``projection`` and ``tokens [n, T, emsize]`` (T has the
+            dataset token, too, if the model has one), ``layer_1`` … ``[n, T, emsize]``,
+            ``head [n, T, output_dim]``, ``embedding [n, output_dim]`` and ``dataset_embedding``.
+        """
+        request, arrays = self._sentences(gene_indices, expression_values, multiplicity)
+        n, length = request["n_cells"], request["length"]
+        embedding, dataset = self._outputs(n, request)
+        stages = {
+            s["name"]: np.empty((n, length + s["with_dataset"], s["width"]), np.float32) for s in self._stages
+        }
+        request["stages"] = [_native.array(values) for values in stages.values()]
+        _native.run("trace", request)
+        del arrays
+        stages["embedding"] = embedding
+        if dataset is not None:
+            stages["dataset_embedding"] = dataset
+        return stages
+
+    def _sentences(self, *given: npt.ArrayLike | None) -> tuple[dict[str, Any], list[npt.NDArray[Any]]]:
+        """Describe sentences for Go, with the arrays to keep meanwhile."""
+        names = ("gene_indices", "expression_values", "multiplicity")
+        indices = np.asarray(given[0])
+        if indices.ndim != 2 or indices.size == 0 or indices.dtype.kind not in "iu":
+            raise errors.OptionError(f"gene_indices must be whole numbers [n, S], not {indices.dtype} {list(indices.shape)}")
+        request: dict[str, Any] = {"model": self._handle, "n_cells": indices.shape[0], "length": indices.shape[1]}
+        arrays: list[npt.NDArray[Any]] = []
+        for name, values, dtype in zip(names, given, (np.int32, np.float32, np.float32), strict=True):
+            if values is None:
+                continue
+            original = np.asarray(values)
+            if original.shape != indices.shape:
+                raise errors.OptionError(f"{name} is {list(original.shape)}, gene_indices {list(indices.shape)}")
+            converted = np.ascontiguousarray(original, dtype)
+            if dtype is np.int32 and not np.array_equal(converted, original):
+                raise errors.OptionError(f"gene_indices go up to {original.max()}, past the vocabulary")
+            arrays.append(converted)
+            request[name] = _native.array(converted)
+        return request, arrays
+
+    def _outputs(self, n: int, request: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        embedding = np.empty((n, self.output_dim), np.float32)
+        dataset = np.empty((n, self.dataset_dim), np.float32) if self.dataset_dim else None
+        request["embedding"] = _native.array(embedding)
+        if dataset is not None:
+            request["dataset_embedding"] = _native.array(dataset)
+        return embedding, dataset
+
+    # -- looks ---------------------------------------------------------------------------------
+
+    def dimension_flow(self) -> DimensionFlow:
+        """Stages and shapes from a cell to its embedding; B is the batch size."""
+        d = self.dimensions
+        s, t = d["pad_length"], d["pad_length"] + bool(self.dataset_dim)
+        scaled = self.config["expression_encoding"] == "scale"
+        expression = {
+            "soft-bins": "expression added as a learned embedding (soft bins)",
+            "scale": "(expression came in with the lookup)",
+            "none": "no expression enters",
+        }[self.config["expression_encoding"]]
+        return DimensionFlow(
+            [
+                Stage("cell", "[n_genes]", "counts or log1p values"),
+                Stage("cell sentence", f"[B, {s}] × 2", f"gene_indices, expression_values: [CLS] and up to {s - 1:,} top genes"),
+                Stage(
+                    "gene embedding lookup",
+                    f"[B, {s}, {d['token_dim']}]",
+                    f"{d['n_genes']:,} genes" + (", scaled by expression" if scaled else ""),
+                ),
+                Stage("projection", f"[B, {t}, {d['emsize']}]", expression),
+                Stage(
+                    f"transformer, {d['nlayers']} layers",
+                    f"[B, {t}, {d['emsize']}]",
+                    f"{d['nhead']} heads, feed-forward {d['d_hid']}",
+                ),
+                Stage("CLS extraction", f"[B, {d['output_dim']}]", "decoder head at [CLS], unit length"),
+                Stage("adata.obsm", f"[n_cells, {d['output_dim']}]", "float32"),
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"Model {self.name!r} on {self.device}, {self.precision}\n{self.dimension_flow()!r}"
+
+    def _repr_html_(self) -> str:
+        title = f"<b>{html.escape(self.name)}</b> on {html.escape(self.device)}, {html.escape(self.precision)}"
+        return f"{title}{self.dimension_flow()._repr_html_()}"
+
+
+def _close(handle: int) -> None:
+    if os.getpid() == _native._LOADED_IN:
+        _native.call("CloseModel", handle)
+
+
+def _run_cells(
+    kind: str,
+    request: dict[str, Any],
+    update: _native.Progress | None,
+    source: _anndata.Expression,
+    adata: AnnData,
+    first: int,
+) -> dict[str, Any]:
+    """Run a job over cells; a value that is not finite is named as its owner knows it."""
+    try:
+        return dict(_native.run(kind, request, update))
+    except errors.NotFiniteError as error:
+        cell, gene = first + error.cell, error.gene  # type: ignore[attr-defined]
+        raise errors.NotFiniteError(
+            f"{source.where}[{cell}, {gene}] (cell {adata.obs_names[cell]!r}, gene {source.genes[gene]!r}) "
+            "is NaN or infinite: replace it, or drop the cell or the gene, before embedding"
+        ) from None
+
+
+def _add(report: dict[str, Any], chunk: dict[str, Any]) -> None:
+    """Add a chunk's report: counts add up, choices are the same for all chunks."""
+    for key, value in chunk.items():
+        counts = key in ("n_counts", "n_log1p", "n_empty", "n_negative", "n_negative_cells")
+        report[key] = report.get(key, 0) + value if counts else value
+
+
+def _warn(report: dict[str, Any], n_cells: int, where: str, expression: str) -> None:
+    if report["n_negative"]:
+        warnings.warn(
+            f"{report['n_negative']:,} negative values in {report['n_negative_cells']:,} of {n_cells:,} cells of {where} were "
+            "taken as zero: scaled or corrected values are not expression. Embed counts or log1p values: "
+            "name a layer, or use_raw=True",
+            stacklevel=4,
+        )
+    if expression == "auto" and report["n_counts"] and report["n_log1p"]:
+        warnings.warn(
+            f"{report['n_counts']:,} cells of {where} were taken for raw counts and {report['n_log1p']:,} for log1p values, "
+            "each judged on its own as the reference does: expression='counts' or 'log1p' decides for all",
+            stacklevel=4,
+        )
+    if report["n_empty"]:
+        warnings.warn(
+            f"{report['n_empty']:,} of {n_cells:,} cells of {where} express no gene that the model knows: "
+            "their embeddings carry no information",
+            stacklevel=4,
+        )
+
+
+_opened: weakref.WeakValueDictionary[tuple[str, str], Model] = weakref.WeakValueDictionary()
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool | None = None,
+) -> Model:
+    """Open a model.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a model in the package, a converted model directory, or a checkpoint, which is
+        converted into the cache when it is first used. None: the package's default model.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, ``"tensorrt"``. A device asked for by name never
+        becomes another one.
+    precision
+        ``"auto"`` or ``"fp32"``, both exact.
+    progress
+        Show a bar while a checkpoint is converted.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
+    """
+    if precision not in ("auto", "fp32"):
+        raise errors.OptionError(f"precision={precision!r} is not one of 'auto', 'fp32'")
+    if not isinstance(device, str):
+        raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
+    directory = _models.resolve(name_or_path, progress).resolve()
+    model = _opened.get((str(directory), device))
+    if model is None or not model._close.alive:
+        model = _opened[(str(directory), device)] = Model(directory, device)
+    return model

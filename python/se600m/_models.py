@@ -1,0 +1,115 @@
+"""Names and paths of models: the one in the package, converted directories, checkpoints and the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import platformdirs
+
+from se600m import _native, _progress, errors
+
+BUNDLED = Path(__file__).parent / "models"
+DEFAULT = "se-mini-untrained"
+_FORMAT = "1"
+"""Changes whenever conversion writes something else: older conversions in the cache are then not used."""
+
+
+def cache_dir() -> Path:
+    """Folder for converted models: ``SE600M_CACHE``, else the user's cache folder."""
+    override = os.environ.get("SE600M_CACHE")
+    return Path(override) if override else platformdirs.user_cache_path("se600m", appauthor=False)
+
+
+def bundled() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(p.name for p in BUNDLED.iterdir() if p.is_dir())
+
+
+def resolve(name_or_path: str | os.PathLike[str] | None, progress: bool | None = None) -> Path:
+    """Find a converted model directory; a checkpoint is converted into the cache when it is first used."""
+    if name_or_path is None:
+        name_or_path = DEFAULT
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise errors.OptionError(f"model={name_or_path!r}: give a name, a path, or what load_model returned")
+    path = Path(name_or_path).expanduser()
+    if (BUNDLED / path).is_dir() and str(name_or_path) in bundled():
+        path = BUNDLED / path
+    elif not path.exists():
+        raise errors.ModelNotFoundError(
+            f"model={str(name_or_path)!r} is neither the name of a model ({', '.join(bundled())}) "
+            "nor the path of a converted model or a checkpoint"
+        )
+    if (path / "config.json").is_file():
+        return path
+    destination = cache_dir() / "converted" / _key(path)
+    if (destination / "config.json").is_file():
+        return destination
+    convert(path, destination, name=path.stem if path.is_file() else path.name, progress=progress)
+    return destination
+
+
+def _key(path: Path) -> str:
+    """Name a checkpoint's conversion: by the place, size and time of its files."""
+    path = path.resolve()
+    digest = hashlib.sha256(_FORMAT.encode())
+    files = [path] if path.is_file() else []
+    files += sorted(p for p in (path.parent if path.is_file() else path).iterdir() if p.is_file() and p != path)
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return f"{path.stem if path.is_file() else path.name}-{digest.hexdigest()[:16]}"
+
+
+def convert(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    protein_embeddings: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> None:
+    """Convert a checkpoint into a model directory that :func:`load_model` opens at once.
+
+    Parameters
+    ----------
+    source
+        A folder with ``model.safetensors``, ``config.yaml`` and ``protein_embeddings.pt``, a
+        ``.safetensors`` file with those beside it, or a ``.ckpt`` of arc-state. Files are read as
+        data: nothing in a pickle is executed.
+    destination
+        The directory to write. It appears whole or not at all.
+    name
+        Name of the model; the source's name if not given.
+    config, protein_embeddings
+        Files to use instead of the checkpoint's own.
+    overwrite
+        Replace a converted model at the destination.
+    progress
+        Show a progress bar; by default in notebooks and terminals.
+
+    Raises
+    ------
+    ModelNotFoundError, CheckpointError, UnsafePickleError, DestinationExistsError
+        What is wrong with the source or the destination. Nothing is left behind.
+    """
+    _native.open_runtime()
+    request = {
+        "source": os.fspath(source),
+        "destination": os.fspath(destination),
+        "name": name or "",
+        "config": os.fspath(config) if config else "",
+        "protein_embeddings": os.fspath(protein_embeddings) if protein_embeddings else "",
+        "overwrite": overwrite,
+    }
+    with _progress.bar(progress, "Converting", 0, unit="B") as update:
+        try:
+            _native.run("convert", request, update)
+        except errors.DestinationExistsError:
+            # Another process may have finished the same conversion into the cache meanwhile.
+            in_cache = cache_dir() in Path(destination).parents
+            if not (in_cache and (Path(destination) / "config.json").is_file()):
+                raise

@@ -1,0 +1,116 @@
+"""The only importer of the native module: calls, jobs, memory, and errors that become exceptions."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se600m import _se600m, errors
+
+_LOADED_IN = os.getpid()
+_POLL_MILLISECONDS = 50
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while a job runs."""
+
+
+def call(function: str, *args: Any) -> Any:
+    """Call an exported Go function; its errors become the exceptions of :mod:`se600m.errors`."""
+    if os.getpid() != _LOADED_IN:
+        raise errors.ForkError(
+            "se600m was loaded before this process was forked and can't run in the child: "
+            "start workers with multiprocessing.get_context('spawn')"
+        )
+    try:
+        return getattr(_se600m, f"pybind_{function}")(*args)
+    except RuntimeError as error:
+        raise _exception(str(error)) from None
+
+
+def _exception(text: str) -> errors.SE600MError:
+    try:
+        fields = json.loads(text)
+        kind, message = errors.BY_CODE.get(fields["code"], errors.InternalError), fields["message"]
+    except (ValueError, KeyError, TypeError):
+        return errors.InternalError(text)
+    exception = kind(message)
+    if isinstance(exception, errors.NotFiniteError):
+        exception.cell, exception.gene = fields.get("cell"), fields.get("gene")  # type: ignore[attr-defined]
+    return exception
+
+
+def array(values: npt.NDArray[Any]) -> dict[str, Any]:
+    """Describe an array's memory. The caller keeps the array until the job has finished."""
+    if not values.flags.c_contiguous:
+        raise errors.InternalError("an array that is not contiguous can't cross to Go")
+    return {"address": values.ctypes.data if values.size else 0, "length": values.size, "dtype": values.dtype.name}
+
+
+def run(kind: str, request: dict[str, Any], progress: Progress | None = None) -> Any:
+    """Run a job to its end and return its report.
+
+    Every array whose address is in the request must stay alive until this returns. An exception on
+    the way (Ctrl-C, or one from ``progress``) cancels the job and is raised once Go has let go of
+    the memory.
+    """
+    job = call("Start", kind, json.dumps(request))
+    try:
+        ended = False
+        while not ended:
+            state = json.loads(call("Wait", job, _POLL_MILLISECONDS))
+            ended = state["ended"]
+            if progress is not None:
+                progress(state["done"], state["total"])
+    except BaseException:
+        call("Cancel", job)
+        try:
+            call("Finish", job)
+        except errors.SE600MError:
+            pass  # that it was cancelled, or why it failed at the same moment
+        raise
+    return json.loads(call("Finish", job))
+
+
+def match_genes(model: int, symbols: list[str], minimum: float) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    """Find gene symbols in a model's vocabulary: their tokens (-1 for unknown ones) and a report."""
+    tokens = np.full(len(symbols), -1, dtype=np.int32)
+    address = tokens.ctypes.data if symbols else 0
+    report = call("MatchGenes", model, json.dumps(symbols), minimum, address)
+    return tokens, json.loads(report)
+
+
+def version() -> str:
+    """Version of the native core."""
+    return str(call("Version"))
+
+
+def open_runtime() -> str:
+    """Load ONNX Runtime, once in a process, and return its version."""
+    return str(call("OpenRuntime", find_library()))
+
+
+def find_library() -> str:
+    """Path of ONNX Runtime's shared library: ``SE600M_ORT_LIBRARY``, else the one in the Python package.
+
+    The Python module ``onnxruntime`` is located, not imported.
+    """
+    override = os.environ.get("SE600M_ORT_LIBRARY")
+    if override:
+        return override
+    spec = importlib.util.find_spec("onnxruntime")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        found = sorted(glob.glob(os.path.join(glob.escape(folder), "capi", "libonnxruntime.so*")))
+        if found:
+            return found[-1]
+    raise errors.RuntimeLibraryError(
+        "ONNX Runtime's library was not found: `pip install onnxruntime`, "
+        "or set SE600M_ORT_LIBRARY to the path of a libonnxruntime.so"
+    )

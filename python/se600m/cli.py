@@ -1,0 +1,143 @@
+"""The ``se600m`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
+_say = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def embed(
+    source: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells to embed.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad", help="The same with the embedding in obsm.")],
+    model: Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint.")] = None,
+    key: Annotated[str, typer.Option(help="Key of obsm.")] = "X_state",
+    layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
+    use_raw: Annotated[bool, typer.Option("--use-raw", help="Embed .raw.X.")] = False,
+    gene_column: Annotated[str | None, typer.Option(help="Column of var with gene symbols.")] = None,
+    expression: Annotated[str, typer.Option(help="auto, counts or log1p.")] = "auto",
+    fill: Annotated[str, typer.Option(help="auto, shared, independent, expected or none.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or tensorrt.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto or fp32.")] = "auto",
+    batch_size: Annotated[int | None, typer.Option(help="Cells a batch.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    min_coverage: Annotated[float | None, typer.Option(help="Least share of genes that the model must know.")] = None,
+) -> None:
+    """Embed the cells of an h5ad file."""
+    import anndata
+
+    import se600m
+    from se600m._model import MIN_COVERAGE
+
+    if destination.suffix != ".h5ad":
+        raise se600m.errors.OptionError(f"OUT is {str(destination)!r}: give a path that ends in .h5ad")
+    if not source.is_file():
+        raise se600m.errors.DataError(f"IN is {str(source)!r}: there is no such file")
+    try:
+        adata = anndata.read_h5ad(source)
+    except (OSError, KeyError, ValueError) as error:
+        raise se600m.errors.DataError(f"{str(source)!r} can't be read as h5ad: {error}") from error
+    se600m.embed(
+        adata,
+        model=model,
+        key_added=key,
+        layer=layer,
+        use_raw=use_raw,
+        gene_column=gene_column,
+        expression=expression,
+        fill=fill,
+        seed=seed,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        threads=threads,
+        min_coverage=MIN_COVERAGE if min_coverage is None else min_coverage,
+    )
+    # The file appears whole or not at all.
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".unfinished")
+    os.close(handle)
+    try:
+        adata.write_h5ad(draft)
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, destination)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+    n, width = adata.obsm[key].shape
+    _say.print(f"{n:,} cells × {width:,} in obsm[{key!r}] of {destination}")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint: folder, .safetensors or .ckpt.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="Directory to write.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    config: Annotated[Path | None, typer.Option(help="config.yaml to use instead.")] = None,
+    protein_embeddings: Annotated[Path | None, typer.Option(help="Gene table (.pt) to use instead.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a converted model.")] = False,
+) -> None:
+    """Convert a checkpoint into a model directory."""
+    import se600m
+
+    se600m.convert(
+        source, destination, name=name, config=config, protein_embeddings=protein_embeddings, overwrite=overwrite
+    )
+    _say.print(f"converted to {destination}")
+
+
+@app.command()
+def info(model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name, directory or checkpoint.")] = None) -> None:
+    """Say what a model is, with its dimension flow."""
+    import se600m
+
+    m = se600m.load_model(model)
+    print(m)
+    print(f"\nfrom {m.config['source']['name']}, checksum {m.checksum[:16]}\nin   {m.directory}")
+    for note in m.config.get("notes", []):
+        print(f"note: {note}")
+
+
+def main() -> None:
+    """Run the command; errors end it with one clear line and exit status 1."""
+    from se600m.errors import SE600MError
+
+    warnings.showwarning = lambda message, *_args, **_more: _say.print(f"warning: {message}", markup=False)
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        _say.print("stopped; nothing was written")
+        sys.exit(130)
+    except SE600MError as error:
+        _say.print(f"error: {error}", markup=False)
+        sys.exit(1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # a wrong option
+        if usage is None:
+            raise
+        _say.print(f"error: {usage()}", markup=False)
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The exceptions of se600m. Every one of them is a :class:`SE600MError`."""
+
+from __future__ import annotations
+
+
+class SE600MError(Exception):
+    """Base class of all errors that se600m raises on purpose."""
+
+
+class OptionError(SE600MError, ValueError):
+    """An argument has a value that can't be."""
+
+
+class DataError(SE600MError, ValueError):
+    """The AnnData can't be embedded as it is."""
+
+
+class NotFiniteError(DataError):
+    """The expression matrix has a NaN or infinite value; its place is given."""
+
+
+class GeneCoverageError(DataError):
+    """Too few of the data set's genes are known to the model."""
+
+
+class TooFewGenesError(DataError):
+    """Fewer valid genes than the [CLS] slot needs."""
+
+
+class ModelNotFoundError(SE600MError, FileNotFoundError):
+    """No model or checkpoint of this name or at this path."""
+
+
+class ModelError(SE600MError, ValueError):
+    """A converted model directory is damaged, or of a format that is not read."""
+
+
+class ModelClosedError(SE600MError, RuntimeError):
+    """The model was closed."""
+
+
+class CheckpointError(SE600MError, ValueError):
+    """A checkpoint is damaged, foreign, or disagrees with its configuration."""
+
+
+class UnsafePickleError(CheckpointError):
+    """A checkpoint's pickle names something that has no place in a checkpoint. Nothing was executed."""
+
+
+class DestinationExistsError(SE600MError, FileExistsError):
+    """The place to write to is taken."""
+
+
+class DeviceError(SE600MError, RuntimeError):
+    """The device is unknown, or this machine lacks what it needs."""
+
+
+class RuntimeLibraryError(SE600MError, RuntimeError):
+    """ONNX Runtime is missing, or failed."""
+
+
+class ForkError(SE600MError, RuntimeError):
+    """The process was forked after se600m was loaded: Go's threads did not come along."""
+
+
+class InternalError(SE600MError, RuntimeError):
+    """A defect of se600m itself. Please report it."""
+
+
+BY_CODE: dict[str, type[SE600MError]] = {
+    "option": OptionError,
+    "matrix": DataError,
+    "not-finite": NotFiniteError,
+    "gene-coverage": GeneCoverageError,
+    "too-few-genes": TooFewGenesError,
+    "checkpoint-not-found": ModelNotFoundError,
+    "model": ModelError,
+    "closed": ModelClosedError,
+    "checkpoint": CheckpointError,
+    "unsafe-pickle": UnsafePickleError,
+    "exists": DestinationExistsError,
+    "device": DeviceError,
+    "runtime": RuntimeLibraryError,
+    "internal": InternalError,
+    "other": InternalError,
+}
+"""The class of each code that the native core gives (pybind/errors.go)."""
