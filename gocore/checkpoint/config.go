@@ -76,7 +76,7 @@ func (t tree) bool(into *bool, path ...string) error {
 
 // parseYAML reads a configuration's text.
 func parseYAML(text []byte) (tree, error) {
-	var t tree
+	var t map[string]any
 	if err := yaml.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("config: %w: %w", err, ErrConfig)
 	}
