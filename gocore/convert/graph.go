@@ -78,13 +78,11 @@ func (g *graph) tokenFromProduct(product onnx.Value) onnx.Value {
 	return g.Op("Mul", []onnx.Value{x, g.Scalar(float32(math.Sqrt(float64(g.dims.EmSize))))})
 }
 
-// nRead is how many of the last tokens are read: [CLS], and the dataset token.
-func (g *graph) nRead() int {
-	if g.dims.DatasetDim > 0 {
-		return 2
-	}
-	return 1
-}
+// nRead is how many tokens are read at the end: [CLS], and the dataset token or
+// [CLS] once more. One row a sentence would be another number for a batch of
+// one: a product with a single row has a kernel of its own, which rounds
+// differently.
+const nRead = 2
 
 // batchOf is the number of sentences, as a one-element list.
 func (g *graph) batchOf(x onnx.Value) onnx.Value {
@@ -187,18 +185,15 @@ func (g *graph) head(x onnx.Value) onnx.Value {
 	return g.linear(h, "decoder.1")
 }
 
-// attentionBias turns multiplicities, [B, S], into what is added to the
-// attention scores of T keys, log(multiplicity), as [B, 1, nQueries, T]. Zero
-// (padding) becomes -1e4, which every kernel takes and exp makes zero of.
-func (g *graph) attentionBias(multiplicity onnx.Value) (column onnx.Value) {
-	bias := g.Op("Log", []onnx.Value{g.Op("Max", []onnx.Value{multiplicity, g.Scalar(1e-30)})})
-	isPadding := g.Op("Equal", []onnx.Value{multiplicity, g.Scalar(0)})
-	bias = g.Op("Where", []onnx.Value{isPadding, g.Scalar(-1e4), bias})
+// attentionBias turns log-multiplicities, [B, S], into what is added to the
+// attention scores of T keys, as [B, 1, 1, T].
+func (g *graph) attentionBias(logMultiplicity onnx.Value) onnx.Value {
+	bias := logMultiplicity
 	if g.dims.DatasetDim > 0 {
-		shape := g.Op("Concat", []onnx.Value{g.batchOf(multiplicity), g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
+		shape := g.Op("Concat", []onnx.Value{g.batchOf(bias), g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
 		bias = g.concat(bias, g.Op("Expand", []onnx.Value{g.Scalar(0), shape}))
 	}
-	return g.Op("Unsqueeze", []onnx.Value{bias, g.Ints(1, 2)}) // [B, 1, 1, T]
+	return g.Op("Unsqueeze", []onnx.Value{bias, g.Ints(1, 2)})
 }
 
 // forQueries repeats a bias for a number of queries, which ONNX Runtime's
@@ -218,19 +213,21 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 	x := g.foldedTokens(tokens, values)
 	var biasAll, biasRead onnx.Value
 	if variant == modeldir.Weighted {
-		bias := g.attentionBias(g.Input("multiplicity", onnx.Float32, "batch", "length"))
+		bias := g.attentionBias(g.Input("log_multiplicity", onnx.Float32, "batch", "length"))
 		nTokens := g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
 		biasAll = g.forQueries(bias, nTokens)
-		biasRead = g.forQueries(bias, g.Ints(int64(g.nRead())))
+		biasRead = g.forQueries(bias, g.Ints(nRead))
 	}
 	last := g.dims.NLayers - 1
 	for i := range last {
 		x = g.layer(i, x, x, biasAll)
 	}
-	read := g.slice(x, 0, 1)
+	cls := g.slice(x, 0, 1)
+	other := cls
 	if g.dims.DatasetDim > 0 {
-		read = g.concat(read, g.slice(x, -1, math.MaxInt32))
+		other = g.slice(x, -1, math.MaxInt32)
 	}
+	read := g.concat(cls, other)
 	g.outputs(g.head(g.layer(last, read, x, biasRead)))
 	return g
 }
@@ -238,13 +235,15 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 // outputs declares the embedding and the dataset embedding, from the head's
 // vectors: [CLS] first, the dataset token last.
 func (g *graph) outputs(head onnx.Value) {
-	at := func(position int64) onnx.Value {
-		return g.Op("Squeeze", []onnx.Value{g.Op("Gather", []onnx.Value{head, g.Ints(position)},
+	at := func(x onnx.Value, position int64) onnx.Value {
+		return g.Op("Squeeze", []onnx.Value{g.Op("Gather", []onnx.Value{x, g.Ints(position)},
 			onnx.Attr{Name: "axis", Value: 1}), g.Ints(1)})
 	}
-	g.Output(at(0), "cls", onnx.Float32, "batch", g.dims.OutputDim)
+	g.Output(at(head, 0), "cls", onnx.Float32, "batch", g.dims.OutputDim)
 	if g.dims.DatasetDim > 0 {
-		g.Output(g.linear(at(-1), "dataset_embedder"), "dataset_embedding", onnx.Float32, "batch", g.dims.DatasetDim)
+		// Of every row, then one picked: see nRead.
+		datasets := g.linear(head, "dataset_embedder")
+		g.Output(at(datasets, -1), "dataset_embedding", onnx.Float32, "batch", g.dims.DatasetDim)
 	}
 }
 
@@ -257,7 +256,7 @@ func (s *source) traceGraph(placed weights) *graph {
 	d := g.dims
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
-	multiplicity := g.Input("multiplicity", onnx.Float32, "batch", "length")
+	logMultiplicity := g.Input("log_multiplicity", onnx.Float32, "batch", "length")
 
 	genes := g.Op("Gather", []onnx.Value{g.weight("gene_table"), g.slice(tokens, 1, math.MaxInt32)})
 	length := g.Op("ReduceL2", []onnx.Value{genes, g.Ints(-1)})
@@ -282,7 +281,7 @@ func (s *source) traceGraph(placed weights) *graph {
 		x = g.Op("Add", []onnx.Value{x, bins})
 	}
 	g.Output(x, "tokens", onnx.Float32, "batch", "tokens", d.EmSize)
-	bias := g.attentionBias(multiplicity)
+	bias := g.attentionBias(logMultiplicity)
 	for i := range d.NLayers {
 		x = g.standardLayer(i, x, bias)
 		g.Output(x, onnx.Value(fmt.Sprintf("layer_%d", i+1)), onnx.Float32, "batch", "tokens", d.EmSize)

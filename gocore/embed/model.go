@@ -105,7 +105,7 @@ func (m *Model) session(variant modeldir.Variant, threads int) (*runtime.Session
 	}
 	inputs := []string{"gene_indices", "expression_values"}
 	if variant != modeldir.Dense {
-		inputs = append(inputs, "multiplicity")
+		inputs = append(inputs, "log_multiplicity")
 	}
 	outputs := []string{"cls"}
 	if m.Config.Dimensions.DatasetDim > 0 {

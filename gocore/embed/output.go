@@ -30,9 +30,9 @@ func (m *Model) checkOutput(o Output, nCells int) error {
 
 // runner executes batches one after the other, in memory that it reuses.
 type runner struct {
-	model        *Model
-	threads      int
-	cls, dataset []float32
+	model                         *Model
+	threads                       int
+	logMultiplicity, cls, dataset []float32
 }
 
 // run executes a batch and scatters its rows.
@@ -44,7 +44,8 @@ func (r *runner) run(ctx context.Context, b *batch.Batch, out Output) error {
 	variant := modeldir.Dense
 	if b.Multiplicity != nil {
 		variant = modeldir.Weighted
-		inputs = append(inputs, runtime.Tensor{Shape: shape, Float32: b.Multiplicity})
+		r.logMultiplicity = logs(r.logMultiplicity, b.Multiplicity)
+		inputs = append(inputs, runtime.Tensor{Shape: shape, Float32: r.logMultiplicity})
 	}
 	session, err := r.model.session(variant, r.threads)
 	if err != nil {
@@ -66,6 +67,25 @@ func (r *runner) run(ctx context.Context, b *batch.Batch, out Output) error {
 		}
 	}
 	return nil
+}
+
+// logs takes the logarithms of multiplicities, which are added to attention
+// scores. Zero (padding) becomes -1e4, which every kernel takes and exp makes
+// zero of. It is done here because ONNX Runtime's Log rounds an element
+// differently at the end of an array, so that a cell's batch would matter.
+func logs(into, multiplicity []float32) []float32 {
+	into = grow(into, len(multiplicity))
+	for i, m := range multiplicity {
+		switch m {
+		case 0:
+			into[i] = -1e4
+		case 1:
+			into[i] = 0
+		default:
+			into[i] = float32(math.Log(float64(m)))
+		}
+	}
+	return into
 }
 
 func grow(s []float32, n int) []float32 {

@@ -153,12 +153,9 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 	if err != nil {
 		return err
 	}
-	multiplicity := g.Multiplicity
-	if multiplicity == nil {
-		multiplicity = make([]float32, g.N*g.Length)
-		for i := range multiplicity {
-			multiplicity[i] = 1
-		}
+	logMultiplicity := make([]float32, g.N*g.Length)
+	if g.Multiplicity != nil {
+		logMultiplicity = logs(logMultiplicity, g.Multiplicity)
 	}
 	d := m.Config.Dimensions
 	for i := range g.N { // one sentence at a time: a stage of one is 40 MB at full width
@@ -186,7 +183,7 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 		err := session.Run(ctx, []runtime.Tensor{
 			{Shape: shape, Int32: g.GeneIndices[at:end]},
 			{Shape: shape, Float32: g.ExpressionValues[at:end]},
-			{Shape: shape, Float32: multiplicity[at:end]},
+			{Shape: shape, Float32: logMultiplicity[at:end]},
 		}, outputs)
 		if err != nil {
 			return err

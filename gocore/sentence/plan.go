@@ -66,6 +66,9 @@ func NewPlan(tokens []int32, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sentence: %w", err)
 	}
+	if fill == Expected {
+		o.Seed = 0 // nothing is drawn: the seed must not even change the order of tokens
+	}
 	p := &Plan{
 		padLength: o.PadLength, cls: o.CLS, fill: fill, seed: o.Seed, scale: o.Scale,
 		tokens: tokens, rank: make([]uint32, len(tokens)), order: order, clsColumn: clsColumn,
