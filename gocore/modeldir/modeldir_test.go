@@ -1,0 +1,385 @@
+package modeldir_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/se600m/se600m-go/gocore/modeldir"
+)
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newModel writes a whole directory, of three genes.
+func newModel(t *testing.T) (dir string, config *modeldir.Config) {
+	t.Helper()
+	dir = t.TempDir()
+	config = &modeldir.Config{
+		FormatVersion: modeldir.FormatVersion,
+		Name:          "se-mini",
+		Dimensions: modeldir.Dimensions{
+			NGenes: 3, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 2, NLayers: 4,
+			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
+		},
+		ExpressionEncoding: "soft-bins",
+		Precision:          "float32",
+		Files:              map[string]modeldir.FileInfo{},
+		Source: modeldir.Source{
+			Name: "se-mini.ckpt", SHA256: map[string]string{"se-mini.ckpt": "00ff"},
+			Writer: "se600m-go 1", Licences: []string{"licence/LICENSE"},
+		},
+		Notes: []string{"untrained"},
+	}
+	for name, content := range map[string]string{
+		modeldir.GenesFile: "CD3D\nMS4A1\nLYZ\n", modeldir.WeightsFile: "weights", modeldir.Dense.File(): "graph",
+		modeldir.LicenceDir + "/LICENSE": "terms",
+	} {
+		write(t, filepath.Join(dir, name), content)
+		info, err := modeldir.Describe(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Files[name] = info
+	}
+	if err := modeldir.Write(dir, config); err != nil {
+		t.Fatal(err)
+	}
+	return dir, config
+}
+
+func TestWriteThenRead(t *testing.T) {
+	dir, want := newModel(t)
+	got, genes, err := modeldir.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if wantGenes := []string{"CD3D", "MS4A1", "LYZ"}; !slices.Equal(genes, wantGenes) {
+		t.Errorf("genes %q, want %q", genes, wantGenes)
+	}
+	if got.Checksum() != want.Checksum() {
+		t.Errorf("checksum %s, want %s", got.Checksum(), want.Checksum())
+	}
+}
+
+// A last line without an end is a gene like any other.
+func TestGenesWithoutALastLineEnd(t *testing.T) {
+	dir, config := newModel(t)
+	write(t, filepath.Join(dir, modeldir.GenesFile), "CD3D\nMS4A1\nLYZ")
+	delete(config.Files, modeldir.GenesFile)
+	if err := modeldir.Write(dir, config); err != nil {
+		t.Fatal(err)
+	}
+	_, genes, err := modeldir.Read(dir)
+	if want := []string{"CD3D", "MS4A1", "LYZ"}; err != nil || !slices.Equal(genes, want) {
+		t.Errorf("got %q, %v; want %q", genes, err, want)
+	}
+}
+
+// A directory as version 1 of the format has it. It must stay readable: a
+// field that gets another name here has got one in users' models, too.
+func TestReadFormat1(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "genes.txt"), "CD3D\nLYZ\n")
+	write(t, filepath.Join(dir, "config.json"), `{
+  "format_version": 1,
+  "name": "se-mini",
+  "dimensions": {
+    "n_genes": 2, "token_dim": 16, "emsize": 8, "d_hid": 12, "nhead": 3, "nlayers": 4,
+    "output_dim": 7, "dataset_dim": 5, "pad_length": 64, "cls_token_idx": 1
+  },
+  "expression_encoding": "soft-bins",
+  "precision": "float32",
+  "files": {"genes.txt": {"size": 9, "sha256": "abcd"}},
+  "source": {"name": "m.ckpt", "sha256": {"m.ckpt": "00ff"}, "writer": "w 1", "licences": ["licence/LICENSE"]},
+  "notes": ["untrained"],
+  "a field of a later version": true
+}`)
+	got, genes, err := modeldir.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &modeldir.Config{
+		FormatVersion: 1, Name: "se-mini",
+		Dimensions: modeldir.Dimensions{
+			NGenes: 2, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 3, NLayers: 4,
+			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
+		},
+		ExpressionEncoding: "soft-bins", Precision: "float32",
+		Files: map[string]modeldir.FileInfo{"genes.txt": {Size: 9, SHA256: "abcd"}},
+		Source: modeldir.Source{
+			Name: "m.ckpt", SHA256: map[string]string{"m.ckpt": "00ff"}, Writer: "w 1", Licences: []string{"licence/LICENSE"},
+		},
+		Notes: []string{"untrained"},
+	}
+	if !reflect.DeepEqual(got, want) || !slices.Equal(genes, []string{"CD3D", "LYZ"}) {
+		t.Errorf("got %+v, %q; want %+v", got, genes, want)
+	}
+}
+
+func TestRefusedDirectories(t *testing.T) {
+	// rewrite changes fields of config.json.
+	rewrite := func(change func(config map[string]any)) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			t.Helper()
+			path := filepath.Join(dir, modeldir.ConfigFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var config map[string]any
+			if err := json.Unmarshal(text, &config); err != nil {
+				t.Fatal(err)
+			}
+			change(config)
+			if text, err = json.Marshal(config); err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, string(text))
+		}
+	}
+	remove := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	content := func(name, text string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			t.Helper()
+			write(t, filepath.Join(dir, name), text)
+		}
+	}
+	// outside lists a file that is there, with its size, beside the directory.
+	outside := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			t.Helper()
+			path := name
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(dir, name)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rewrite(func(config map[string]any) {
+				config["files"].(map[string]any)[name] = map[string]any{"size": info.Size()}
+			})(t, dir)
+		}
+	}
+	beside := filepath.Join(t.TempDir(), "beside")
+	write(t, beside, "beside")
+
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, dir string)
+		wraps []error
+		says  []string
+	}{
+		{
+			"no config.json", remove("config.json"),
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{"config.json"},
+		},
+		{"config.json is no JSON", content("config.json", "{"), []error{modeldir.ErrNotAModel}, nil},
+		{
+			"two JSON values", content("config.json", `{"format_version": 1} {}`),
+			[]error{modeldir.ErrNotAModel}, nil,
+		},
+		{
+			"a field of another type", rewrite(func(c map[string]any) { c["dimensions"] = "many" }),
+			[]error{modeldir.ErrNotAModel}, []string{"dimensions"},
+		},
+		{
+			"some other config.json", content("config.json", `{"model_type": "bert"}`),
+			[]error{modeldir.ErrNotAModel}, []string{"format_version"},
+		},
+		{
+			"a newer format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion + 1 }),
+			[]error{modeldir.ErrFormat}, []string{"format 2", "upgrade"},
+		},
+		{
+			// The version comes first: later fields may have other types by then.
+			"a newer format with other fields",
+			content("config.json", `{"format_version": 9, "files": [1], "dimensions": "many"}`),
+			[]error{modeldir.ErrFormat}, []string{"format 9"},
+		},
+		{
+			"a file is missing", remove(modeldir.WeightsFile),
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{modeldir.WeightsFile},
+		},
+		{
+			"a file in a folder is missing", remove("licence/LICENSE"),
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{"LICENSE"},
+		},
+		{
+			"a file was cut off", content(modeldir.WeightsFile, "weight"),
+			[]error{modeldir.ErrNotAModel}, []string{"weights.bin has 6 bytes, 7 were written"},
+		},
+		{
+			"a file has grown", content(modeldir.WeightsFile, "weights!"),
+			[]error{modeldir.ErrNotAModel}, []string{"weights.bin has 8 bytes, 7 were written"},
+		},
+		{
+			"a file above the directory", func(t *testing.T, dir string) {
+				t.Helper()
+				name := "../" + filepath.Base(dir) + "/" + modeldir.WeightsFile
+				outside(name)(t, dir)
+			},
+			[]error{modeldir.ErrNotAModel}, []string{"outside the directory"},
+		},
+		{"a file by its absolute path", outside(beside), []error{modeldir.ErrNotAModel}, []string{"outside the directory"}},
+		{"a file without a name", outside(""), []error{modeldir.ErrNotAModel}, []string{"outside the directory"}},
+		{
+			"genes.txt is not there, nor listed", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.GenesFile)(t, dir)
+				rewrite(func(c map[string]any) { delete(c["files"].(map[string]any), modeldir.GenesFile) })(t, dir)
+			},
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{modeldir.GenesFile},
+		},
+		{
+			"one gene too few", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 4 }),
+			[]error{modeldir.ErrNotAModel}, []string{"has 3 genes", "says 4"},
+		},
+		{
+			"one gene too many", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 2 }),
+			[]error{modeldir.ErrNotAModel}, []string{"has 3 genes", "says 2"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, _ := newModel(t)
+			c.spoil(t, dir)
+			config, genes, err := modeldir.Read(dir)
+			if err == nil || config != nil || genes != nil {
+				t.Fatalf("got %+v, %q, %v; want an error alone", config, genes, err)
+			}
+			for _, sentinel := range c.wraps {
+				if !errors.Is(err, sentinel) {
+					t.Errorf("got %v, want %v", err, sentinel)
+				}
+			}
+			// A newer format is one that this version can't read, not a broken model.
+			if errors.Is(err, modeldir.ErrNotAModel) && errors.Is(err, modeldir.ErrFormat) {
+				t.Errorf("%v is two kinds of error", err)
+			}
+			for _, part := range append(c.says, dir) {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+		})
+	}
+	t.Run("no directory", func(t *testing.T) {
+		_, _, err := modeldir.Read(filepath.Join(t.TempDir(), "nowhere"))
+		if !errors.Is(err, modeldir.ErrNotAModel) || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v, want %v and %v", err, modeldir.ErrNotAModel, fs.ErrNotExist)
+		}
+	})
+	t.Run("not spoilt", func(t *testing.T) {
+		dir, _ := newModel(t)
+		rewrite(func(map[string]any) {})(t, dir)
+		if _, _, err := modeldir.Read(dir); err != nil {
+			t.Errorf("got %v for a directory that nothing was done to", err)
+		}
+	})
+}
+
+func TestWriteFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "nowhere")
+	err := modeldir.Write(dir, &modeldir.Config{})
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v; want %v, naming %q", err, fs.ErrNotExist, dir)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "abc")
+	write(t, path, "abc")
+	got, err := modeldir.Describe(path)
+	// The test vector of FIPS 180-4 for SHA-256 of "abc".
+	want := modeldir.FileInfo{Size: 3, SHA256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	if _, err := modeldir.Describe(path + "d"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestChecksum(t *testing.T) {
+	files := map[string]modeldir.FileInfo{
+		"dense.onnx": {Size: 1, SHA256: "aa"}, "genes.txt": {Size: 2, SHA256: "bb"}, "weights.bin": {Size: 3, SHA256: "cc"},
+	}
+	base := (&modeldir.Config{Files: files}).Checksum()
+
+	t.Run("does not follow the map's order", func(t *testing.T) {
+		names := slices.Sorted(maps.Keys(files))
+		for i := range 50 { // every range over a map begins anywhere
+			other := map[string]modeldir.FileInfo{}
+			for k := range names {
+				name := names[(i+k)%len(names)]
+				other[name] = files[name]
+			}
+			if got := (&modeldir.Config{Files: other}).Checksum(); got != base {
+				t.Fatalf("got %s, want %s", got, base)
+			}
+		}
+	})
+	t.Run("does not follow the name", func(t *testing.T) {
+		if got := (&modeldir.Config{Name: "renamed", Files: files}).Checksum(); got != base {
+			t.Errorf("got %s, want %s: the same files are the same model", got, base)
+		}
+	})
+	seen := map[string]string{base: "unchanged"}
+	for name, change := range map[string]func(map[string]modeldir.FileInfo){
+		"a checksum":             func(f map[string]modeldir.FileInfo) { f["genes.txt"] = modeldir.FileInfo{SHA256: "bc"} },
+		"the first checksum":     func(f map[string]modeldir.FileInfo) { f["dense.onnx"] = modeldir.FileInfo{SHA256: "ab"} },
+		"the last checksum":      func(f map[string]modeldir.FileInfo) { f["weights.bin"] = modeldir.FileInfo{SHA256: "cd"} },
+		"a file more":            func(f map[string]modeldir.FileInfo) { f["trace.onnx"] = modeldir.FileInfo{SHA256: "dd"} },
+		"a file less":            func(f map[string]modeldir.FileInfo) { delete(f, "dense.onnx") },
+		"two files change names": func(f map[string]modeldir.FileInfo) { f["genes.txt"], f["dense.onnx"] = f["dense.onnx"], f["genes.txt"] },
+		"a file's name": func(f map[string]modeldir.FileInfo) {
+			f["gene.txt"] = f["genes.txt"]
+			delete(f, "genes.txt")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := maps.Clone(files)
+			change(other)
+			got := (&modeldir.Config{Files: other}).Checksum()
+			if same, has := seen[got]; has {
+				t.Errorf("the checksum is that of %q", same)
+			}
+			seen[got] = name
+		})
+	}
+}
+
+func TestVariantFiles(t *testing.T) {
+	for variant, want := range map[modeldir.Variant]string{
+		modeldir.Dense: "dense.onnx", modeldir.Weighted: "weighted.onnx", modeldir.Trace: "trace.onnx",
+	} {
+		if got := variant.File(); got != want {
+			t.Errorf("%s: file %q, want %q", variant, got, want)
+		}
+	}
+}
