@@ -430,8 +430,8 @@ def _warn(report: dict[str, Any], n_cells: int, where: str, expression: str) -> 
         )
     if expression == "auto" and report["n_counts"] and report["n_log1p"]:
         warnings.warn(
-            f"{report['n_counts']:,} cells of {where} were taken for raw counts and {report['n_log1p']:,} for log1p values, "
-            "each judged on its own as the reference does: expression='counts' or 'log1p' decides for all",
+            f"{report['n_counts']:,} of {n_cells:,} cells of {where} were taken for raw counts and {report['n_log1p']:,} for "
+            "log1p values, each judged on its own as the reference does: expression='counts' or 'log1p' decides for all",
             stacklevel=4,
         )
     if report["n_empty"]:

@@ -119,15 +119,11 @@ def main() -> None:
     from se600m.errors import SE600MError
 
     warnings.showwarning = lambda message, *_args, **_more: _say.print(f"warning: {message}", markup=False)
+    interrupted = 130  # what a shell calls the end by Ctrl-C
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        _say.print("stopped; nothing was written")
-        sys.exit(130)
+        status = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):  # versions of typer differ in what they make of Ctrl-C
+        status = interrupted
     except SE600MError as error:
         _say.print(f"error: {error}", markup=False)
         sys.exit(1)
@@ -137,6 +133,9 @@ def main() -> None:
             raise
         _say.print(f"error: {usage()}", markup=False)
         sys.exit(getattr(error, "exit_code", 2))
+    if status == interrupted:
+        _say.print("stopped; nothing was written")
+    sys.exit(status)
 
 
 if __name__ == "__main__":
