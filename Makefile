@@ -1,3 +1,73 @@
-.PHONY: test
-test:
-	go test ./gocore/...
+# make demo   all set-up, then real cells embedded, an h5ad and a picture
+# make test   all set-up, then every Go and Python test; what is skipped is listed by name
+# make check  formats, lints, types and the direction of imports
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+GO     := ./gocore/... ./pybind/...
+
+GO_SOURCES := $(shell find gocore pybind -name '*.go' ! -name '*_test.go')
+ORT_LIBRARY = $$($(PY) -c 'from se600m import _native; print(_native.find_library())')
+
+GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format pkgname --hide-summary=output
+GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
+GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-go test-python fuzz check fmt clean preflight
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+preflight:
+	@tools/preflight.sh "$(PYTHON)"
+
+# The package is installed in place: after a change of Go code only the native module is built again.
+$(VENV)/.installed: pyproject.toml setup.py go.mod go.sum $(GO_SOURCES) | preflight
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check "setuptools>=77" "pybindgen>=0.22" wheel
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[test]"
+	@touch $@
+
+setup: $(VENV)/.installed
+
+demo: setup
+	$(PY) tools/demo.py
+
+test: test-go test-python
+
+test-go: setup
+	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) $(GOTESTSUM) -- $(GO)
+
+test-python: setup
+	$(PY) -m pytest
+
+# Every fuzz target for FUZZTIME each.
+FUZZTIME ?= 30s
+fuzz: setup
+	@for package in $$(go list $(GO)); do \
+	    for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	        echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+	    done; \
+	done
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	@touch $@
+
+check: $(VENV)/.dev
+	go vet $(GO)
+	@files=$$($(GOFUMPT) -l gocore pybind) && test -z "$$files" || { echo "gofumpt: $$files (make fmt)"; exit 1; }
+	$(GOLANGCI) run $(GO)
+	$(VENV)/bin/ruff check python tests tools setup.py
+	$(VENV)/bin/ruff format --check python tests tools setup.py
+	$(VENV)/bin/mypy
+
+fmt: $(VENV)/.dev
+	$(GOFUMPT) -w gocore pybind
+	$(VENV)/bin/ruff check --fix python tests tools setup.py
+	$(VENV)/bin/ruff format python tests tools setup.py
+
+clean:
+	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV)
