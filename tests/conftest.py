@@ -1,0 +1,84 @@
+"""Real cells, and random models made on the spot."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+import scanpy as sc
+import statefiles
+
+# Before anything converts: tests leave the user's cache alone.
+_cache = tempfile.TemporaryDirectory(prefix="se600m-test-cache-")
+os.environ["SE600M_CACHE"] = _cache.name
+
+import se600m  # noqa: E402
+
+DATA = Path(__file__).parent / "data"
+IMMUNE = DATA / "immune559.h5ad"
+
+
+@pytest.fixture(scope="session")
+def _immune() -> anndata.AnnData:
+    return anndata.read_h5ad(IMMUNE)
+
+
+@pytest.fixture
+def immune(_immune: anndata.AnnData) -> anndata.AnnData:
+    """24 cells × 32,786 genes, raw counts: a copy to do anything with."""
+    return _immune[:24].copy()
+
+
+@pytest.fixture
+def pbmc() -> anndata.AnnData:
+    """24 cells; log1p values of 765 genes in .raw, scaled values in .X."""
+    return sc.datasets.pbmc68k_reduced()[:24].copy()
+
+
+class RandomModel:
+    """A random checkpoint, on the disk as a folder, and opened."""
+
+    def __init__(
+        self,
+        folder: Path,
+        genes: list[str],
+        *,
+        seed: int = 0,
+        encoding: str = "soft-bins",
+        dataset_correction: bool = True,
+        **dims: int,
+    ) -> None:
+        sizes = {"token_dim": 24, "emsize": 32, "d_hid": 48, "nhead": 4, "nlayers": 2, "output_dim": 20, "pad_length": 300}
+        self.dims = statefiles.Dims(n_genes=len(genes), **(sizes | dims))
+        self.folder, self.genes, self.encoding, self.dataset_correction = folder, genes, encoding, dataset_correction
+        options = {"dataset_correction": dataset_correction, "encoding": encoding}
+        self.state = statefiles.random_state(self.dims, seed, **options)
+        self.config = statefiles.config_text(self.dims, **options)
+        self.table = np.random.default_rng(seed + 1).standard_normal((len(genes), self.dims.token_dim), np.float32)
+        self.rows = {gene: statefiles.Row(self.table, i) for i, gene in enumerate(genes)}
+        statefiles.save_folder(folder, self.state, self.config, self.rows)
+        self._model: se600m.Model | None = None
+
+    @property
+    def model(self) -> se600m.Model:
+        if self._model is None:
+            self._model = se600m.load_model(self.folder)
+        return self._model
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory, _immune: anndata.AnnData) -> Callable[..., RandomModel]:
+    """Makes random models, each once, over every second gene of the immune cells."""
+    made: dict[tuple, RandomModel] = {}
+    genes = list(_immune.var_names[::2])
+
+    def make(**options) -> RandomModel:
+        key = tuple(sorted(options.items()))
+        if key not in made:
+            made[key] = RandomModel(tmp_path_factory.mktemp("random") / "model", genes, **options)
+        return made[key]
+
+    return make
