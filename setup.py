@@ -28,7 +28,11 @@ def check_prerequisites() -> None:
     missing = []
     wanted = tuple(int(n) for n in re.search(r"(?m)^go (\d+)\.(\d+)", (ROOT / "go.mod").read_text()).groups())
     go = shutil.which("go")
-    found = re.search(r"go(\d+)\.(\d+)", subprocess.run([go, "version"], capture_output=True, text=True).stdout) if go else None
+    found = (
+        re.search(r"go(\d+)\.(\d+)", subprocess.run([go, "version"], capture_output=True, text=True).stdout)
+        if go
+        else None
+    )
     if found is None:
         missing.append(f"Go {wanted[0]}.{wanted[1]} or later: install it from https://go.dev/dl/ and put `go` on PATH")
     elif tuple(int(n) for n in found.groups()) < wanted:
@@ -67,12 +71,30 @@ class BuildGo(build_ext):
         tools.mkdir(parents=True, exist_ok=True)
         run("go", "build", "-o", f"{tools}{os.sep}", "github.com/go-python/gopy", "golang.org/x/tools/cmd/goimports")
         shutil.rmtree(binding, ignore_errors=True)
-        run("gopy", "gen", f"-vm={sys.executable}", f"-output={binding.relative_to(ROOT)}", "-name=se600m", "-no-make", "./pybind")
+        run(
+            "gopy",
+            "gen",
+            f"-vm={sys.executable}",
+            f"-output={binding.relative_to(ROOT)}",
+            "-name=se600m",
+            "-no-make",
+            "./pybind",
+        )
         source = binding / "se600m.go"
         source.write_text(re.sub(r"(?m)^#cgo .*\n", "", source.read_text()))
         run("goimports", "-w", source.name, cwd=binding)  # gopy leaves its imports to it
         objects = BUILD / "cgo"
-        run("go", "tool", "cgo", f"-objdir={objects}", "-exportheader=se600m_go.h", "--", f"-I{include}", "se600m.go", cwd=binding)
+        run(
+            "go",
+            "tool",
+            "cgo",
+            f"-objdir={objects}",
+            "-exportheader=se600m_go.h",
+            "--",
+            f"-I{include}",
+            "se600m.go",
+            cwd=binding,
+        )
         run(sys.executable, "build.py", cwd=binding)  # pybindgen writes se600m.c
         exports.write_text("{ global: PyInit_*; local: *; };\n")
         version = self.distribution.get_version()

@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pytest
 import scanpy as sc
+
 import statefiles
 
 # Before anything converts: tests leave the user's cache alone.
@@ -51,7 +52,15 @@ class RandomModel:
         dataset_correction: bool = True,
         **dims: int,
     ) -> None:
-        sizes = {"token_dim": 24, "emsize": 32, "d_hid": 48, "nhead": 4, "nlayers": 2, "output_dim": 20, "pad_length": 300}
+        sizes = {
+            "token_dim": 24,
+            "emsize": 32,
+            "d_hid": 48,
+            "nhead": 4,
+            "nlayers": 2,
+            "output_dim": 20,
+            "pad_length": 300,
+        }
         self.dims = statefiles.Dims(n_genes=len(genes), **(sizes | dims))
         self.folder, self.genes, self.encoding, self.dataset_correction = folder, genes, encoding, dataset_correction
         options = {"dataset_correction": dataset_correction, "encoding": encoding}

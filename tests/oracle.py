@@ -17,7 +17,9 @@ def _linear(state, name, x):
 
 def _norm(state, name, x):
     centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + EPS) * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return (
+        centred / np.sqrt((centred**2).mean(-1, keepdims=True) + EPS) * state[f"{name}.weight"] + state[f"{name}.bias"]
+    )
 
 
 def _softmax(x):
@@ -33,7 +35,10 @@ def _head(state, x):
 
 def _layer(state, prefix, x, nhead):
     n, d = x.shape
-    q, k, v = (part.reshape(n, nhead, d // nhead).swapaxes(0, 1) for part in np.split(_linear(state, prefix + "qkv_proj", x), 3, -1))
+    q, k, v = (
+        part.reshape(n, nhead, d // nhead).swapaxes(0, 1)
+        for part in np.split(_linear(state, prefix + "qkv_proj", x), 3, -1)
+    )
     mixed = _softmax(q @ k.swapaxes(1, 2) / math.sqrt(d // nhead)) @ v
     h = _norm(state, prefix + "norm1", x + _linear(state, prefix + "out_proj", mixed.swapaxes(0, 1).reshape(n, d)))
     f = _linear(state, prefix + "linear1", h)

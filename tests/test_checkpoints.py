@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import statefiles
-from conftest import RandomModel
 
 import se600m
+import statefiles
+from conftest import RandomModel
 from se600m import _models, errors
 
 
@@ -153,9 +153,24 @@ def nan(state):
 
 SPOILED = [
     ("weights cut off", lambda m: truncated(m, m.folder / "model.safetensors"), errors.CheckpointError, "bytes"),
-    ("weights are text", lambda m: (m.folder / "model.safetensors").write_text("hello, world"), errors.CheckpointError, "header"),
-    ("weights are empty", lambda m: (m.folder / "model.safetensors").write_bytes(b""), errors.CheckpointError, "0 bytes"),
-    ("a tensor is missing", spoil_weights(lambda s: s.pop("decoder.1.bias")), errors.CheckpointError, '"decoder.1.bias" is missing'),
+    (
+        "weights are text",
+        lambda m: (m.folder / "model.safetensors").write_text("hello, world"),
+        errors.CheckpointError,
+        "header",
+    ),
+    (
+        "weights are empty",
+        lambda m: (m.folder / "model.safetensors").write_bytes(b""),
+        errors.CheckpointError,
+        "0 bytes",
+    ),
+    (
+        "a tensor is missing",
+        spoil_weights(lambda s: s.pop("decoder.1.bias")),
+        errors.CheckpointError,
+        '"decoder.1.bias" is missing',
+    ),
     (
         "a tensor has another shape",
         spoil_weights(lambda s: s.update({"encoder.1.bias": np.zeros(7, np.float32)})),
@@ -168,9 +183,24 @@ SPOILED = [
     ("no heads", spoil_config("nhead: 4", "other: 4"), errors.CheckpointError, "model.nhead is missing"),
     ("config is no yaml", spoil_config("model:", "model: ]"), errors.CheckpointError, "config: yaml"),
     ("config is missing", lambda m: (m.folder / "config.yaml").unlink(), errors.CheckpointError, "no config.yaml"),
-    ("encoding unknown", spoil_config("counts: true", "counts: true\n  expression_encoding: fourier"), errors.CheckpointError, "fourier"),
-    ("no gene table", lambda m: (m.folder / "protein_embeddings.pt").unlink(), errors.CheckpointError, "gene table is missing"),
-    ("gene table cut off", lambda m: truncated(m, m.folder / "protein_embeddings.pt"), errors.CheckpointError, "truncated"),
+    (
+        "encoding unknown",
+        spoil_config("counts: true", "counts: true\n  expression_encoding: fourier"),
+        errors.CheckpointError,
+        "fourier",
+    ),
+    (
+        "no gene table",
+        lambda m: (m.folder / "protein_embeddings.pt").unlink(),
+        errors.CheckpointError,
+        "gene table is missing",
+    ),
+    (
+        "gene table cut off",
+        lambda m: truncated(m, m.folder / "protein_embeddings.pt"),
+        errors.CheckpointError,
+        "truncated",
+    ),
     ("gene table empty", spoil_genes(lambda m: {}), errors.CheckpointError, "gene table"),
     (
         "gene table of another width",
@@ -178,7 +208,12 @@ SPOILED = [
         errors.CheckpointError,
         "gene table width is 3.*24",
     ),
-    ("no weights", lambda m: (m.folder / "model.safetensors").unlink(), errors.ModelNotFoundError, r"no \.safetensors or \.ckpt"),
+    (
+        "no weights",
+        lambda m: (m.folder / "model.safetensors").unlink(),
+        errors.ModelNotFoundError,
+        r"no \.safetensors or \.ckpt",
+    ),
 ]
 
 
@@ -236,7 +271,7 @@ def test_not_a_checkpoint(tmp_path):
         se600m.load_model(file)
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(errors.ModelNotFoundError, match="no .safetensors or .ckpt"):
+    with pytest.raises(errors.ModelNotFoundError, match=r"no \.safetensors or \.ckpt"):
         se600m.load_model(empty)
 
 
@@ -261,12 +296,16 @@ def change_config(**changes):
     [
         pytest.param(change_config(format_version=99), "format 99 is newer.*upgrade", id="newer format"),
         pytest.param(lambda d: (d / "config.json").write_text("{"), "not a converted model", id="config cut off"),
-        pytest.param(lambda d: (d / "config.json").write_text("{}"), "no format_version", id="config of something else"),
+        pytest.param(
+            lambda d: (d / "config.json").write_text("{}"), "no format_version", id="config of something else"
+        ),
         pytest.param(lambda d: (d / "weights.bin").write_bytes(b"x"), "weights.bin has 1 bytes", id="weights cut off"),
         pytest.param(lambda d: (d / "dense.onnx").unlink(), "dense.onnx", id="graph missing"),
         pytest.param(lambda d: (d / "genes.txt").unlink(), "genes.txt", id="genes missing"),
         pytest.param(
-            change_config(files={"../../etc/passwd": {"size": 1, "sha256": ""}}), "outside the directory", id="a path out"
+            change_config(files={"../../etc/passwd": {"size": 1, "sha256": ""}}),
+            "outside the directory",
+            id="a path out",
         ),
     ],
 )

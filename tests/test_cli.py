@@ -11,6 +11,7 @@ import anndata
 import h5py
 import numpy as np
 import pytest
+
 from conftest import IMMUNE
 
 COMMAND = [sys.executable, "-m", "se600m.cli"]

@@ -13,9 +13,9 @@ import anndata
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import IMMUNE
 
 import se600m
+from conftest import IMMUNE
 from se600m import _native, errors
 
 
@@ -114,8 +114,14 @@ def test_dimension_flow():
     model = se600m.load_model()
     flow = model.dimension_flow()
     assert [stage.name for stage in flow] == [
-        "cell", "cell sentence", "gene embedding lookup", "projection", "transformer, 2 layers", "CLS extraction", "adata.obsm",
-    ]  # fmt: skip
+        "cell",
+        "cell sentence",
+        "gene embedding lookup",
+        "projection",
+        "transformer, 2 layers",
+        "CLS extraction",
+        "adata.obsm",
+    ]
     assert flow[2].shape == "[B, 2048, 32]"
     text, table = repr(flow), flow._repr_html_()
     assert len(text.splitlines()) == 7
@@ -179,7 +185,9 @@ def no_genes_known(adata):
 WRONG = [
     pytest.param(None, {"model": "se-600"}, errors.ModelNotFoundError, "'se-600'.*se-mini-untrained", id="model name"),
     pytest.param(None, {"device": "cuda"}, errors.DeviceError, "libonnxruntime_providers_cuda", id="no CUDA here"),
-    pytest.param(None, {"device": "tensorrt"}, errors.DeviceError, "libonnxruntime_providers_tensorrt", id="no TensorRT here"),
+    pytest.param(
+        None, {"device": "tensorrt"}, errors.DeviceError, "libonnxruntime_providers_tensorrt", id="no TensorRT here"
+    ),
     pytest.param(None, {"device": "gpu"}, errors.DeviceError, "'?\"?gpu.*cuda:N", id="device"),
     pytest.param(None, {"device": 0}, errors.OptionError, "device=0", id="device, a number"),
     pytest.param(None, {"precision": "int3"}, errors.OptionError, "precision='int3'.*fp32", id="precision"),
@@ -284,7 +292,9 @@ def test_an_error_in_the_progress_bar_stops_the_job(immune, monkeypatch):
 
     with pytest.raises(Broken):
         source = {"source": "x", "destination": "y"}
-        _native.run("convert", source | {"name": "", "config": "", "protein_embeddings": "", "overwrite": False}, update)
+        _native.run(
+            "convert", source | {"name": "", "config": "", "protein_embeddings": "", "overwrite": False}, update
+        )
     se600m.embed(immune)
 
 

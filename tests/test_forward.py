@@ -1,11 +1,11 @@
 """The forward pass against an independent float64 implementation, stage by stage."""
 
 import numpy as np
-import oracle
 import pytest
-from conftest import RandomModel
 
+import oracle
 import se600m
+from conftest import RandomModel
 
 VARIANTS = [
     pytest.param({"encoding": "soft-bins"}, id="soft-bins"),
@@ -14,7 +14,9 @@ VARIANTS = [
     pytest.param({"encoding": "scale", "dataset_correction": False}, id="scale, no dataset token"),
     pytest.param({"encoding": "none"}, id="none"),
     pytest.param({"nhead": 1, "nlayers": 1, "pad_length": 64}, id="1 head, 1 layer"),
-    pytest.param({"nhead": 7, "emsize": 56, "d_hid": 20, "output_dim": 70, "nlayers": 3}, id="7 heads, widths all different"),
+    pytest.param(
+        {"nhead": 7, "emsize": 56, "d_hid": 20, "output_dim": 70, "nlayers": 3}, id="7 heads, widths all different"
+    ),
     pytest.param({"nhead": 16, "emsize": 64, "nlayers": 16}, id="16 layers, 16 heads"),
     pytest.param({"nhead": 4, "pad_length": 2048}, id="2048 slots"),
 ]
@@ -105,8 +107,14 @@ def test_full_width(full_width, immune):
     model = full_width.model
     flow = [stage.shape for stage in model.dimension_flow()]
     assert flow == [
-        "[n_genes]", "[B, 2048] × 2", "[B, 2048, 5120]", "[B, 2049, 2048]", "[B, 2049, 2048]", "[B, 2048]", "[n_cells, 2048]",
-    ]  # fmt: skip
+        "[n_genes]",
+        "[B, 2048] × 2",
+        "[B, 2048, 5120]",
+        "[B, 2049, 2048]",
+        "[B, 2049, 2048]",
+        "[B, 2048]",
+        "[n_cells, 2048]",
+    ]
     few = np.argsort(np.asarray((immune.X > 0).sum(1)).ravel(), kind="stable")[:4]
     cells = immune[few].copy()
     cells.var_names = [f"G{i}" for i in np.random.default_rng(1).permutation(cells.n_vars)]

@@ -52,7 +52,12 @@ def test_the_wheel(sdist, tmp_path):
     inside = sorted(name.removeprefix("se600m/") for name in names if name.startswith("se600m/"))
     (native,) = [name for name in inside if name.endswith(".so")]
     models = [name for name in inside if name.startswith("models/")]
-    assert {Path(name).name for name in models} == {"README.md", "config.yaml", "model.safetensors", "protein_embeddings.pt"}
+    assert {Path(name).name for name in models} == {
+        "README.md",
+        "config.yaml",
+        "model.safetensors",
+        "protein_embeddings.pt",
+    }
     modules = {str(p.relative_to(ROOT / "python" / "se600m")) for p in (ROOT / "python" / "se600m").glob("*.py")}
     assert set(inside) == {*modules, *models, native, "py.typed", "_se600m.pyi"}
     assert all(mode & 0o444 == 0o444 for mode in modes.values()), "everybody may read what is installed"
@@ -66,7 +71,10 @@ def test_missing_prerequisites_are_named_at_once(sdist, tmp_path):
             if (Path(folder) / tool).exists():
                 (tmp_path / tool).symlink_to(Path(folder) / tool)
                 break
-    for command in ([sys.executable, "setup.py", "build_ext"], ["bash", str(ROOT / "tools" / "preflight.sh"), sys.executable]):
+    for command in (
+        [sys.executable, "setup.py", "build_ext"],
+        ["bash", str(ROOT / "tools" / "preflight.sh"), sys.executable],
+    ):
         done = subprocess.run(
             command, cwd=sdist, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=20, check=False
         )

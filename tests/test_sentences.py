@@ -2,10 +2,10 @@
 
 import anndata
 import numpy as np
-import oracle
 import pytest
 import scipy.sparse as sp
 
+import oracle
 import se600m
 
 FILLS = ["shared", "independent", "expected", "none"]
@@ -86,7 +86,7 @@ def test_edges_around_the_number_of_slots(random_model, n_genes, fill):
     x[2, 1] = 7  # one gene
     adata = panel(model, x)
     if fill == "expected" and n_genes > 63:
-        with pytest.raises(se600m.errors.OptionError, match="63: 6[45] valid genes"):
+        with pytest.raises(se600m.errors.OptionError, match=r"63: 6[45] valid genes"):
             model.tokenize(adata, fill=fill)
         return
     check(model, adata, fill)

@@ -31,7 +31,7 @@ def main() -> None:
     sc.pp.neighbors(adata, use_rep="X_state", metric="cosine")
     sc.tl.umap(adata, random_state=0)
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    title = f"pbmc68k_reduced, X_state of {model.name}\n(weights are random: this shows that it runs, and nothing of biology)"
+    title = f"pbmc68k_reduced, X_state of {model.name}\n(random weights: this shows that it runs, nothing of biology)"
     sc.pl.umap(adata, color="bulk_labels", ax=axes, show=False, title=title, frameon=False)
     figure.savefig(OUT / "pbmc68k.png", dpi=150)
     adata.write_h5ad(OUT / "pbmc68k.h5ad")

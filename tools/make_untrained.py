@@ -15,6 +15,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import scanpy as sc
+
 from statefiles import Dims, Row, config_text, random_state, save_folder
 
 NAME = "se-mini-untrained"

@@ -156,7 +156,9 @@ class Dims:
     num_datasets: int = 5
 
 
-def random_state(dims: Dims, seed: int, *, dataset_correction: bool = True, encoding: str = "soft-bins") -> dict[str, np.ndarray]:
+def random_state(
+    dims: Dims, seed: int, *, dataset_correction: bool = True, encoding: str = "soft-bins"
+) -> dict[str, np.ndarray]:
     """Draw a state dict in the reference's names. LayerNorm scales and biases are random, too."""
     random = np.random.default_rng(seed)
     state: dict[str, np.ndarray] = {}
@@ -223,9 +225,13 @@ def config_text(dims: Dims, *, dataset_correction: bool = True, encoding: str = 
         "tokenizer": {"token_dim": d["token_dim"]},
         "dataset": {
             "pad_length": d["pad_length"], "cls_token_idx": d["cls_token_idx"], "P": 4, "N": 4, "S": 4,
-            "num_train_workers": 0, "num_val_workers": 0, "current": "random", "random": {"num_datasets": d["num_datasets"]},
+            "num_train_workers": 0, "num_val_workers": 0, "current": "random",
+            "random": {"num_datasets": d["num_datasets"]},
         },
-        "embeddings": {"current": "random", "random": {"size": d["token_dim"], "num": d["n_genes"], "all_embeddings": None}},
+        "embeddings": {
+            "current": "random",
+            "random": {"size": d["token_dim"], "num": d["n_genes"], "all_embeddings": None},
+        },
         "loss": {"name": "tabular"},
         "experiment": {"name": "random"},
     }  # fmt: skip

@@ -38,11 +38,11 @@ var (
 func float16(h uint16) float32 {
 	sign := uint32(h>>15) << 31
 	exponent, fraction := uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch {
-	case exponent == 0: // zero and subnormals: fraction × 2^-24
+	switch exponent {
+	case 0: // zero and subnormals: fraction × 2^-24
 		v := float32(fraction) / (1 << 24)
 		return math.Float32frombits(sign | math.Float32bits(v))
-	case exponent == 0x1f:
+	case 0x1f:
 		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
 	}
 	return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)

@@ -29,25 +29,25 @@ var layerName = regexp.MustCompile(`^transformer_encoder\.layers\.(\d+)\.`)
 // of SE-600M's config state another one. Any other disagreement is an error.
 func inspect(c *checkpoint.Checkpoint) (*source, error) {
 	s := &source{Checkpoint: c}
-	shape := func(name string, rank int) ([]int, error) {
+	shape := func(name string) ([]int, error) { // of a matrix
 		t, has := c.Tensors[name]
 		if !has {
 			return nil, fmt.Errorf("convert: tensor %q is missing among %d: %w", name, len(c.Tensors), ErrTensors)
 		}
-		if len(t.Shape) != rank {
+		if len(t.Shape) != 2 {
 			return nil, fmt.Errorf("convert: tensor %q has shape %v: %w", name, t.Shape, ErrTensors)
 		}
 		return t.Shape, nil
 	}
-	projection, err := shape("encoder.0.weight", 2)
+	projection, err := shape("encoder.0.weight")
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := shape("transformer_encoder.layers.0.linear1.weight", 2)
+	hidden, err := shape("transformer_encoder.layers.0.linear1.weight")
 	if err != nil {
 		return nil, err
 	}
-	output, err := shape("decoder.1.weight", 2)
+	output, err := shape("decoder.1.weight")
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func inspect(c *checkpoint.Checkpoint) (*source, error) {
 		}
 	}
 	if c.Config.DatasetCorrection {
-		embedder, err := shape("dataset_embedder.weight", 2)
+		embedder, err := shape("dataset_embedder.weight")
 		if err != nil {
 			return nil, err
 		}

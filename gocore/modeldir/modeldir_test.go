@@ -197,46 +197,56 @@ func TestRefusedDirectories(t *testing.T) {
 	}{
 		{
 			"no config.json", remove("config.json"),
-			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{"config.json"},
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist},
+			[]string{"config.json"},
 		},
 		{"config.json is no JSON", content("config.json", "{"), []error{modeldir.ErrNotAModel}, nil},
 		{
 			"two JSON values", content("config.json", `{"format_version": 1} {}`),
-			[]error{modeldir.ErrNotAModel}, nil,
+			[]error{modeldir.ErrNotAModel},
+			nil,
 		},
 		{
 			"a field of another type", rewrite(func(c map[string]any) { c["dimensions"] = "many" }),
-			[]error{modeldir.ErrNotAModel}, []string{"dimensions"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"dimensions"},
 		},
 		{
 			"some other config.json", content("config.json", `{"model_type": "bert"}`),
-			[]error{modeldir.ErrNotAModel}, []string{"format_version"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"format_version"},
 		},
 		{
 			"a newer format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion + 1 }),
-			[]error{modeldir.ErrFormat}, []string{"format 2", "upgrade"},
+			[]error{modeldir.ErrFormat},
+			[]string{"format 2", "upgrade"},
 		},
 		{
 			// The version comes first: later fields may have other types by then.
 			"a newer format with other fields",
 			content("config.json", `{"format_version": 9, "files": [1], "dimensions": "many"}`),
-			[]error{modeldir.ErrFormat}, []string{"format 9"},
+			[]error{modeldir.ErrFormat},
+			[]string{"format 9"},
 		},
 		{
 			"a file is missing", remove(modeldir.WeightsFile),
-			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{modeldir.WeightsFile},
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist},
+			[]string{modeldir.WeightsFile},
 		},
 		{
 			"a file in a folder is missing", remove("licence/LICENSE"),
-			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{"LICENSE"},
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist},
+			[]string{"LICENSE"},
 		},
 		{
 			"a file was cut off", content(modeldir.WeightsFile, "weight"),
-			[]error{modeldir.ErrNotAModel}, []string{"weights.bin has 6 bytes, 7 were written"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"weights.bin has 6 bytes, 7 were written"},
 		},
 		{
 			"a file has grown", content(modeldir.WeightsFile, "weights!"),
-			[]error{modeldir.ErrNotAModel}, []string{"weights.bin has 8 bytes, 7 were written"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"weights.bin has 8 bytes, 7 were written"},
 		},
 		{
 			"a file above the directory", func(t *testing.T, dir string) {
@@ -244,7 +254,8 @@ func TestRefusedDirectories(t *testing.T) {
 				name := "../" + filepath.Base(dir) + "/" + modeldir.WeightsFile
 				outside(name)(t, dir)
 			},
-			[]error{modeldir.ErrNotAModel}, []string{"outside the directory"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"outside the directory"},
 		},
 		{"a file by its absolute path", outside(beside), []error{modeldir.ErrNotAModel}, []string{"outside the directory"}},
 		{"a file without a name", outside(""), []error{modeldir.ErrNotAModel}, []string{"outside the directory"}},
@@ -254,15 +265,18 @@ func TestRefusedDirectories(t *testing.T) {
 				remove(modeldir.GenesFile)(t, dir)
 				rewrite(func(c map[string]any) { delete(c["files"].(map[string]any), modeldir.GenesFile) })(t, dir)
 			},
-			[]error{modeldir.ErrNotAModel, fs.ErrNotExist}, []string{modeldir.GenesFile},
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist},
+			[]string{modeldir.GenesFile},
 		},
 		{
 			"one gene too few", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 4 }),
-			[]error{modeldir.ErrNotAModel}, []string{"has 3 genes", "says 4"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"has 3 genes", "says 4"},
 		},
 		{
 			"one gene too many", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 2 }),
-			[]error{modeldir.ErrNotAModel}, []string{"has 3 genes", "says 2"},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"has 3 genes", "says 2"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -351,12 +365,14 @@ func TestChecksum(t *testing.T) {
 	})
 	seen := map[string]string{base: "unchanged"}
 	for name, change := range map[string]func(map[string]modeldir.FileInfo){
-		"a checksum":             func(f map[string]modeldir.FileInfo) { f["genes.txt"] = modeldir.FileInfo{SHA256: "bc"} },
-		"the first checksum":     func(f map[string]modeldir.FileInfo) { f["dense.onnx"] = modeldir.FileInfo{SHA256: "ab"} },
-		"the last checksum":      func(f map[string]modeldir.FileInfo) { f["weights.bin"] = modeldir.FileInfo{SHA256: "cd"} },
-		"a file more":            func(f map[string]modeldir.FileInfo) { f["trace.onnx"] = modeldir.FileInfo{SHA256: "dd"} },
-		"a file less":            func(f map[string]modeldir.FileInfo) { delete(f, "dense.onnx") },
-		"two files change names": func(f map[string]modeldir.FileInfo) { f["genes.txt"], f["dense.onnx"] = f["dense.onnx"], f["genes.txt"] },
+		"a checksum":         func(f map[string]modeldir.FileInfo) { f["genes.txt"] = modeldir.FileInfo{SHA256: "bc"} },
+		"the first checksum": func(f map[string]modeldir.FileInfo) { f["dense.onnx"] = modeldir.FileInfo{SHA256: "ab"} },
+		"the last checksum":  func(f map[string]modeldir.FileInfo) { f["weights.bin"] = modeldir.FileInfo{SHA256: "cd"} },
+		"a file more":        func(f map[string]modeldir.FileInfo) { f["trace.onnx"] = modeldir.FileInfo{SHA256: "dd"} },
+		"a file less":        func(f map[string]modeldir.FileInfo) { delete(f, "dense.onnx") },
+		"two files change names": func(f map[string]modeldir.FileInfo) {
+			f["genes.txt"], f["dense.onnx"] = f["dense.onnx"], f["genes.txt"]
+		},
 		"a file's name": func(f map[string]modeldir.FileInfo) {
 			f["gene.txt"] = f["genes.txt"]
 			delete(f, "genes.txt")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/se600m/se600m-go/gocore/onnx/onnxpb"
 	"google.golang.org/protobuf/proto"
@@ -137,8 +138,8 @@ func (g *Graph) External(name Value, elem ElementType, shape []int, at Location)
 		DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
 		ExternalData: []*onnxpb.StringStringEntryProto{
 			entry("location", at.File),
-			entry("offset", fmt.Sprint(at.Offset)),
-			entry("length", fmt.Sprint(at.Length)),
+			entry("offset", strconv.FormatInt(at.Offset, 10)),
+			entry("length", strconv.FormatInt(at.Length, 10)),
 		},
 	})
 	return name

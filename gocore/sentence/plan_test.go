@@ -68,29 +68,40 @@ func TestRefusedPlans(t *testing.T) {
 	}{
 		{
 			"no genes", nil,
-			sentence.Options{PadLength: 8, CLSPosition: 3}, sentence.ErrTooFewGenes, []string{"0 valid genes", "valid gene 4"},
+			sentence.Options{PadLength: 8, CLSPosition: 3},
+			sentence.ErrTooFewGenes,
+			[]string{"0 valid genes", "valid gene 4"},
 		},
 		{
-			"no gene is known", []int32{vocabulary.Unknown, vocabulary.Unknown, vocabulary.Unknown, vocabulary.Unknown},
-			sentence.Options{PadLength: 8, CLSPosition: 3}, sentence.ErrTooFewGenes, []string{"0 valid genes"},
+			"no gene is known",
+			[]int32{vocabulary.Unknown, vocabulary.Unknown, vocabulary.Unknown, vocabulary.Unknown},
+			sentence.Options{PadLength: 8, CLSPosition: 3},
+			sentence.ErrTooFewGenes,
+			[]string{"0 valid genes"},
 		},
 		{
 			// Eight columns, but the [CLS] slot counts valid genes alone.
 			"one valid gene short", sixValid,
-			sentence.Options{PadLength: 8, CLSPosition: 6}, sentence.ErrTooFewGenes, []string{"6 valid genes", "valid gene 7"},
+			sentence.Options{PadLength: 8, CLSPosition: 6},
+			sentence.ErrTooFewGenes,
+			[]string{"6 valid genes", "valid gene 7"},
 		},
 		{
 			"position before the first gene", sixValid,
-			sentence.Options{PadLength: 8, CLSPosition: -1}, sentence.ErrTooFewGenes, nil,
+			sentence.Options{PadLength: 8, CLSPosition: -1},
+			sentence.ErrTooFewGenes, nil,
 		},
 		{
 			"expected with more genes than slots", sixValid,
-			sentence.Options{PadLength: 6, CLSPosition: 3, Fill: sentence.Expected}, sentence.ErrFill,
+			sentence.Options{PadLength: 6, CLSPosition: 3, Fill: sentence.Expected},
+			sentence.ErrFill,
 			[]string{"up to 5", "6 valid genes", `"shared"`},
 		},
 		{
 			"no slot but [CLS]", sixValid,
-			sentence.Options{PadLength: 1, CLSPosition: 3}, sentence.ErrFill, []string{"pad length of 1"},
+			sentence.Options{PadLength: 1, CLSPosition: 3},
+			sentence.ErrFill,
+			[]string{"pad length of 1"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

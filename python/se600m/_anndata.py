@@ -51,7 +51,7 @@ def _ready(matrix: Any) -> bool:
     """Whether the core can view a matrix where it is."""
     if isinstance(matrix, sp.csr_matrix | sp.csr_array):
         return matrix.data.dtype in _DTYPES and matrix.data.dtype.isnative
-    if type(matrix) is np.ndarray or isinstance(matrix, np.ndarray) and not isinstance(matrix, np.ma.MaskedArray):
+    if type(matrix) is np.ndarray or (isinstance(matrix, np.ndarray) and not isinstance(matrix, np.ma.MaskedArray)):
         strides_fit = all(s >= 0 and s % matrix.itemsize == 0 for s in matrix.strides)
         return matrix.dtype in _DTYPES and matrix.dtype.isnative and matrix.flags.aligned and strides_fit
     return False

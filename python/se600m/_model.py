@@ -68,7 +68,9 @@ class _Cells:
             0 if threads is None else whole("threads", threads, 1, 1024),
         )
 
-    def request(self, model: int, chunk: _anndata.Chunk, first_row: int, tokens: npt.NDArray[np.int32]) -> dict[str, Any]:
+    def request(
+        self, model: int, chunk: _anndata.Chunk, first_row: int, tokens: npt.NDArray[np.int32]
+    ) -> dict[str, Any]:
         return {
             "model": model,
             "matrix": chunk.request,
@@ -140,7 +142,9 @@ class Model:
 
     # -- cells ---------------------------------------------------------------------------------
 
-    def _match(self, expression: _anndata.Expression, min_coverage: float) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    def _match(
+        self, expression: _anndata.Expression, min_coverage: float
+    ) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
         if not isinstance(min_coverage, int | float) or not 0 <= min_coverage <= 1:
             raise errors.OptionError(f"min_coverage={min_coverage!r} is not a share from 0 to 1")
         return _native.match_genes(self._handle, expression.genes, float(min_coverage))
@@ -188,7 +192,9 @@ class Model:
         _warn(report, n, source.where, cells.expression)
         return embedding, dataset, report
 
-    def embed(self, adata: AnnData, *, key_added: str = "X_state", copy: bool = False, **options: Any) -> AnnData | None:
+    def embed(
+        self, adata: AnnData, *, key_added: str = "X_state", copy: bool = False, **options: Any
+    ) -> AnnData | None:
         """Embed cells with this model. See :func:`se600m.embed` for the options."""
         if not isinstance(key_added, str) or not key_added or "/" in key_added:
             raise errors.OptionError(f"key_added={key_added!r} is no key for adata.obsm")
@@ -309,9 +315,7 @@ class Model:
         request, arrays = self._sentences(gene_indices, expression_values, multiplicity)
         n, length = request["n_cells"], request["length"]
         embedding, dataset = self._outputs(n, request)
-        stages = {
-            s["name"]: np.empty((n, length + s["with_dataset"], s["width"]), np.float32) for s in self._stages
-        }
+        stages = {s["name"]: np.empty((n, length + s["with_dataset"], s["width"]), np.float32) for s in self._stages}
         request["stages"] = [_native.array(values) for values in stages.values()]
         _native.run("trace", request)
         del arrays
@@ -325,7 +329,9 @@ class Model:
         names = ("gene_indices", "expression_values", "multiplicity")
         indices = np.asarray(given[0])
         if indices.ndim != 2 or indices.size == 0 or indices.dtype.kind not in "iu":
-            raise errors.OptionError(f"gene_indices must be whole numbers [n, S], not {indices.dtype} {list(indices.shape)}")
+            raise errors.OptionError(
+                f"gene_indices must be whole numbers [n, S], not {indices.dtype} {list(indices.shape)}"
+            )
         request: dict[str, Any] = {"model": self._handle, "n_cells": indices.shape[0], "length": indices.shape[1]}
         arrays: list[npt.NDArray[Any]] = []
         for name, values, dtype in zip(names, given, (np.int32, np.float32, np.float32), strict=True):
@@ -341,7 +347,9 @@ class Model:
             request[name] = _native.array(converted)
         return request, arrays
 
-    def _outputs(self, n: int, request: dict[str, Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    def _outputs(
+        self, n: int, request: dict[str, Any]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         embedding = np.empty((n, self.output_dim), np.float32)
         dataset = np.empty((n, self.dataset_dim), np.float32) if self.dataset_dim else None
         request["embedding"] = _native.array(embedding)
@@ -364,7 +372,11 @@ class Model:
         return DimensionFlow(
             [
                 Stage("cell", "[n_genes]", "counts or log1p values"),
-                Stage("cell sentence", f"[B, {s}] × 2", f"gene_indices, expression_values: [CLS] and up to {s - 1:,} top genes"),
+                Stage(
+                    "cell sentence",
+                    f"[B, {s}] × 2",
+                    f"gene_indices, expression_values: [CLS] and up to {s - 1:,} top genes",
+                ),
                 Stage(
                     "gene embedding lookup",
                     f"[B, {s}, {d['token_dim']}]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib.util
 import json
@@ -70,10 +71,8 @@ def run(kind: str, request: dict[str, Any], progress: Progress | None = None) ->
                 progress(state["done"], state["total"])
     except BaseException:
         call("Cancel", job)
-        try:
+        with contextlib.suppress(errors.SE600MError):  # that it was cancelled, or why it failed at that moment
             call("Finish", job)
-        except errors.SE600MError:
-            pass  # that it was cancelled, or why it failed at the same moment
         raise
     return json.loads(call("Finish", job))
 

@@ -103,7 +103,9 @@ def convert(
 
 
 @app.command()
-def info(model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name, directory or checkpoint.")] = None) -> None:
+def info(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name, directory or checkpoint.")] = None,
+) -> None:
     """Say what a model is, with its dimension flow."""
     import se600m
 
