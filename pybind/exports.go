@@ -1,10 +1,12 @@
 package pybind
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
 
 // version is the package's; the build sets it.
@@ -80,30 +82,41 @@ func ModelGenes(handle int64) (genes string, err error) {
 	return strings.Join(m.Vocabulary.Genes(), "\n"), nil
 }
 
-// MatchGenes finds a data set's genes, a JSON list of symbols, in a model's
-// vocabulary, writes their tokens (int32, -1 for unknown ones) to memory for
-// as many, and reports the coverage. It fails below a minimum coverage.
-func MatchGenes(handle int64, symbols string, minimum float64, tokens uintptr) (report string, err error) {
+// MatchGenes finds a data set's genes in a model's vocabulary, by the one of
+// several JSON columns of names, [{"name": …, "genes": […]}], that has the most
+// of them. It writes their tokens (int32, -1 for unknown ones) to memory for as
+// many as the columns are long, and reports the coverage. It fails below a
+// minimum coverage.
+func MatchGenes(handle int64, columnsJSON string, minimum float64, tokens uintptr) (report string, err error) {
 	defer export(&err)
 	m, err := models.get(handle)
 	if err != nil {
 		return "", err
 	}
-	var names []string
-	if err := fromJSON(symbols, &names); err != nil {
+	var columns []vocabulary.Column
+	if err := fromJSON(columnsJSON, &columns); err != nil {
 		return "", err
 	}
-	match := m.Vocabulary.Match(names)
+	if len(columns) == 0 {
+		return "", fmt.Errorf("pybind: no columns: %w", errMemory)
+	}
+	for _, c := range columns {
+		if len(c.Genes) != len(columns[0].Genes) {
+			return "", fmt.Errorf("pybind: columns of %d and %d names: %w", len(columns[0].Genes), len(c.Genes), errMemory)
+		}
+	}
+	match := m.Vocabulary.MatchBest(columns)
 	if err := match.Require(minimum); err != nil {
 		return "", err
 	}
-	out, err := slice[int32](array{Address: uint64(tokens), Length: len(names)})
+	out, err := slice[int32](array{Address: uint64(tokens), Length: len(match.Tokens)})
 	if err != nil {
 		return "", err
 	}
 	copy(out, match.Tokens)
 	return toJSON(map[string]any{
-		"n_genes": len(names), "n_matched": match.NMatched, "n_repeated": match.NRepeated,
-		"n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,
+		"column": match.Column, "n_genes": len(match.Tokens), "n_matched": match.NMatched, "n_by_id": match.NByID,
+		"n_repeated": match.NRepeated, "repeated": match.Repeated, "n_unnamed": match.NUnnamed,
+		"n_close": match.NClose, "close": match.Close, "n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,
 	})
 }

@@ -22,6 +22,7 @@ type request struct {
 	Fill       string `json:"fill"`
 	Seed       uint64 `json:"seed"`
 	Expression string `json:"expression"`
+	Share      *array `json:"share"`
 
 	// sentences, to read or to write
 	NCells           int    `json:"n_cells"`
@@ -87,6 +88,9 @@ func (r *request) cells() (*embed.Model, *embed.Cells, error) {
 	if c.Tokens, err = typed[int32](r.Tokens, "int32"); err != nil {
 		return nil, nil, err
 	}
+	if c.Share, err = optional[float32](r.Share, "float32"); err != nil {
+		return nil, nil, err
+	}
 	if c.Fill, err = sentence.ParseFill(r.Fill); err != nil {
 		return nil, nil, err
 	}
@@ -107,6 +111,9 @@ func (r *request) output() (out embed.Output, err error) {
 func reportOf(r embed.Report, err error) (any, error) {
 	return map[string]any{
 		"fill": r.Fill.String(), "n_valid": r.NValid, "n_counts": r.NCounts, "n_log1p": r.NLog1p,
+		"n_whole_log1p": r.NWholeLog1p, "n_fractional_counts": r.NFractionalCounts,
+		"least_fractional": r.LeastFractional, "most_fractional": r.MostFractional,
+		"n_large_log1p": r.NLargeLog1p, "n_log1p_like_counts": r.NLog1pLikeCounts,
 		"n_empty": r.NEmpty, "n_negative": r.NNegative, "n_negative_cells": r.NNegativeCells,
 	}, err
 }

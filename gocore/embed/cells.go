@@ -26,46 +26,11 @@ type Cells struct {
 	BatchSize int
 	// Threads to use in all; 0 means all cores.
 	Threads int
+	// Share, if not nil, takes one number a cell: the share of the cell's summed
+	// values that the valid genes carry (1 for a cell of zeros).
+	Share []float32
 	// Progress is told how many more cells are done.
 	Progress func(nCells int)
-}
-
-// Report says what was seen on the way.
-type Report struct {
-	Fill sentence.Fill
-	// NValid is the number of the data set's genes that have a gene token.
-	NValid int
-	// NCounts and NLog1p are the numbers of cells taken as counts and as
-	// log1p values.
-	NCounts, NLog1p int
-	// NEmpty is the number of cells that express none of the valid genes.
-	NEmpty int
-	// NNegative is the number of values below zero, taken as zero;
-	// NNegativeCells is the number of cells that have any.
-	NNegative, NNegativeCells int
-}
-
-func (r *Report) add(c sentence.Cell) {
-	if c.Scale == expression.Counts {
-		r.NCounts++
-	} else {
-		r.NLog1p++
-	}
-	if c.NExpressed == 0 {
-		r.NEmpty++
-	}
-	if c.Negative > 0 {
-		r.NNegative += c.Negative
-		r.NNegativeCells++
-	}
-}
-
-func (r *Report) merge(o Report) {
-	r.NCounts += o.NCounts
-	r.NLog1p += o.NLog1p
-	r.NEmpty += o.NEmpty
-	r.NNegative += o.NNegative
-	r.NNegativeCells += o.NNegativeCells
 }
 
 // Plan makes the sentence plan for cells.
@@ -75,6 +40,9 @@ func (m *Model) Plan(c *Cells) (*sentence.Plan, error) {
 	}
 	if c.BatchSize < 0 || c.BatchSize > 1<<20 {
 		return nil, fmt.Errorf("embed: batch_size=%d: %w", c.BatchSize, ErrOption)
+	}
+	if c.Share != nil && len(c.Share) != c.Matrix.NCells() {
+		return nil, fmt.Errorf("embed: shares for %d of %d cells: %w", len(c.Share), c.Matrix.NCells(), ErrOption)
 	}
 	d := m.Config.Dimensions
 	return sentence.NewPlan(c.Tokens, sentence.Options{
@@ -131,6 +99,9 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 					err = into.write(row, func(out sentence.Sentence) sentence.Cell {
 						cell := worker.Tokenize(values, c.FirstRow+row, out)
 						seen.add(cell)
+						if c.Share != nil {
+							c.Share[row] = share(cell)
+						}
 						return cell
 					})
 					if err != nil {

@@ -56,16 +56,38 @@ const (
 //
 // The total is added up in fixed point, so that it depends neither on the
 // order of the genes nor on the type of the values.
-func Judge(values []float32) Scale {
-	var largest float32
+func Judge(values []float32) Scale { return ProfileOf(values).Judge(values) }
+
+// Profile is what one look over a cell's values tells.
+type Profile struct {
+	// Largest is the largest value.
+	Largest float32
+	// Total is the sum of the values.
+	Total float64
+	// Whole tells that all values are whole numbers, as counts are.
+	Whole bool
+}
+
+// ProfileOf looks over a cell's values, which are positive.
+func ProfileOf(values []float32) Profile {
+	p := Profile{Whole: true}
 	for _, v := range values {
-		largest = max(largest, v)
+		p.Largest = max(p.Largest, v)
+		p.Total += float64(v)
+		// From 2^23 on every float32 is a whole number.
+		p.Whole = p.Whole && (v >= 1<<23 || float32(int32(v)) == v)
 	}
-	if largest > rawMaximum {
+	return p
+}
+
+// Judge is the decision of the function [Judge] about the values that were
+// looked over.
+func (p Profile) Judge(values []float32) Scale {
+	if p.Largest > rawMaximum {
 		return Counts
 	}
 	// Bounds settle nearly every cell without a single exponential more.
-	top := math.Expm1(float64(largest))
+	top := math.Expm1(float64(p.Largest))
 	if top >= rawTotalUMI+1 {
 		return Counts
 	}

@@ -20,13 +20,18 @@ type Sentence struct {
 type Cell struct {
 	// Length is the number of slots written, [CLS] included.
 	Length int
-	// Scale is what the values were taken for: Counts or Log1p.
-	Scale expression.Scale
+	// Scale is what the values were taken for: Counts or Log1p. Judged is what
+	// they look like, the same unless the caller has decided.
+	Scale, Judged expression.Scale
 	// NExpressed is the number of expressed valid genes, those left out by
 	// the pad length included.
 	NExpressed int
 	// Negative is the number of values below zero, taken as zero.
 	Negative int
+	// Profile is what the values over all genes of the data set look like.
+	Profile expression.Profile
+	// ValidTotal is the part of Profile.Total that valid genes carry.
+	ValidTotal float64
 }
 
 // candidate is an expressed valid gene. The key sorts by falling value, then
@@ -61,12 +66,14 @@ func (w *Worker) Tokenize(row *expression.Row, rowNumber int, out Sentence) Cell
 		clear(w.taken)
 		w.stamp = 1
 	}
-	cell := Cell{Scale: p.scale, Negative: row.Negative}
+	cell := Cell{Scale: p.scale, Negative: row.Negative, Profile: expression.ProfileOf(row.Values)}
+	// Over all genes of the data set, valid or not, as the reference does.
+	cell.Judged = cell.Profile.Judge(row.Values)
 	if cell.Scale == expression.Auto {
-		// Over all genes of the data set, valid or not, as the reference does.
-		cell.Scale = expression.Judge(row.Values)
+		cell.Scale = cell.Judged
 	}
-	clsValue := w.collect(row, cell.Scale, rowNumber)
+	clsValue, validTotal := w.collect(row, cell.Scale, rowNumber)
+	cell.ValidTotal = validTotal
 	cell.NExpressed = len(w.candidates)
 	w.sort()
 
@@ -131,8 +138,9 @@ func (w *Worker) Tokenize(row *expression.Row, rowNumber int, out Sentence) Cell
 }
 
 // collect gathers the expressed valid genes, marks their columns as taken, and
-// returns the log1p value behind the [CLS] slot.
-func (w *Worker) collect(row *expression.Row, scale expression.Scale, rowNumber int) (clsValue float32) {
+// returns the log1p value behind the [CLS] slot and the sum of their values as
+// they came.
+func (w *Worker) collect(row *expression.Row, scale expression.Scale, rowNumber int) (clsValue float32, total float64) {
 	p := w.plan
 	w.candidates = w.candidates[:0]
 	rowKey := uint32(hash2(p.seed, uint64(rowNumber)))
@@ -154,11 +162,12 @@ func (w *Worker) collect(row *expression.Row, scale expression.Scale, rowNumber 
 		// falling order is the complement.
 		w.candidates = append(w.candidates, candidate{uint64(^math.Float32bits(raw))<<32 | uint64(tie), token, value})
 		w.taken[column] = w.stamp
+		total += float64(raw)
 		if column == p.clsColumn {
 			clsValue = value
 		}
 	}
-	return clsValue
+	return clsValue, total
 }
 
 // takeInOrder takes the unexpressed genes that come first in the order shared

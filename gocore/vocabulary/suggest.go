@@ -1,0 +1,62 @@
+package vocabulary
+
+import (
+	"regexp"
+	"strings"
+)
+
+// renamed are families of human genes that HGNC renamed in 2019 and 2020 because
+// spreadsheets took their symbols for dates, both ways.
+var renamed = []struct {
+	old, new *regexp.Regexp
+	toNew    string
+	toOld    string
+}{
+	{regexp.MustCompile(`^MARCH(\d+)$`), regexp.MustCompile(`^MARCHF(\d+)$`), "MARCHF$1", "MARCH$1"},
+	{regexp.MustCompile(`^SEPT(\d+)$`), regexp.MustCompile(`^SEPTIN(\d+)$`), "SEPTIN$1", "SEPT$1"},
+	{regexp.MustCompile(`^MARC(\d+)$`), regexp.MustCompile(`^MTARC(\d+)$`), "MTARC$1", "MARC$1"},
+	{regexp.MustCompile(`^DEC1$`), regexp.MustCompile(`^DELEC1$`), "DELEC1", "DEC1"},
+}
+
+// bare is a name without case and punctuation: "HLA.A" and "hla-a" are both
+// HLAA. R replaces hyphens by points.
+func bare(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		}
+		return -1
+	}, name)
+}
+
+func (v *Vocabulary) fold() map[string]int32 {
+	folded := make(map[string]int32, len(v.genes))
+	for i, gene := range v.genes {
+		key := bare(gene)
+		if _, taken := folded[key]; !taken && key != "" {
+			folded[key] = int32(i)
+		}
+	}
+	return folded
+}
+
+// Suggest finds the gene that a name which is not in the vocabulary may stand
+// for: the same but for case and punctuation, or a renamed symbol. It returns
+// "" if there is none.
+func (v *Vocabulary) Suggest(name string) string {
+	if token, known := v.folded()[bare(name)]; known {
+		return v.genes[token]
+	}
+	upper := strings.ToUpper(name)
+	for _, r := range renamed {
+		for _, other := range []string{r.old.ReplaceAllString(upper, r.toNew), r.new.ReplaceAllString(upper, r.toOld)} {
+			if other != upper && v.Token(other) != Unknown {
+				return other
+			}
+		}
+	}
+	return ""
+}
