@@ -30,6 +30,17 @@ func OpenRuntime(path string) (ortVersion string, err error) {
 	return runtime.Version(), err
 }
 
+// CheckDevice tells the name of a device that is there, and for one that is not
+// what it lacks.
+func CheckDevice(device string) (name string, err error) {
+	defer export(&err)
+	p, err := runtime.ResolveDevice(device)
+	if err != nil {
+		return "", err
+	}
+	return p.Name(), nil
+}
+
 // OpenModel opens a converted model directory on a device.
 func OpenModel(dir, device string) (handle int64, err error) {
 	defer export(&err)

@@ -2,6 +2,7 @@ package embed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -116,7 +117,22 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 		})
 	}
 	err := group.Wait()
+	if at := (*expression.NotFiniteError)(nil); errors.As(err, &at) {
+		return total, firstNotFinite(c.Matrix, at)
+	}
 	return total, err
+}
+
+// firstNotFinite finds the first of several values that are not finite:
+// workers meet them in any order.
+func firstNotFinite(m expression.Matrix, met *expression.NotFiniteError) error {
+	reader := expression.NewReader(m)
+	for cell := range met.Cell {
+		if _, err := reader.Read(cell); err != nil {
+			return err
+		}
+	}
+	return met
 }
 
 // batchSink gathers sentences into batches for the runners.

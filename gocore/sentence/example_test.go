@@ -16,7 +16,7 @@ func ExamplePlan() {
 	if err != nil {
 		panic(err)
 	}
-	genes := model.Match([]string{"LYZ", "MALAT1", "CD3D", "NKG7", "GNLY"})
+	genes := model.Match(vocabulary.Column{Name: "var_names", Genes: []string{"LYZ", "MALAT1", "CD3D", "NKG7", "GNLY"}})
 	plan, err := sentence.NewPlan(genes.Tokens, sentence.Options{PadLength: 8, CLSPosition: 3, CLS: model.CLS()})
 	if err != nil {
 		panic(err)

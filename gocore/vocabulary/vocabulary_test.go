@@ -45,7 +45,7 @@ func TestRequire(t *testing.T) {
 		{"exactly enough", []string{"LYZ", "XIST"}, 0.5, nil},
 		{"too few", []string{"LYZ", "XIST", "TSIX"}, 0.5, []string{"1 of 3 genes (33.3 %)", "50.0 %", `"XIST", "TSIX"`, `"CD3D"`}},
 		{"none, though none is asked for", []string{"XIST"}, 0, []string{"0 of 1 genes"}},
-		{"no genes", nil, 0, []string{"0 of 0 genes", "looked for nothing"}},
+		{"no genes", nil, 0, []string{"0 of 0 genes", "for nothing"}},
 		{"no names", []string{"", "", "XIST"}, 0.1, []string{"2 of 3 genes have no name", "gene_column"}},
 		{"numbers", []string{"0", "1", "2"}, 0.1, []string{"these are numbers", "gene_column"}},
 		{"mouse ids", []string{"ENSMUSG00000032094", "ENSMUSG00000024673"}, 0.1, []string{"another species"}},

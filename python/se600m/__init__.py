@@ -5,10 +5,12 @@
 """
 
 from se600m import errors
+from se600m._doctor import doctor
 from se600m._embed import embed, tokenize
+from se600m._info import info
 from se600m._model import CellSentences, Model, load_model
 from se600m._models import convert
 from se600m._native import version as _version
 
 __version__ = _version()
-__all__ = ["CellSentences", "Model", "convert", "embed", "errors", "load_model", "tokenize"]
+__all__ = ["CellSentences", "Model", "convert", "doctor", "embed", "errors", "info", "load_model", "tokenize"]

@@ -1,20 +1,30 @@
-"""AnnData as the core wants it: a matrix in memory, some rows at a time, and gene names."""
+"""AnnData as the core wants it: a matrix in memory, some rows at a time, and names of genes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import anndata
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
 from se600m import _native, errors
 
-_CHUNK_VALUES = 1 << 26
-"""Rows that must be copied are copied this many values at a time (a quarter of a GB as float32)."""
+_CHUNK_VALUES = 1 << 25
+"""Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
+
+_LARGEST_LOG1P = 35
+"""No log1p of counts is larger; the reference takes a cell with a larger value for counts."""
+
+_SAMPLE = 64
+"""Cells that are looked at where a first look must do."""
 
 _DTYPES = {
     np.dtype(name)
@@ -24,34 +34,40 @@ _DTYPES = {
 
 @dataclass
 class Expression:
-    """The expression matrix of an AnnData, cells × genes, with the names of its genes."""
+    """The expression matrix of an AnnData, cells × genes, with what may be the names of its genes."""
 
-    matrix: Any
-    genes: list[str]
+    n_cells: int
+    n_genes: int
     where: str
     """What the matrix is called by a user, such as ``adata.raw.X``."""
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-        return int(self.matrix.shape[0])
+    columns: list[dict[str, Any]]
+    """Candidates for gene names: ``{"name": …, "genes": [one name a gene, "" for none]}``."""
+    rows: Callable[[int, int], Any]
+    """Gives rows first … last-1, in memory."""
+    whole: Any
+    """The matrix, if the core can view it where it is; else None."""
+    values_per_row: int
+    """Stored values a row, about."""
 
     def chunks(self) -> Iterator[tuple[int, Chunk]]:
         """Give (first row, rows). What lies ready in memory is one chunk, and is not copied."""
-        if _ready(self.matrix):
-            yield 0, Chunk(self.matrix)
+        if self.whole is not None:
+            yield 0, Chunk(self.whole, self.where)
             return
-        rows = max(1, _CHUNK_VALUES // max(1, self.matrix.shape[1]))
-        matrix = self.matrix.tocsr() if sp.issparse(self.matrix) else self.matrix
-        for first in range(0, self.n_cells, rows):
-            yield first, Chunk(matrix[first : first + rows])
+        step = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
+        for first in range(0, self.n_cells, step):
+            yield first, Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
+
+
+def _is_sparse(matrix: Any) -> bool:
+    return bool(sp.issparse(matrix))
 
 
 def _ready(matrix: Any) -> bool:
     """Whether the core can view a matrix where it is."""
     if isinstance(matrix, sp.csr_matrix | sp.csr_array):
         return matrix.data.dtype in _DTYPES and matrix.data.dtype.isnative
-    if type(matrix) is np.ndarray or (isinstance(matrix, np.ndarray) and not isinstance(matrix, np.ma.MaskedArray)):
+    if isinstance(matrix, np.ndarray) and not isinstance(matrix, np.ma.MaskedArray):
         strides_fit = all(s >= 0 and s % matrix.itemsize == 0 for s in matrix.strides)
         return matrix.dtype in _DTYPES and matrix.dtype.isnative and matrix.flags.aligned and strides_fit
     return False
@@ -60,23 +76,13 @@ def _ready(matrix: Any) -> bool:
 class Chunk:
     """Some rows in memory, and their description for Go. Keep it until the job has finished."""
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: Any, where: str) -> None:
         if not _ready(rows):
-            rows = rows.tocsr() if sp.issparse(rows) else np.ascontiguousarray(rows)
-            if rows.dtype not in _DTYPES or not rows.dtype.isnative:
-                rows = rows.astype(np.float32)
+            rows = _viewable(rows, where)
         self.n_cells, n_genes = rows.shape
         self._keep: list[npt.NDArray[Any]] = []
         self.request: dict[str, Any] = {"n_cells": self.n_cells, "n_genes": n_genes}
-        if sp.issparse(rows):
-            indices = rows.indices if rows.indices.dtype in (np.int32, np.int64) else rows.indices.astype(np.int64)
-            self.request |= {
-                "kind": "csr",
-                "data": self._array(rows.data),
-                "indices": self._array(indices),
-                "indptr": self._array(rows.indptr.astype(np.int64, copy=False)),
-            }
-        else:
+        if isinstance(rows, np.ndarray):
             self._keep.append(rows)
             strides = [s // rows.itemsize for s in rows.strides]
             # From the first element to the last one that the strides reach.
@@ -87,6 +93,14 @@ class Chunk:
                 "cell_stride": strides[0],
                 "gene_stride": strides[1],
             }
+        else:
+            indices = rows.indices if rows.indices.dtype in (np.int32, np.int64) else rows.indices.astype(np.int64)
+            self.request |= {
+                "kind": "csr",
+                "data": self._array(rows.data),
+                "indices": self._array(indices),
+                "indptr": self._array(rows.indptr.astype(np.int64, copy=False)),
+            }
 
     def _array(self, values: npt.NDArray[Any]) -> dict[str, Any]:
         values = np.ascontiguousarray(values)
@@ -94,34 +108,166 @@ class Chunk:
         return _native.array(values)
 
 
+def _viewable(rows: Any, where: str) -> Any:
+    """Bring rows into a form that the core can view: CSR or a plain array, of a type that Go has."""
+    if isinstance(rows, sp.coo_matrix | sp.coo_array):
+        rows = _csr_of_coo(rows)
+    elif _is_sparse(rows):
+        rows = rows.tocsr()  # keeps values that are stored twice apart
+    elif isinstance(rows, np.ma.MaskedArray):
+        if np.ma.is_masked(rows):
+            raise errors.DataError(f"{where} is a masked array with missing values: fill them, as with .filled(0)")
+        rows = np.ascontiguousarray(rows.data)
+    elif isinstance(rows, np.ndarray | pd.DataFrame):
+        rows = np.ascontiguousarray(rows)
+    else:
+        kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
+        raise errors.DataError(
+            f"{where} is a {kind}: it must be a numpy array, a scipy sparse matrix, or on disk in a backed AnnData "
+            "(bring it into memory first: dask arrays with .compute(), cupy arrays with .get())"
+        )
+    dtype = rows.dtype
+    if dtype.kind not in "fiub":
+        raise errors.DataError(f"{where} has values of type {dtype}, which are not real or whole numbers")
+    if dtype in _DTYPES and dtype.isnative:
+        return rows
+    # bool and float16 fit into float32; longer floats are rounded; another byte order is turned.
+    return rows.astype(
+        np.float32 if dtype.kind == "b" or dtype.itemsize < 4 else f"{dtype.kind}{min(dtype.itemsize, 8)}"
+    )
+
+
+def _csr_of_coo(rows: sp.coo_matrix | sp.coo_array) -> sp.csr_array:
+    """Turn COO into CSR. scipy's own way adds up values stored twice in their type, where they may overflow."""
+    row, column = rows.coords
+    order = np.argsort(row, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
+    return sp.csr_array((rows.data[order], column[order], indptr), shape=rows.shape)
+
+
 def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
-    """Find the matrix and the gene names that a caller means."""
+    """Find the matrix and the gene names that a caller means. Nothing is read from a backed file yet."""
     if not isinstance(adata, AnnData):
-        raise errors.DataError(f"embed wants an AnnData, not a {type(adata).__name__}: anndata.AnnData(X, obs, var)")
+        raise errors.DataError(f"an AnnData is needed, not a {type(adata).__name__}: {_way_to_anndata(adata)}")
     if layer is not None and use_raw:
         raise errors.OptionError(f"layer={layer!r} and use_raw=True name two matrices: choose one")
+    if adata.n_obs == 0:
+        raise errors.DataError("the AnnData has no cells (n_obs = 0)")
     var, where = adata.var, "adata.X"
     if use_raw:
         if adata.raw is None:
             raise errors.DataError("use_raw=True, but adata.raw is None: leave it out to embed adata.X")
-        matrix, var, where = adata.raw.X, adata.raw.var, "adata.raw.X"
+        var, where = adata.raw.var, "adata.raw.X"
     elif layer is not None:
         if layer not in adata.layers:
-            raise errors.DataError(f"layer={layer!r} is not in adata.layers, which has {sorted(adata.layers)}")
-        matrix, where = adata.layers[layer], f"adata.layers[{layer!r}]"
-    else:
-        matrix = adata.X
-    if matrix is None:
+            raise errors.DataError(
+                f"layer={layer!r} is not in adata.layers, {_what_there_is(layer, list(adata.layers), 'no layers')}"
+            )
+        where = f"adata.layers[{layer!r}]"
+
+    def matrix(cells: AnnData) -> Any:
+        if use_raw:
+            return cells.raw.X
+        return cells.X if layer is None else cells.layers[layer]
+
+    # A view's matrix would be copied whole when asked for. (In memory, raw has no views.)
+    lazily = adata.is_view and (adata.isbacked or not use_raw)
+    found = matrix(adata[:_SAMPLE] if lazily else adata)
+    if found is None:
         raise errors.DataError(f"{where} is None: name a layer, or use_raw=True")
-    if matrix.shape[0] == 0:
-        raise errors.DataError("the AnnData has no cells (n_obs = 0)")
-    if matrix.shape[1] == 0:
+    n_genes = int(found.shape[1])
+    if n_genes == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
-    if gene_column is None:
-        names = var.index
-    elif gene_column in var.columns:
-        names = var[gene_column]
+    whole = found if not lazily and _ready(found) else None
+
+    def rows(first: int, last: int) -> Any:
+        return matrix(adata[first:last]) if lazily else _some_rows(found, first, last)
+
+    return Expression(adata.n_obs, n_genes, where, _gene_columns(var, gene_column), rows, whole, _values_per_row(found))
+
+
+def _some_rows(matrix: Any, first: int, last: int) -> Any:
+    if isinstance(matrix, sp.coo_matrix | sp.coo_array):  # has no slices
+        inside = (matrix.row >= first) & (matrix.row < last)
+        place = (matrix.row[inside] - first, matrix.col[inside])
+        return sp.coo_array((matrix.data[inside], place), shape=(last - first, matrix.shape[1]))
+    if isinstance(matrix, pd.DataFrame):
+        return matrix.iloc[first:last]
+    return matrix[first:last]
+
+
+def _values_per_row(matrix: Any) -> int:
+    """Estimate the stored values a row, for a sparse matrix in memory or on disk; a dense one stores all."""
+    n_rows, n_genes = matrix.shape
+    if _is_sparse(matrix):
+        stored = int(matrix.nnz)
+    elif isinstance(matrix, anndata.abc.CSRDataset | anndata.abc.CSCDataset):
+        stored = int(matrix.group["indices"].shape[0])
     else:
-        raise errors.DataError(f"gene_column={gene_column!r} is not in var, which has {list(var.columns)}")
-    genes = ["" if missing else str(name) for name, missing in zip(names, names.isna(), strict=True)]
-    return Expression(matrix, genes, where)
+        return int(n_genes)
+    return int(max(stored // n_rows, n_genes // 10))  # the first rows of a view may be emptier than the others
+
+
+def _gene_columns(var: pd.DataFrame, gene_column: str | None) -> list[dict[str, Any]]:
+    """List the columns that may have the genes' names: the one that is named, or all with text."""
+    if gene_column is None:
+        text = [
+            (f"var[{name!r}]", column)
+            for name, column in var.items()
+            if isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype) or column.dtype == object
+        ]
+        return [_named("var_names", var.index.to_series()), *(_named(name, column) for name, column in text)]
+    if gene_column not in var.columns:
+        there = _what_there_is(gene_column, [str(c) for c in var.columns], "no columns")
+        raise errors.DataError(f"gene_column={gene_column!r} is not in var, {there}")
+    names = var[gene_column]
+    if isinstance(names, pd.DataFrame):
+        raise errors.DataError(
+            f"gene_column={gene_column!r} stands {names.shape[1]} times in var: give its columns names of their own"
+        )
+    return [_named(f"var[{gene_column!r}]", names)]
+
+
+def _named(name: str, column: pd.Series[Any]) -> dict[str, Any]:
+    return {"name": name, "genes": column.astype(object).where(column.notna(), "").astype(str).tolist()}
+
+
+def _what_there_is(wanted: str, names: list[str], none: str) -> str:
+    """Say which names exist, and which of them is nearest to the one that was wanted."""
+    if not names:
+        return f"which has {none}"
+    near = difflib.get_close_matches(str(wanted), names, 1) or [n for n in names if n.lower() == str(wanted).lower()]
+    listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
+    return f"which has {listed}" + (f": did you mean {near[0]!r}?" if near else "")
+
+
+def _way_to_anndata(given: Any) -> str:
+    """Say how to get from what was given to an AnnData."""
+    if isinstance(given, str | bytes) or hasattr(given, "__fspath__"):
+        return f"read the file first, with anndata.read_h5ad({str(given)!r}), or use the command `se600m embed`"
+    if hasattr(given, "mod"):
+        return 'pass one of its modalities, such as mdata.mod["rna"]'
+    if hasattr(given, "to_anndata"):
+        return "pass what its to_anndata() returns"
+    return "make one with anndata.AnnData(X, obs, var), cells × genes, gene symbols as var_names"
+
+
+def place_of_expression(adata: AnnData, other_than: str) -> str | None:
+    """Name the layer or ``.raw`` whose first values look like expression: whole, or logarithms; none below zero."""
+    some = adata[:_SAMPLE]
+    places: list[tuple[str, str, Callable[[], Any]]] = [
+        ("adata.X", "adata.X (no layer, use_raw=False)", lambda: some.X)
+    ]
+    if adata.raw is not None:
+        places.append(("adata.raw.X", "use_raw=True", lambda: some.raw.X))
+    places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(some.layers.get, name)) for name in adata.layers]
+    for where, option, matrix in places:
+        found = None if where == other_than else matrix()
+        if found is None:
+            continue
+        values = found.data if _is_sparse(found) else np.asarray(found)
+        if values.size and values.dtype.kind in "fiu" and values.min() >= 0 and values.max() > 0:
+            whole = np.array_equal(values, np.round(values))
+            if whole or values.max() <= _LARGEST_LOG1P:
+                return option
+    return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import os
-import warnings
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from anndata import AnnData
 
 from se600m import _anndata, _models, _native, _progress, errors
 from se600m._flow import DimensionFlow, Stage
+from se600m._report import Report
 
 MIN_COVERAGE = 0.1
 """Least share of a data set's genes that a model must know. Human data sets with full annotation reach
@@ -37,6 +37,8 @@ class CellSentences:
         How many equal tokens a slot stands for, float32 ``[n_cells, S]``; 0 past a cell's length.
     lengths
         Number of slots in use, int32 ``[n_cells]``.
+    share
+        Share of each cell's summed values that genes known to the model carry, float32 ``[n_cells]``.
     fill
         The fill policy that was in force.
     """
@@ -45,6 +47,7 @@ class CellSentences:
     expression_values: npt.NDArray[np.float32]
     multiplicity: npt.NDArray[np.float32]
     lengths: npt.NDArray[np.int32]
+    share: npt.NDArray[np.float32]
     fill: str
 
 
@@ -142,12 +145,11 @@ class Model:
 
     # -- cells ---------------------------------------------------------------------------------
 
-    def _match(
-        self, expression: _anndata.Expression, min_coverage: float
-    ) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    def _match(self, source: _anndata.Expression, min_coverage: float) -> tuple[npt.NDArray[np.int32], Report]:
         if not isinstance(min_coverage, int | float) or not 0 <= min_coverage <= 1:
             raise errors.OptionError(f"min_coverage={min_coverage!r} is not a share from 0 to 1")
-        return _native.match_genes(self._handle, expression.genes, float(min_coverage))
+        tokens, match = _native.match_genes(self._handle, source.columns, float(min_coverage))
+        return tokens, Report(source.where, source.n_cells, match)
 
     def compute(
         self,
@@ -163,7 +165,7 @@ class Model:
         threads: int | None = None,
         min_coverage: float = MIN_COVERAGE,
         progress: bool | None = None,
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None, dict[str, Any]]:
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None, Report]:
         """Embed cells into new arrays, as :func:`se600m.embed` does into an AnnData.
 
         Returns
@@ -186,10 +188,11 @@ class Model:
                 rows = slice(first, first + chunk.n_cells)
                 request = cells.request(self._handle, chunk, first, tokens)
                 request["embedding"] = _native.array(embedding[rows])
+                request["share"] = _native.array(report.share[rows])
                 if dataset is not None:
                     request["dataset_embedding"] = _native.array(dataset[rows])
-                _add(report, _run_cells("embed", request, update, source, adata, first))
-        _warn(report, n, source.where, cells.expression)
+                report.add(_run_cells("embed", request, update, source, adata, first))
+        report.tell(cells.expression, _elsewhere(adata, report))
         return embedding, dataset, report
 
     def embed(
@@ -206,7 +209,7 @@ class Model:
         result.uns[key_added] = self._provenance(report, options)
         return result if copy else None
 
-    def _provenance(self, report: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    def _provenance(self, report: Report, options: dict[str, Any]) -> dict[str, Any]:
         return {
             "model": self.name,
             "model_checksum": self.checksum,
@@ -216,7 +219,7 @@ class Model:
             "precision": self.precision,
             "seed": int(options.get("seed", 0)),
             "expression": str(options.get("expression", "auto")),
-            **{key: value for key, value in report.items() if key != "missing"},
+            **report.provenance(),
         }
 
     def tokenize(
@@ -235,7 +238,7 @@ class Model:
         """Turn cells into sentences. See :func:`se600m.tokenize`."""
         cells = _Cells.checked(expression, fill, seed, None, threads)
         source = _anndata.read(adata, layer=layer, use_raw=use_raw, gene_column=gene_column)
-        tokens, _ = self._match(source, min_coverage)
+        tokens, report = self._match(source, min_coverage)
         sentences: CellSentences | None = None
         for first, chunk in source.chunks():
             request = cells.request(self._handle, chunk, first, tokens)
@@ -247,6 +250,7 @@ class Model:
                     np.empty(shape, np.float32),
                     np.empty(shape, np.float32),
                     np.empty(shape[0], np.int32),
+                    report.share,
                     plan["fill"],
                 )
             rows = slice(first, first + chunk.n_cells)
@@ -256,9 +260,11 @@ class Model:
                 "expression_values": _native.array(sentences.expression_values[rows]),
                 "multiplicity": _native.array(sentences.multiplicity[rows]),
                 "lengths": _native.array(sentences.lengths[rows]),
+                "share": _native.array(report.share[rows]),
             }
-            _run_cells("tokenize", request, None, source, adata, first)
+            report.add(_run_cells("tokenize", request, None, source, adata, first))
         assert sentences is not None  # there is at least one cell
+        report.tell(cells.expression, _elsewhere(adata, report))
         return sentences
 
     # -- sentences -----------------------------------------------------------------------------
@@ -296,6 +302,32 @@ class Model:
         _native.run("embed_sentences", request)
         del arrays
         return embedding, dataset
+
+    def trace(self, adata: AnnData, **options: Any) -> dict[str, npt.NDArray[Any]]:
+        """Run cells through every stage of the dimension flow, nothing folded or left out.
+
+        Every stage of every token is kept: at SE-600M's width about 400 MB a cell, so trace a few.
+
+        Parameters
+        ----------
+        adata
+            Some cells, such as ``adata[:4]``.
+        options
+            Those of :func:`se600m.tokenize`.
+
+        Returns
+        -------
+        dict
+            ``gene_indices``, ``expression_values``, ``multiplicity`` ``[n, S]``, then the stages of
+            :meth:`trace_sentences`.
+        """
+        sentences = self.tokenize(adata, **options)
+        inputs = {
+            "gene_indices": sentences.gene_indices,
+            "expression_values": sentences.expression_values,
+            "multiplicity": sentences.multiplicity,
+        }
+        return inputs | self.trace_sentences(**inputs)
 
     def trace_sentences(
         self,
@@ -419,39 +451,17 @@ def _run_cells(
         return dict(_native.run(kind, request, update))
     except errors.NotFiniteError as error:
         cell, gene = first + error.cell, error.gene  # type: ignore[attr-defined]
+        name = source.columns[0]["genes"][gene]
         raise errors.NotFiniteError(
-            f"{source.where}[{cell}, {gene}] (cell {adata.obs_names[cell]!r}, gene {source.genes[gene]!r}) "
+            f"{source.where}[{cell}, {gene}] (cell {adata.obs_names[cell]!r}, gene {name!r}) "
             "is NaN or infinite: replace it, or drop the cell or the gene, before embedding"
         ) from None
 
 
-def _add(report: dict[str, Any], chunk: dict[str, Any]) -> None:
-    """Add a chunk's report: counts add up, choices are the same for all chunks."""
-    for key, value in chunk.items():
-        counts = key in ("n_counts", "n_log1p", "n_empty", "n_negative", "n_negative_cells")
-        report[key] = report.get(key, 0) + value if counts else value
-
-
-def _warn(report: dict[str, Any], n_cells: int, where: str, expression: str) -> None:
-    if report["n_negative"]:
-        warnings.warn(
-            f"{report['n_negative']:,} negative values in {report['n_negative_cells']:,} of {n_cells:,} cells of {where} were "
-            "taken as zero: scaled or corrected values are not expression. Embed counts or log1p values: "
-            "name a layer, or use_raw=True",
-            stacklevel=4,
-        )
-    if expression == "auto" and report["n_counts"] and report["n_log1p"]:
-        warnings.warn(
-            f"{report['n_counts']:,} of {n_cells:,} cells of {where} were taken for raw counts and {report['n_log1p']:,} for "
-            "log1p values, each judged on its own as the reference does: expression='counts' or 'log1p' decides for all",
-            stacklevel=4,
-        )
-    if report["n_empty"]:
-        warnings.warn(
-            f"{report['n_empty']:,} of {n_cells:,} cells of {where} express no gene that the model knows: "
-            "their embeddings carry no information",
-            stacklevel=4,
-        )
+def _elsewhere(adata: AnnData, report: Report) -> str | None:
+    """Look for a better matrix where the one that was read looks wrong."""
+    wrong = report.counted["n_negative"] or report.counted["n_fractional_counts"]
+    return _anndata.place_of_expression(adata, report.where) if wrong else None
 
 
 _opened: weakref.WeakValueDictionary[tuple[str, str], Model] = weakref.WeakValueDictionary()

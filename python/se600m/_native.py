@@ -77,11 +77,20 @@ def run(kind: str, request: dict[str, Any], progress: Progress | None = None) ->
     return json.loads(call("Finish", job))
 
 
-def match_genes(model: int, symbols: list[str], minimum: float) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
-    """Find gene symbols in a model's vocabulary: their tokens (-1 for unknown ones) and a report."""
-    tokens = np.full(len(symbols), -1, dtype=np.int32)
-    address = tokens.ctypes.data if symbols else 0
-    report = call("MatchGenes", model, json.dumps(symbols), minimum, address)
+def match_genes(
+    model: int, columns: list[dict[str, Any]], minimum: float
+) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    """Find genes in a model's vocabulary by the best of some columns of names.
+
+    Returns
+    -------
+    tokens
+        int32, one a gene; -1 for unknown ones.
+    report
+        The column that was taken, and what became of the names.
+    """
+    tokens = np.full(len(columns[0]["genes"]), -1, dtype=np.int32)
+    report = call("MatchGenes", model, json.dumps(columns), minimum, tokens.ctypes.data if tokens.size else 0)
     return tokens, json.loads(report)
 
 

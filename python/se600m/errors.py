@@ -7,6 +7,10 @@ class SE600MError(Exception):
     """Base class of all errors that se600m raises on purpose."""
 
 
+class DataWarning(UserWarning):
+    """The data may not be what the model is made for; it was embedded all the same."""
+
+
 class OptionError(SE600MError, ValueError):
     """An argument has a value that can't be."""
 

@@ -1,0 +1,143 @@
+"""The self-check: what this machine has, and what is missing, with the way to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from se600m import _models, _native, errors
+from se600m._model import load_model
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: its name, whether it is all right, what was found and what to do."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+class Diagnosis(tuple[Check, ...]):
+    """What :func:`doctor` found. Shows itself as a table."""
+
+    __slots__ = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that embedding on the CPU needs is all right."""
+        return all(check.ok for check in self)
+
+    def __repr__(self) -> str:
+        width = max(len(check.name) for check in self)
+        return "\n".join(f"{'ok' if c.ok else '!!'}  {c.name:<{width}}  {c.found}" for c in self)
+
+
+def doctor() -> Diagnosis:
+    """Look at everything that embedding needs, and embed a sentence.
+
+    Returns
+    -------
+    Diagnosis
+        One :class:`Check` a thing; its ``ok`` tells whether embedding works here. A graphics processor that
+        is not there is no fault: the line says what it would need.
+    """
+    return Diagnosis(_checks())
+
+
+def _checks() -> Iterator[Check]:
+    for name, look in (
+        ("packages", _packages),
+        ("processor", _processor),
+        ("ONNX Runtime", _runtime),
+        ("its Python packages", _runtime_packages),
+        ("cache", _cache),
+        ("default model", _default_model),
+    ):
+        yield _checked(name, look)
+    for device in ("cuda", "tensorrt"):
+        try:
+            yield Check(f"device {device}", True, str(_native.call("CheckDevice", device)))
+        except errors.SE600MError as error:
+            yield Check(f"device {device}", True, f"not here: {error}")
+
+
+def _checked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (errors.SE600MError, OSError) as error:
+        return Check(name, False, str(error))
+
+
+def _packages() -> str:
+    names = ("anndata", "numpy", "scipy", "pandas")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    return f"se600m-go {_native.version()}, Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    model, flags = platform.machine(), set()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                model = value.strip()
+            elif key.strip() == "flags":
+                flags = set(value.split())
+                break
+    useful = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags]
+    return f"{model}, {len(os.sched_getaffinity(0))} cores to use, {' '.join(useful) or 'no AVX2'}"
+
+
+def _runtime() -> str:
+    version = _native.open_runtime()
+    origin = "from SE600M_ORT_LIBRARY" if os.environ.get("SE600M_ORT_LIBRARY") else "from the Python package"
+    return f"{version}, {origin}: {_native.find_library()}"
+
+
+def _runtime_packages() -> str:
+    """Find the distributions that all write into ``site-packages/onnxruntime``, the last one winning."""
+    found = []
+    for name in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if len(found) > 1:
+        raise errors.RuntimeLibraryError(
+            f"{', '.join(found)} are installed over each other, the last one won: uninstall all of them and install "
+            "one again, or set SE600M_ORT_LIBRARY to the library that is meant"
+        )
+    return ", ".join(found) or "none installed"
+
+
+def _cache() -> str:
+    folder = _models.cache_dir()
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not os.access(existing, os.W_OK):
+        raise errors.ModelError(f"{existing} is not writable: set SE600M_CACHE to a folder that is")
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.exists() else 0
+    return f"{folder}, {size / 1e6:,.1f} MB"
+
+
+def _default_model() -> str:
+    model = load_model(progress=False)
+    n_genes = min(50, len(model.genes))
+    indices = np.array([[model.cls_index, *range(n_genes)]] * 2, np.int32)
+    values = np.tile(np.linspace(9, 1, n_genes + 1, dtype=np.float32), (2, 1))
+    both, _ = model.embed_sentences(indices, values)
+    one, _ = model.embed_sentences(indices[:1], values[:1], threads=1)
+    if not np.isfinite(both).all() or not np.allclose(np.linalg.norm(both, axis=1), 1, atol=1e-5):
+        raise errors.InternalError(f"{model.name} gave an embedding that is not of unit length: please report it")
+    if not (np.array_equal(both[0], both[1]) and np.array_equal(both[0], one[0])):
+        raise errors.InternalError(f"{model.name} gave equal cells different embeddings: please report it")
+    return f"{model.name} embeds, on {model.device}, {model.precision}"
