@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -114,12 +115,10 @@ def _viewable(rows: Any, where: str) -> Any:
         rows = _csr_of_coo(rows)
     elif _is_sparse(rows):
         rows = rows.tocsr()  # keeps values that are stored twice apart
-    elif isinstance(rows, np.ma.MaskedArray):
+    elif isinstance(rows, np.ndarray | pd.DataFrame):
         if np.ma.is_masked(rows):
             raise errors.DataError(f"{where} is a masked array with missing values: fill them, as with .filled(0)")
-        rows = np.ascontiguousarray(rows.data)
-    elif isinstance(rows, np.ndarray | pd.DataFrame):
-        rows = np.ascontiguousarray(rows)
+        rows = np.require(np.asarray(rows), requirements=["C", "ALIGNED"])
     else:
         kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
         raise errors.DataError(
@@ -170,30 +169,39 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
             return cells.raw.X
         return cells.X if layer is None else cells.layers[layer]
 
-    # A view's matrix would be copied whole when asked for. (In memory, raw has no views.)
-    lazily = adata.is_view and (adata.isbacked or not use_raw)
-    found = matrix(adata[:_SAMPLE] if lazily else adata)
+    # A view's matrix would be copied whole when asked for, so rows are taken from what it views. (In memory,
+    # raw has no views.) What a view holds is known to private names alone.
+    view = adata.is_view and (adata.isbacked or not use_raw)
+    found = matrix(adata._adata_ref if view else adata)
     if found is None:
         raise errors.DataError(f"{where} is None: name a layer, or use_raw=True")
-    n_genes = int(found.shape[1])
+    n_genes = len(var)
     if n_genes == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
-    whole = found if not lazily and _ready(found) else None
+    cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
+    genes = adata._vidx if view and not use_raw else slice(None)
 
     def rows(first: int, last: int) -> Any:
-        return matrix(adata[first:last]) if lazily else _some_rows(found, first, last)
+        if cells is None:
+            return _rows(found, slice(first, last))
+        return _rows(found, cells[first:last])[:, genes]
 
-    return Expression(adata.n_obs, n_genes, where, _gene_columns(var, gene_column), rows, whole, _values_per_row(found))
+    whole = None if view or not _ready(found) else found
+    return Expression(
+        adata.n_obs, n_genes, where, _gene_columns(var, gene_column), rows, whole, _values_per_row(found)
+    )
 
 
-def _some_rows(matrix: Any, first: int, last: int) -> Any:
+def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
+    """Take some rows of a matrix in memory or on disk into memory."""
     if isinstance(matrix, sp.coo_matrix | sp.coo_array):  # has no slices
-        inside = (matrix.row >= first) & (matrix.row < last)
-        place = (matrix.row[inside] - first, matrix.col[inside])
-        return sp.coo_array((matrix.data[inside], place), shape=(last - first, matrix.shape[1]))
+        return _csr_of_coo(matrix)[cells]
     if isinstance(matrix, pd.DataFrame):
-        return matrix.iloc[first:last]
-    return matrix[first:last]
+        return matrix.iloc[cells]
+    if isinstance(matrix, h5py.Dataset) and not isinstance(cells, slice):  # takes rising numbers alone
+        rising, place = np.unique(cells, return_inverse=True)
+        return matrix[rising][place]
+    return matrix[cells]
 
 
 def _values_per_row(matrix: Any) -> int:
