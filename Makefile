@@ -15,7 +15,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-go test-python fuzz check fmt clean preflight
+.PHONY: help setup demo test test-go test-python fuzz check fmt docs clean preflight
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -68,6 +68,10 @@ fmt: $(VENV)/.dev
 	$(GOFUMPT) -w gocore pybind
 	$(VENV)/bin/ruff check --fix python tests tools setup.py
 	$(VENV)/bin/ruff format python tests tools setup.py
+
+# docs/errors.md, from the cases and messages of the tests.
+docs: setup
+	SE600M_WRITE_DOCS=1 $(PY) -m pytest -q tests/test_errors.py
 
 clean:
 	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV)

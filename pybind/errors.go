@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/checkpoint"
@@ -70,6 +71,8 @@ func encode(err error) error {
 	for _, c := range codes {
 		if errors.Is(err, c.sentinel) {
 			text["code"] = c.code
+			// The class says what the sentinel says at the end of the text.
+			text["message"] = strings.TrimSuffix(err.Error(), ": "+c.sentinel.Error())
 			break
 		}
 	}

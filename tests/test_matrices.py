@@ -9,8 +9,6 @@ import scipy.sparse as sp
 import se600m
 from se600m import _anndata, errors
 
-pytestmark = pytest.mark.filterwarnings("ignore::se600m.errors.DataWarning")  # few genes are known here
-
 N_CELLS, N_GENES = 11, 700
 
 

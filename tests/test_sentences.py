@@ -157,3 +157,33 @@ def test_tokenize_is_what_embed_reads(random_model, immune):
         sentences = se600m.tokenize(immune, model=made.model, fill=fill, seed=4)
         embedding, _ = made.model.embed_sentences(sentences.gene_indices, sentences.expression_values)
         assert np.array_equal(immune.obsm["X_state"], embedding)
+
+
+@pytest.mark.parametrize("n_genes", [2046, 2047, 2048])
+@pytest.mark.parametrize("fill", FILLS)
+def test_edges_at_full_length(random_model, n_genes, fill):
+    """As many valid genes as slots, one fewer and one more."""
+    model = random_model(pad_length=2048).model
+    x = np.random.default_rng(n_genes).poisson(0.7, (4, n_genes)).astype(np.float32)
+    x[0] = 0  # no expression
+    x[1] = 1 + np.arange(n_genes) % 30  # every gene expressed
+    x[2] = 0
+    x[2, 1] = 7  # one gene
+    adata = panel(model, x)
+    if fill == "expected" and n_genes > 2047:
+        with pytest.raises(se600m.errors.OptionError, match="2047: 2048 valid genes"):
+            model.tokenize(adata, fill=fill)
+        return
+    check(model, adata, fill)
+    assert model.tokenize(adata).fill == ("expected" if n_genes < 2047 else "shared")
+    se600m.embed(adata, model=model, fill=fill)
+    assert np.all(np.isfinite(adata.obsm["X_state"]))
+
+
+def test_three_valid_genes_are_too_few_and_four_are_enough(random_model):
+    model = random_model(pad_length=2048).model
+    x = np.array([[3, 0, 1, 2], [0, 0, 0, 0]], np.float32)
+    with pytest.raises(se600m.errors.TooFewGenesError, match="3 valid genes"):
+        model.tokenize(panel(model, x[:, :3]))
+    for fill in FILLS:
+        check(model, panel(model, x), fill)

@@ -11,7 +11,7 @@ type Report struct {
 	// NValid is the number of the data set's genes that have a gene token.
 	NValid int
 	// NCounts and NLog1p are the numbers of cells taken as counts and as
-	// log1p values.
+	// log1p values. A cell of zeros is neither.
 	NCounts, NLog1p int
 	// NWholeLog1p is the number of cells that were taken as log1p values, but
 	// hold whole numbers only, as counts do; NFractionalCounts is the number of
@@ -35,9 +35,10 @@ type Report struct {
 func (r *Report) add(c sentence.Cell) {
 	whole := c.Profile.Whole
 	switch {
+	case c.Profile.Largest == 0: // zero counts and their log1p are the same
 	case c.Scale == expression.Log1p:
 		r.NLog1p++
-		if whole && c.Profile.Largest > 0 {
+		if whole {
 			r.NWholeLog1p++
 		}
 		if c.Judged == expression.Counts {

@@ -113,7 +113,7 @@ func Read(dir string) (*Config, []string, error) {
 		FormatVersion int `json:"format_version"`
 	}
 	if err := json.Unmarshal(text, &version); err != nil {
-		return fail(err)
+		return fail(fmt.Errorf("%s: %w", ConfigFile, err))
 	}
 	switch {
 	case version.FormatVersion == 0:
@@ -125,7 +125,7 @@ func Read(dir string) (*Config, []string, error) {
 	config := &Config{}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(config); err != nil {
-		return fail(err)
+		return fail(fmt.Errorf("%s: %w", ConfigFile, err))
 	}
 	for name, want := range config.Files {
 		if !filepath.IsLocal(name) {

@@ -187,9 +187,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
         return _rows(found, cells[first:last])[:, genes]
 
     whole = None if view or not _ready(found) else found
-    return Expression(
-        adata.n_obs, n_genes, where, _gene_columns(var, gene_column), rows, whole, _values_per_row(found)
-    )
+    return Expression(adata.n_obs, n_genes, where, _gene_columns(var, gene_column), rows, whole, _values_per_row(found))
 
 
 def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
@@ -253,10 +251,8 @@ def _way_to_anndata(given: Any) -> str:
     """Say how to get from what was given to an AnnData."""
     if isinstance(given, str | bytes) or hasattr(given, "__fspath__"):
         return f"read the file first, with anndata.read_h5ad({str(given)!r}), or use the command `se600m embed`"
-    if hasattr(given, "mod"):
+    if type(given).__name__ == "MuData":
         return 'pass one of its modalities, such as mdata.mod["rna"]'
-    if hasattr(given, "to_anndata"):
-        return "pass what its to_anndata() returns"
     return "make one with anndata.AnnData(X, obs, var), cells × genes, gene symbols as var_names"
 
 

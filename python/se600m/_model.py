@@ -111,9 +111,9 @@ class Model:
 
     def __init__(self, directory: Path, device: str = "auto") -> None:
         self.runtime_version = _native.open_runtime()
-        self._handle: int = _native.call("OpenModel", str(directory), device)
-        self._close = weakref.finalize(self, _close, self._handle)
-        description = json.loads(_native.call("DescribeModel", self._handle))
+        handle: int = _native.call("OpenModel", str(directory), device)
+        self._open = weakref.finalize(self, _close, handle)
+        description = json.loads(_native.call("DescribeModel", handle))
         self.config: dict[str, Any] = description["config"]
         self.device: str = description["device"]
         self.checksum: str = description["checksum"]
@@ -121,7 +121,7 @@ class Model:
         self.directory = directory
         self.name: str = self.config["name"]
         self.precision: str = self.config["precision"]
-        self.genes: list[str] = _native.call("ModelGenes", self._handle).split("\n")
+        self.genes: list[str] = _native.call("ModelGenes", handle).split("\n")
         self.dimensions: dict[str, int] = self.config["dimensions"]
 
     @property
@@ -141,7 +141,14 @@ class Model:
 
     def close(self) -> None:
         """Free the model's memory. It can't be used any more."""
-        self._close()
+        self._open()
+
+    @property
+    def _handle(self) -> int:
+        opened = self._open.peek()
+        if opened is None:
+            raise errors.ModelClosedError(f"model {self.name!r} was closed: load it again")
+        return int(opened[2][0])
 
     # -- cells ---------------------------------------------------------------------------------
 
@@ -499,6 +506,6 @@ def load_model(
         raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
     directory = _models.resolve(name_or_path, progress).resolve()
     model = _opened.get((str(directory), device))
-    if model is None or not model._close.alive:
+    if model is None or not model._open.alive:
         model = _opened[(str(directory), device)] = Model(directory, device)
     return model

@@ -1,0 +1,669 @@
+"""Every way to be wrong that se600m has a word for: what a user does, the class of the error, what it names.
+
+tests/test_errors.py runs the table, and docs/errors.md is written from it (`make docs`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+import se600m
+import statefiles
+from se600m import errors
+
+
+@dataclass
+class Given:
+    """What a case may use and spoil: two data sets, a small checkpoint, a folder."""
+
+    adata: anndata.AnnData
+    """24 cells × 32,786 genes, raw counts."""
+    panel: anndata.AnnData
+    """24 cells; log1p values of 765 genes in .raw, scaled values in .X."""
+    checkpoint: Any
+    """A small random checkpoint (conftest.RandomModel) with a folder."""
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to be wrong."""
+
+    what: str
+    do: Callable[[Given], Any]
+    error: type[Exception]
+    says: str
+    """A regular expression: the message names the value, and the way out."""
+
+
+# -- the data ----------------------------------------------------------------------------------
+
+
+def embed(spoil: Callable[[anndata.AnnData], Any] | None = None, **options: Any) -> Callable[[Given], Any]:
+    def do(given: Given) -> Any:
+        other = spoil(given.adata) if spoil is not None else None
+        return se600m.embed(given.adata if other is None else other, **options)
+
+    return do
+
+
+def put(value: float, *places: tuple[int, int]) -> Callable[[anndata.AnnData], None]:
+    def spoil(adata: anndata.AnnData) -> None:
+        x = adata.X.tolil()
+        for place in places:
+            x[place] = value
+        adata.X = x.tocsr()
+
+    return spoil
+
+
+def names(make: Callable[[int], str]) -> Callable[[anndata.AnnData], None]:
+    def spoil(adata: anndata.AnnData) -> None:
+        adata.var_names = [make(i) for i in range(adata.n_vars)]
+
+    return spoil
+
+
+def lower_case(adata: anndata.AnnData) -> None:
+    adata.var_names = adata.var_names.str.capitalize()
+
+
+def column(name: str, values: Callable[[anndata.AnnData], Any]) -> Callable[[anndata.AnnData], None]:
+    def spoil(adata: anndata.AnnData) -> None:
+        adata.var[name] = values(adata)
+
+    return spoil
+
+
+def column_twice(adata: anndata.AnnData) -> None:
+    both = pd.DataFrame({"a": adata.var_names, "b": adata.var_names}, index=adata.var_names)
+    both.columns = ["symbol", "symbol"]
+    adata.var = both
+
+
+def known_genes(n: int) -> Callable[[anndata.AnnData], anndata.AnnData]:
+    def spoil(adata: anndata.AnnData) -> anndata.AnnData:
+        known = adata.var_names[adata.var_names.isin(se600m.load_model().genes)]
+        return adata[:, known[:n]].copy()
+
+    return spoil
+
+
+def text_layer(adata: anndata.AnnData) -> None:
+    adata.layers["text"] = np.full(adata.shape, "1")
+
+
+DATA = [
+    Case(
+        "a path instead of an AnnData",
+        lambda g: se600m.embed("cells.h5ad"),
+        errors.DataError,
+        r"not a str: .*read_h5ad",
+    ),
+    Case("a data frame", lambda g: se600m.embed(g.adata.obs), errors.DataError, "not a DataFrame: .*AnnData"),
+    Case("a matrix", lambda g: se600m.embed(g.adata.X), errors.DataError, "not a csr_matrix: .*AnnData"),
+    Case(
+        "a MuData",
+        lambda g: se600m.embed(type("MuData", (), {"mod": {}})()),
+        errors.DataError,
+        r'not a MuData: .*mdata\.mod\["rna"\]',
+    ),
+    Case("no cells", embed(lambda a: a[:0]), errors.DataError, r"no cells \(n_obs = 0\)"),
+    Case("no genes", embed(lambda a: a[:, :0]), errors.DataError, r"no genes \(n_vars = 0\)"),
+    Case(
+        "a NaN", embed(put(np.nan, (4, 7), (9, 1))), errors.NotFiniteError, r"adata\.X\[4, 7\] \(cell 'Cell_5', gene '"
+    ),
+    Case(
+        "an infinite value", embed(put(np.inf, (20, 3))), errors.NotFiniteError, r"adata\.X\[20, 3\] .*NaN or infinite"
+    ),
+    Case(
+        "text as values", embed(text_layer, layer="text"), errors.DataError, r"layers\['text'\] has values of type <U1"
+    ),
+    Case(
+        "no X",
+        lambda g: se600m.embed(anndata.AnnData(obs=g.adata.obs, var=g.adata.var)),
+        errors.DataError,
+        r"adata\.X is None: name a layer",
+    ),
+    Case(
+        "a layer that is not there",
+        embed(lambda a: a.layers.update(counts=a.X), layer="count"),
+        errors.DataError,
+        "layer='count' is not in adata.layers, which has 'counts': did you mean 'counts'",
+    ),
+    Case(
+        "a layer, but there are none", embed(layer="counts"), errors.DataError, "layer='counts' .*which has no layers"
+    ),
+    Case("use_raw without raw", embed(use_raw=True), errors.DataError, r"adata\.raw is None: leave it out"),
+    Case("a layer and raw", embed(layer="counts", use_raw=True), errors.OptionError, "two matrices: choose one"),
+    Case(
+        "a gene column that is not there",
+        embed(column("gene_symbols", lambda a: a.var_names), gene_column="gene_symbol"),
+        errors.DataError,
+        "gene_column='gene_symbol' is not in var, which has 'gene_symbols': did you mean 'gene_symbols'",
+    ),
+    Case(
+        "a gene column that stands twice",
+        embed(column_twice, gene_column="symbol"),
+        errors.DataError,
+        "gene_column='symbol' stands 2 times",
+    ),
+    Case(
+        "genes without names",
+        embed(column("symbol", lambda a: [None] * a.n_vars), gene_column="symbol"),
+        errors.GeneCoverageError,
+        r"var\['symbol'\] \(0\).*32786 of 32786 genes have no name there: name the column",
+    ),
+    Case(
+        "genes with numbers for names",
+        embed(names(str)),
+        errors.GeneCoverageError,
+        '"0", "1".*these are numbers: .*gene_column',
+    ),
+    Case(
+        "mouse symbols",
+        embed(lower_case),
+        errors.GeneCoverageError,
+        r"names are the model's genes but for case .* for \"[A-Z0-9]+\".*human",
+    ),
+    Case(
+        "Ensembl ids of another species",
+        embed(names(lambda i: f"ENSMUSG{i:011d}")),
+        errors.GeneCoverageError,
+        '"ENSMUSG00000000000".*another species',
+    ),
+    Case(
+        "names that mean nothing to the model",
+        embed(names(lambda i: f"gene_{i}_x")),
+        errors.GeneCoverageError,
+        r"0 of 32786 genes \(0\.0 %\).*looked in var_names \(0\) for \"gene_0_x\".*the model's",
+    ),
+    Case(
+        "a chance match or two",
+        embed(names(lambda i: "CD3D" if i == 5 else f"peak{i}")),
+        errors.GeneCoverageError,
+        r"1 of 32786 genes \(0\.0 %\) are known to the model, at least 10\.0 %",
+    ),
+    Case(
+        "more coverage asked for than there is", embed(min_coverage=0.99), errors.GeneCoverageError, r"at least 99\.0 %"
+    ),
+    Case(
+        "fewer valid genes than the [CLS] slot needs",
+        embed(known_genes(3)),
+        errors.TooFewGenesError,
+        "3 valid genes.* valid gene 4",
+    ),
+]
+
+# -- options -----------------------------------------------------------------------------------
+
+OPTIONS = [
+    Case("a negative seed", embed(seed=-1), errors.OptionError, "seed=-1 is not a whole number from 0"),
+    Case("a seed that is not whole", embed(seed=1.5), errors.OptionError, r"seed=1\.5"),
+    Case("no batch size", embed(batch_size=0), errors.OptionError, "batch_size=0 is not a whole number from 1"),
+    Case("threads as text", embed(threads="all"), errors.OptionError, "threads='all'"),
+    Case("an empty key", embed(key_added=""), errors.OptionError, "key_added=''"),
+    Case("a key with a slash", embed(key_added="a/b"), errors.OptionError, "key_added='a/b'"),
+    Case(
+        "coverage as a percentage",
+        embed(min_coverage=30),
+        errors.OptionError,
+        "min_coverage=30 is not a share from 0 to 1",
+    ),
+    Case("an unknown fill policy", embed(fill="zeros"), errors.OptionError, 'fill="zeros" is not one of .*"shared"'),
+    Case(
+        "a fill policy that does not suit",
+        embed(fill="expected"),
+        errors.OptionError,
+        'fill="expected" .*panels of up to 2047: [0-9]+ valid genes: use "shared"',
+    ),
+    Case("an unknown scale", embed(expression="cpm"), errors.OptionError, 'expression="cpm" is not one of .*"log1p"'),
+    Case(
+        "an unknown model",
+        embed(model="se-600"),
+        errors.ModelNotFoundError,
+        "model='se-600' is neither the name of a model",
+    ),
+    Case("a model that is a number", embed(model=600), errors.OptionError, "model=600: give a name, a path"),
+    Case(
+        "a device that is not here",
+        embed(device="cuda"),
+        errors.DeviceError,
+        "libonnxruntime_providers_cuda.so is missing",
+    ),
+    Case(
+        "another device that is not here",
+        embed(device="tensorrt"),
+        errors.DeviceError,
+        "providers_tensorrt.so is missing",
+    ),
+    Case("an unknown device", embed(device="gpu"), errors.DeviceError, 'device="gpu" is not one of .*"cuda:N"'),
+    Case("a device number that is none", embed(device="cuda:x"), errors.DeviceError, '"x" is no device number'),
+    Case("a device as a number", embed(device=0), errors.OptionError, "device=0"),
+    Case("an unknown precision", embed(precision="int3"), errors.OptionError, "precision='int3'.*fp32"),
+]
+
+# -- sentences ---------------------------------------------------------------------------------
+
+
+def sentences(*arrays: Any) -> Callable[[Given], Any]:
+    """Embed sentences; -1 in the indices stands for [CLS]."""
+
+    def do(given: Given) -> Any:
+        model = se600m.load_model()
+        indices = [[model.cls_index if i == -1 else i for i in row] for row in arrays[0]]
+        return model.embed_sentences(indices, *arrays[1:])
+
+    return do
+
+
+def closed(given: Given) -> Any:
+    model = se600m.load_model(given.checkpoint.folder)
+    model.close()
+    return model.embed(given.adata, min_coverage=0)
+
+
+SENTENCES = [
+    Case(
+        "a sentence without [CLS]",
+        sentences([[0, 1]], [[1, 1]]),
+        errors.OptionError,
+        r"sentence 0 .* slot 0 must be \[CLS\]",
+    ),
+    Case("text as gene indices", sentences([["a"]], [[1]]), errors.OptionError, "gene_indices must be whole numbers"),
+    Case(
+        "a gene index past the vocabulary",
+        sentences([[-1, 10**6]], [[1, 1]]),
+        errors.OptionError,
+        "1000000 is not in the vocabulary",
+    ),
+    Case(
+        "a gene index past everything",
+        sentences([[-1, 2**40]], [[1, 1]]),
+        errors.OptionError,
+        "1099511627776, past the vocabulary",
+    ),
+    Case(
+        "a NaN in a sentence",
+        sentences([[-1, 1]], [[1, np.nan]]),
+        errors.OptionError,
+        "slot 1: expression value is NaN",
+    ),
+    Case(
+        "shapes that differ",
+        sentences([[-1, 1]], [[1, 1, 1]]),
+        errors.OptionError,
+        r"expression_values is \[1, 3\], gene_indices \[1, 2\]",
+    ),
+    Case(
+        "a negative multiplicity",
+        sentences([[-1, 1]], [[1, 1]], [[1, -1]]),
+        errors.OptionError,
+        "slot 1: multiplicity is -1",
+    ),
+    Case("a model that was closed", closed, errors.ModelClosedError, "model"),
+]
+
+# -- checkpoints -------------------------------------------------------------------------------
+
+
+def convert(spoil: Callable[[Any], Any]) -> Callable[[Given], Any]:
+    def do(given: Given) -> Any:
+        spoil(given.checkpoint)
+        return se600m.convert(given.checkpoint.folder, given.folder / "converted")
+
+    return do
+
+
+def cut_off(name: str) -> Callable[[Given], Any]:
+    def spoil(made: Any) -> None:
+        path = made.folder / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return convert(spoil)
+
+
+def weights(change: Callable[[dict], Any]) -> Callable[[Given], Any]:
+    def spoil(made: Any) -> None:
+        state = dict(made.state)
+        change(state)
+        statefiles.save_folder(made.folder, state, made.config, made.rows)
+
+    return convert(spoil)
+
+
+def config(old: str, new: str) -> Callable[[Given], Any]:
+    def spoil(made: Any) -> None:
+        assert old in made.config
+        (made.folder / "config.yaml").write_text(made.config.replace(old, new))
+
+    return convert(spoil)
+
+
+def gene_table(rows: dict[str, Any]) -> Callable[[Given], Any]:
+    return convert(lambda made: statefiles.save_torch(made.folder / "protein_embeddings.pt", rows))
+
+
+def nan_weight(state: dict) -> None:
+    weight = state["decoder.1.weight"] = state["decoder.1.weight"].copy()
+    weight[3, 1] = np.nan  # element 3 × 32 + 1
+
+
+def evil(given: Given) -> Any:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, ("touch executed",)
+
+    path = given.folder / "evil.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"state_dict": Evil()}))
+    return se600m.load_model(path)
+
+
+def old_torch(given: Given) -> Any:
+    path = given.folder / "old.ckpt"
+    path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + b"rest")
+    return se600m.load_model(path)
+
+
+def file_of_another_kind(given: Given) -> Any:
+    path = given.folder / "notes.txt"
+    path.write_text("hello")
+    return se600m.load_model(path)
+
+
+def empty_folder(given: Given) -> Any:
+    path = given.folder / "empty"
+    path.mkdir()
+    return se600m.load_model(path)
+
+
+def several(given: Given) -> Any:
+    made = given.checkpoint
+    for name in ("a.ckpt", "b.ckpt"):
+        statefiles.save_ckpt(given.folder / "several" / name, made.state, made.dims, made.config, made.rows)
+    return se600m.load_model(given.folder / "several")
+
+
+def taken(given: Given) -> Any:
+    (given.folder / "thesis").mkdir()
+    (given.folder / "thesis" / "chapter1.txt").write_text("years of work")
+    return se600m.convert(given.checkpoint.folder, given.folder / "thesis", overwrite=True)
+
+
+CHECKPOINTS = [
+    Case("weights cut off", cut_off("model.safetensors"), errors.CheckpointError, "safetensors: .*bytes"),
+    Case(
+        "weights that are text",
+        convert(lambda m: (m.folder / "model.safetensors").write_text("hello, world")),
+        errors.CheckpointError,
+        "header",
+    ),
+    Case(
+        "empty weights",
+        convert(lambda m: (m.folder / "model.safetensors").write_bytes(b"")),
+        errors.CheckpointError,
+        "0 bytes",
+    ),
+    Case(
+        "a tensor is missing",
+        weights(lambda s: s.pop("decoder.1.bias")),
+        errors.CheckpointError,
+        '"decoder.1.bias" is missing',
+    ),
+    Case(
+        "a tensor of another shape",
+        weights(lambda s: s.update({"encoder.1.bias": np.zeros(7, np.float32)})),
+        errors.CheckpointError,
+        r'"encoder.1.bias" has shape \[7\], \[32\]',
+    ),
+    Case("a weight that is NaN", weights(nan_weight), errors.CheckpointError, '"decoder.1.weight": element 97 is NaN'),
+    Case(
+        "a config of another checkpoint",
+        config("emsize: 32", "emsize: 64"),
+        errors.CheckpointError,
+        "model.emsize is 64.*32",
+    ),
+    Case(
+        "heads that don't divide the width",
+        config("nhead: 4", "nhead: 5"),
+        errors.CheckpointError,
+        "emsize 32 .*nhead 5",
+    ),
+    Case("a config without heads", config("nhead: 4", "other: 4"), errors.CheckpointError, "model.nhead is missing"),
+    Case("a config that is no YAML", config("model:", "model: ]"), errors.CheckpointError, "config: yaml"),
+    Case(
+        "an unknown encoding",
+        config("counts: true", "counts: true\n  expression_encoding: fourier"),
+        errors.CheckpointError,
+        "fourier",
+    ),
+    Case(
+        "no config",
+        convert(lambda m: (m.folder / "config.yaml").unlink()),
+        errors.CheckpointError,
+        "no config.yaml beside it",
+    ),
+    Case(
+        "no gene table",
+        convert(lambda m: (m.folder / "protein_embeddings.pt").unlink()),
+        errors.CheckpointError,
+        "gene table is missing",
+    ),
+    Case(
+        "a gene table cut off",
+        cut_off("protein_embeddings.pt"),
+        errors.CheckpointError,
+        "protein_embeddings.pt.*truncated",
+    ),
+    Case("an empty gene table", gene_table({}), errors.CheckpointError, "gene table"),
+    Case(
+        "a gene table of another width",
+        gene_table({"A": np.ones(3, np.float32), "B": np.ones(3, np.float32)}),
+        errors.CheckpointError,
+        "gene table width is 3.*24",
+    ),
+    Case(
+        "a folder without weights",
+        convert(lambda m: (m.folder / "model.safetensors").unlink()),
+        errors.ModelNotFoundError,
+        r"no \.safetensors or \.ckpt",
+    ),
+    Case("an empty folder", empty_folder, errors.ModelNotFoundError, r"empty.*no \.safetensors or \.ckpt"),
+    Case("a folder of several checkpoints", several, errors.ModelNotFoundError, r"a\.ckpt, b\.ckpt"),
+    Case(
+        "a file of another kind",
+        file_of_another_kind,
+        errors.CheckpointError,
+        r"notes\.txt.*neither a folder nor a \.safetensors or \.ckpt",
+    ),
+    Case("a checkpoint of torch before 1.6", old_torch, errors.CheckpointError, r"torch before 1\.6.*save it again"),
+    Case("a pickle that wants to call something", evil, errors.UnsafePickleError, "system.*not executed"),
+    Case("a destination that is taken", taken, errors.DestinationExistsError, "thesis"),
+]
+
+# -- converted models --------------------------------------------------------------------------
+
+
+def converted(change: Callable[[Path], Any]) -> Callable[[Given], Any]:
+    def do(given: Given) -> Any:
+        target = given.folder / "converted"
+        se600m.convert(given.checkpoint.folder, target)
+        change(target)
+        return se600m.load_model(target)
+
+    return do
+
+
+def change_config(**changes: Any) -> Callable[[Path], Any]:
+    def change(directory: Path) -> None:
+        path = directory / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+MODELS = [
+    Case(
+        "a model of a newer format",
+        converted(change_config(format_version=99)),
+        errors.ModelError,
+        "format 99 is newer.*upgrade",
+    ),
+    Case(
+        "a config cut off",
+        converted(lambda d: (d / "config.json").write_text("{")),
+        errors.ModelError,
+        "not a converted model",
+    ),
+    Case(
+        "a config of something else",
+        converted(lambda d: (d / "config.json").write_text("{}")),
+        errors.ModelError,
+        "no format_version",
+    ),
+    Case(
+        "weights of another length",
+        converted(lambda d: (d / "weights.bin").write_bytes(b"x")),
+        errors.ModelError,
+        "weights.bin has 1 bytes",
+    ),
+    Case("a graph is missing", converted(lambda d: (d / "dense.onnx").unlink()), errors.ModelError, r"dense\.onnx"),
+    Case("the genes are missing", converted(lambda d: (d / "genes.txt").unlink()), errors.ModelError, r"genes\.txt"),
+    Case(
+        "a config that names a file elsewhere",
+        converted(change_config(files={"../../etc/passwd": {"size": 1, "sha256": ""}})),
+        errors.ModelError,
+        "outside the directory",
+    ),
+]
+
+# -- data that is embedded all the same, with a warning -----------------------------------------
+
+
+def raw_of_one_cell(adata: anndata.AnnData) -> None:
+    x = adata.X.tolil()
+    x[3] = np.log1p(adata.X[3].toarray())
+    adata.X = x.tocsr()
+
+
+def normalised(adata: anndata.AnnData) -> None:
+    adata.layers["counts"] = adata.X.copy()
+    adata.X = sp.csr_matrix(adata.X / adata.X.sum(1) * 1e6)
+
+
+def corrected(adata: anndata.AnnData) -> None:
+    adata.X = sp.csr_matrix(adata.X * 0.993)
+
+
+def shallow(adata: anndata.AnnData) -> None:
+    adata.X = adata.X.minimum(4)
+
+
+def one_empty_cell(adata: anndata.AnnData) -> None:
+    x = adata.X.tolil()
+    x[5] = 0
+    adata.X = x.tocsr()
+
+
+def half_in_lower_case(adata: anndata.AnnData) -> None:
+    adata.var_names = [name.lower() if i % 2 else name for i, name in enumerate(adata.var_names)]
+
+
+def repeated(adata: anndata.AnnData) -> anndata.AnnData:
+    return anndata.AnnData(
+        sp.hstack([adata.X, adata.X[:, :9000]]).tocsr(),
+        var=pd.DataFrame(index=[*adata.var_names, *adata.var_names[:9000]]),
+    )
+
+
+def few_known(adata: anndata.AnnData) -> None:
+    adata.var_names = [name if i % 3 else f"x{i}" for i, name in enumerate(adata.var_names)]
+    known = adata.var_names.isin(se600m.load_model().genes)
+    adata.X = sp.csr_matrix(adata.X.multiply(np.where(known, 0.0, 1.0) + np.where(known, 1.0, 0.0) / 64))
+
+
+WARNINGS = [
+    Case(
+        "scaled values",
+        lambda g: se600m.embed(g.panel),
+        errors.DataWarning,
+        r"[\d,]+ negative values in 24 of 24 cells of adata\.X were taken as zero.*use_raw=True looks right",
+    ),
+    Case(
+        "cells that are judged differently",
+        embed(raw_of_one_cell),
+        errors.DataWarning,
+        "23 of 24 cells of adata.X were taken for raw counts and 1 for log1p.*expression='counts' or 'log1p'",
+    ),
+    Case(
+        "shallow counts",
+        embed(shallow),
+        errors.DataWarning,
+        "24 of 24 cells of adata.X hold small whole numbers only.*expression='counts' if they are counts",
+    ),
+    Case(
+        "counts per million, without logarithm",
+        embed(normalised),
+        errors.DataWarning,
+        "24 of 24 cells of adata.X hold fractional values that add up to 1,000,000 in every cell.*layer='counts' may have them",
+    ),
+    Case(
+        "counts that were corrected",
+        embed(corrected),
+        errors.DataWarning,
+        "24 of 24 cells of adata.X hold fractional values too large for logarithms.*ambient RNA",
+    ),
+    Case(
+        "counts that are called log1p",
+        embed(expression="log1p"),
+        errors.DataWarning,
+        "expression='log1p', but 24 of 24 cells .*expression='counts'",
+    ),
+    Case(
+        "log1p values that are called counts",
+        lambda g: se600m.embed(g.panel, use_raw=True, expression="counts"),
+        errors.DataWarning,
+        "expression='counts', but 24 of 24 cells of adata.raw.X .*expression='log1p'",
+    ),
+    Case(
+        "cells without expression",
+        embed(one_empty_cell),
+        errors.DataWarning,
+        "1 of 24 cells of adata.X express no gene",
+    ),
+    Case(
+        "names in the wrong case",
+        embed(half_in_lower_case),
+        errors.DataWarning,
+        r"[\d,]+ names in var_names are the model's genes but for case.*'a1bg-as1' |[\d,]+ names in var_names.*\('",
+    ),
+    Case(
+        "names that stand twice",
+        embed(repeated),
+        errors.DataWarning,
+        "names in var_names stand for a gene that an earlier one",
+    ),
+    Case("few known genes", embed(few_known), errors.DataWarning, r"carry \d+ % of a cell's values"),
+]
+
+GROUPS = {
+    "Data": DATA,
+    "Options": OPTIONS,
+    "Sentences and models in use": SENTENCES,
+    "Checkpoints": CHECKPOINTS,
+    "Converted models": MODELS,
+    "Warnings": WARNINGS,
+}

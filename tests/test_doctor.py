@@ -1,0 +1,64 @@
+"""info and doctor: what a model and a machine are."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import se600m
+from se600m import _doctor, errors
+
+
+def test_info(random_model):
+    made = random_model()
+    shown = se600m.info(made.model)
+    assert shown.name == "model"
+    assert shown.checksum == made.model.checksum
+    assert shown.size == sum(p.stat().st_size for p in made.model.directory.rglob("*") if p.is_file())
+    assert "[B, 301, 32]" in repr(shown)
+    assert made.model.checksum in repr(shown)
+    default = se600m.info()
+    assert default.name in repr(shown), "the models in the package are named"
+    assert default.card.startswith("# ")
+    with pytest.raises(errors.ModelNotFoundError, match="nothing"):
+        se600m.info("nothing")
+
+
+def test_doctor_finds_this_machine_well():
+    diagnosis = se600m.doctor()
+    assert diagnosis.ok, diagnosis
+    shown = repr(diagnosis)
+    for part in ("se600m-go", "ONNX Runtime", f"{len(os.sched_getaffinity(0))} cores", "embeds, on cpu", "device cuda"):
+        assert part in shown
+    assert len(shown.splitlines()) == len(diagnosis)
+
+
+def test_doctor_names_what_is_wrong(monkeypatch, tmp_path):
+    def version(name):
+        return "1.0" if name in ("onnxruntime", "onnxruntime-gpu", "anndata", "numpy", "scipy", "pandas") else missing()
+
+    def missing():
+        raise _doctor.importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(_doctor.importlib.metadata, "version", version)
+    locked = tmp_path / "locked"
+    locked.write_text("a file where the cache should be")
+    monkeypatch.setenv("SE600M_CACHE", str(locked / "cache"))
+    monkeypatch.setattr(_doctor.os, "access", lambda *_: False)
+    diagnosis = se600m.doctor()
+    assert not diagnosis.ok
+    wrong = {check.name: check.found for check in diagnosis if not check.ok}
+    assert "onnxruntime 1.0, onnxruntime-gpu 1.0 are installed over each other" in wrong["its Python packages"]
+    assert "SE600M_CACHE" in wrong["cache"]
+    assert repr(diagnosis).count("!!") == len(wrong)
+
+
+def test_the_command_fails_where_embedding_does():
+    done = subprocess.run(
+        [sys.executable, "-m", "se600m.cli", "doctor"], capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"SE600M_ORT_LIBRARY": "/nowhere/libonnxruntime.so"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "!!  ONNX Runtime" in done.stdout
+    assert "/nowhere/libonnxruntime.so" in done.stdout

@@ -1,0 +1,117 @@
+"""Every error and warning of errors_table.py: its class, what it names, and that nothing else has changed."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+import anndata
+import pytest
+
+import errors_table
+import se600m
+from conftest import RandomModel
+from se600m import _models, _native, errors
+from test_embed import assert_unchanged, snapshot
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "errors.md"
+CASES = [
+    pytest.param(case, id=f"{group}: {case.what}") for group, cases in errors_table.GROUPS.items() for case in cases
+]
+messages: dict[str, str] = {}
+"""What each case said, for the page."""
+
+
+@pytest.fixture
+def given(immune, pbmc, tmp_path):
+    checkpoint = RandomModel(tmp_path / "checkpoint", [f"G{i}" for i in range(50)], pad_length=64)
+    return errors_table.Given(immune, pbmc, checkpoint, tmp_path)
+
+
+def plain(message, folder):
+    """Leave out what differs from machine to machine."""
+    return message.replace(str(folder), "FOLDER").replace(_native.find_library(), "libonnxruntime.so")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_is_of_its_class_and_names_the_value(given, case, monkeypatch):
+    monkeypatch.chdir(given.folder)
+    if issubclass(case.error, Warning):
+        with pytest.warns(case.error, match=case.says) as seen:
+            case.do(given)
+        message = next(str(w.message) for w in seen if re.search(case.says, str(w.message)))
+        ours = [w for w in seen if issubclass(w.category, errors.DataWarning)]
+        assert all(Path(w.filename).parent == Path(__file__).parent for w in ours), "they point at the user's line"
+    else:
+        snapshots = []
+
+        def look(*args, **options):
+            """Take stock when the data reaches the package, spoiled or not."""
+            if isinstance(args[0], anndata.AnnData) and args[0].X is not None:
+                snapshots.append((args[0], snapshot(args[0])))
+            return embed(*args, **options)
+
+        embed = se600m.embed
+        monkeypatch.setattr(se600m, "embed", look)
+        with pytest.raises(case.error, match=case.says) as raised:
+            case.do(given)
+        message = str(raised.value)
+        assert isinstance(raised.value, errors.SE600MError)
+        for taken in snapshots:
+            assert_unchanged(*taken)
+        assert not (given.folder / "executed").exists()
+        assert not [p for p in given.folder.rglob("*") if "unfinished" in p.name]
+        assert not [p for p in (_models.cache_dir() / "converted").glob("*") if "unfinished" in p.name]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert se600m.load_model() is not None, "the process goes on"
+    messages[case.what] = plain(message, given.folder)
+
+
+def page():
+    """Write the page from the table and from what was said."""
+    lines = [
+        "# Errors and warnings",
+        "",
+        "What se600m says when something is wrong, case by case. This page is written by `make docs` from",
+        "`tests/errors_table.py`, whose cases the tests run; the messages are real. After an error the AnnData, files",
+        "and the process are as they were before. Every error is a `se600m.errors.SE600MError`; warnings are",
+        "`se600m.errors.DataWarning`, and the data is embedded all the same.",
+        "",
+        "## Classes",
+        "",
+    ]
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    lines += [f"- `{c.__name__}`: {' '.join(c.__doc__.split()).replace(':class:', '')}" for c in classes]
+    for group, cases in errors_table.GROUPS.items():
+        lines += ["", f"## {group}", ""]
+        for case in cases:
+            lines += [
+                f"**{case.what[0].upper()}{case.what[1:]}**: `{case.error.__name__}`",
+                "",
+                f"> {messages[case.what]}",
+                "",
+            ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def test_every_class_has_a_case_or_says_why_not():
+    elsewhere = {
+        "SE600MError",  # the base
+        "ForkError",  # test_embed.py, in a process of its own
+        "RuntimeLibraryError",  # test_native.py
+        "InternalError",  # test_native.py
+    }
+    cases = {case.error.__name__ for group in errors_table.GROUPS.values() for case in group}
+    assert cases | elsewhere == {name for name, c in vars(errors).items() if isinstance(c, type)}
+
+
+def test_the_page_says_what_is_said():
+    if len(messages) < len(CASES):
+        pytest.skip("docs/errors.md is compared when the whole table has run")
+    written = page()
+    if os.environ.get("SE600M_WRITE_DOCS"):
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(written)
+    assert PAGE.read_text() == written, "docs/errors.md is not up to date: make docs"
