@@ -526,7 +526,7 @@ MODELS = [
         "a config cut off",
         converted(lambda d: (d / "config.json").write_text("{")),
         errors.ModelError,
-        "not a converted model",
+        "config.json: unexpected end",
     ),
     Case(
         "a config of something else",

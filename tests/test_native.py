@@ -27,9 +27,9 @@ def test_every_code_of_go_has_its_class():
 
 
 def test_every_exception_is_a_se600m_error():
-    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    classes = {value for value in vars(errors).values() if isinstance(value, type)}
     assert len(classes) > 12
-    assert all(issubclass(c, errors.SE600MError) and c.__doc__ for c in classes)
+    assert all(issubclass(c, errors.SE600MError) and c.__doc__ for c in classes - {errors.DataWarning})
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", '{"code": "x"}'])
@@ -48,7 +48,7 @@ def test_unknown_handles_and_requests():
         _native.run("dance", {})
     model = se600m.load_model()  # kept: a model closes itself when nobody holds it
     with pytest.raises(errors.InternalError, match="null address"):
-        _native.call("MatchGenes", model._handle, '["A1BG", "A1CF"]', 0.0, 0)
+        _native.call("MatchGenes", model._handle, '[{"name": "var_names", "genes": ["A1BG", "A1CF"]}]', 0.0, 0)
 
 
 def test_another_onnxruntime_in_one_process_is_refused(tmp_path):

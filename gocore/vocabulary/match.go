@@ -151,10 +151,10 @@ func (m *Match) hint() string {
 		return fmt.Sprintf("; %d of %d genes have no name there: name the column of var that has gene symbols (gene_column=...)",
 			m.NUnnamed, len(m.Tokens))
 	case m.NClose > len(m.Tokens)/10:
-		close := m.Close[0]
+		first := m.Close[0]
 		return fmt.Sprintf("; %d names are the model's genes but for case or punctuation, such as %q for %q: "+
 			"rename them if they are human genes (mouse symbols look like that, and the model knows human genes)",
-			m.NClose, close.Given, close.Known)
+			m.NClose, first.Given, first.Known)
 	case most(m.Missing, func(s string) bool { return strings.HasPrefix(s, "ENS") && !strings.HasPrefix(s, "ENSG") }):
 		return "; these are Ensembl ids of another species, or of transcripts: the model knows human genes"
 	case most(m.Missing, isNumber):
