@@ -13,7 +13,8 @@
 // rules pairs out: what could be among the nearest within the product's
 // rounding error (8e-6) is computed again in float64. Where all rows point the
 // same way within that, nothing is ruled out, and a search takes some four times
-// as long. Memory stays bounded, whatever
-// the number of rows: two float64 norms a row, and one block of queries and of
-// reference rows a thread.
+// as long.
+//
+// Memory stays bounded, whatever the number of rows: one float64 norm a row, and
+// one block of queries and of reference rows a thread.
 package neighbors
