@@ -67,7 +67,9 @@ func newSearch(queries, reference Rows, among []int, o Options) (*search, error)
 		o.Threads = goruntime.GOMAXPROCS(0)
 	}
 	s := &search{Options: o, queries: queries, reference: reference, among: among}
-	s.setTiling(standard)
+	tile := standard // few queries are spread over the threads
+	tile.queryBlock = min(tile.queryBlock, (queries.N+o.Threads-1)/o.Threads)
+	s.setTiling(tile)
 	s.referenceNorms = squaredNorms(reference, among, o.Threads)
 	if err := requireFinite(reference, s.referenceNorms, true); err != nil {
 		return nil, err
