@@ -419,6 +419,18 @@ def test_transfer_needs_a_reference():
         se600m.transfer_labels(labelled(), None, "t")
 
 
+def test_requests_that_make_no_sense():
+    values = gaussian(6, 4)
+    with pytest.raises(errors.InternalError, match='"" where "float32" belongs'):
+        _native.run("nearest", {})
+    request = {"queries": _native.array(values), "reference": _native.array(values)}
+    with pytest.raises(errors.DataError, match="width 0"):
+        _native.run("nearest", request)
+    out = {"indices": _native.array(np.empty(5, np.int64)), "distances": _native.array(np.empty(5, np.float64))}
+    with pytest.raises(errors.DataError, match="5 indices and 5 distances, 12 are needed"):
+        _native.run("nearest", request | out | {"width": 4, "k": 2})
+
+
 # -- stopping ----------------------------------------------------------------------------------
 
 

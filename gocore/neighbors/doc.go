@@ -16,5 +16,6 @@
 // as long.
 //
 // Memory stays bounded, whatever the number of rows: one float64 norm a row, and
-// one block of queries and of reference rows a thread.
+// for every thread one block of queries, with K candidates each, and of
+// reference rows.
 package neighbors
