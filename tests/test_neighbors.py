@@ -291,6 +291,7 @@ def test_kinds_of_labels(labels, want):
 # -- what it says ------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*known to the model")  # it knows every second gene
 def test_other_models_are_told(immune, random_model):
     other = immune.copy()
     se600m.embed(immune)
