@@ -14,6 +14,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/neighbors"
 	"github.com/se600m/se600m-go/gocore/runtime"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
@@ -57,6 +58,9 @@ var codes = []struct {
 	{runtime.ErrLibrary, "runtime"},
 	{runtime.ErrSession, "runtime"},
 	{runtime.ErrRun, "runtime"},
+	{neighbors.ErrNotFinite, "not-finite"},
+	{neighbors.ErrShape, "matrix"},
+	{neighbors.ErrOption, "option"},
 	{errHandle, "closed"},
 	{errMemory, "internal"},
 	{errPanic, "internal"},
@@ -78,6 +82,9 @@ func encode(err error) error {
 	}
 	if at := (*expression.NotFiniteError)(nil); errors.As(err, &at) {
 		text["cell"], text["gene"] = at.Cell, at.Gene
+	}
+	if at := (*neighbors.NotFiniteError)(nil); errors.As(err, &at) {
+		text["cell"], text["in_reference"] = at.Row, at.Reference
 	}
 	encoded, _ := json.Marshal(text) // a map of strings and ints can be encoded
 	return errors.New(string(encoded))

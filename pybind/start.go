@@ -41,6 +41,20 @@ type request struct {
 	Dataset   *array  `json:"dataset_embedding"`
 	Stages    []array `json:"stages"`
 
+	// neighbours and label transfer
+	Queries      array  `json:"queries"`
+	Reference    array  `json:"reference"`
+	Width        int    `json:"width"`
+	K            int    `json:"k"`
+	LeaveOutSelf bool   `json:"leave_out_self"`
+	Labels       array  `json:"labels"`
+	NLabels      int    `json:"n_labels"`
+	Weights      string `json:"weights"`
+	Indices      array  `json:"indices"`
+	Distances    array  `json:"distances"`
+	Winners      array  `json:"winners"`
+	Confidence   array  `json:"confidence"`
+
 	// conversion
 	Source            string `json:"source"`
 	Destination       string `json:"destination"`
@@ -52,8 +66,8 @@ type request struct {
 
 // Start begins a job and returns its handle. The kinds: "embed", "plan"
 // (resolve the fill policy and tell the longest sentence), "tokenize",
-// "embed_sentences", "trace", "convert". Requests that make no sense fail here
-// or in [Finish].
+// "embed_sentences", "trace", "nearest", "transfer", "convert". Requests that
+// make no sense fail here or in [Finish].
 func Start(kind, requestJSON string) (handle int64, err error) {
 	defer export(&err)
 	r := &request{}
@@ -62,7 +76,8 @@ func Start(kind, requestJSON string) (handle int64, err error) {
 	}
 	kinds := map[string]func(*request) (work, error){
 		"embed": (*request).embed, "plan": (*request).plan, "tokenize": (*request).tokenize,
-		"embed_sentences": (*request).embedSentences, "trace": (*request).trace, "convert": (*request).convert,
+		"embed_sentences": (*request).embedSentences, "trace": (*request).trace, "nearest": (*request).nearest,
+		"transfer": (*request).transfer, "convert": (*request).convert,
 	}
 	prepare, known := kinds[kind]
 	if !known {

@@ -11,6 +11,20 @@ from se600m._info import info
 from se600m._model import CellSentences, Model, load_model
 from se600m._models import convert
 from se600m._native import version as _version
+from se600m._neighbors import NearestCells, nearest, transfer_labels
 
 __version__ = _version()
-__all__ = ["CellSentences", "Model", "convert", "doctor", "embed", "errors", "info", "load_model", "tokenize"]
+__all__ = [
+    "CellSentences",
+    "Model",
+    "NearestCells",
+    "convert",
+    "doctor",
+    "embed",
+    "errors",
+    "info",
+    "load_model",
+    "nearest",
+    "tokenize",
+    "transfer_labels",
+]

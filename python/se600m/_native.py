@@ -44,6 +44,7 @@ def _exception(text: str) -> errors.SE600MError:
     exception = kind(message)
     if isinstance(exception, errors.NotFiniteError):
         exception.cell, exception.gene = fields.get("cell"), fields.get("gene")  # type: ignore[attr-defined]
+        exception.in_reference = fields.get("in_reference", False)  # type: ignore[attr-defined]
     return exception
 
 

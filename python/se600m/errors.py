@@ -8,7 +8,7 @@ class SE600MError(Exception):
 
 
 class DataWarning(UserWarning):
-    """The data may not be what the model is made for; it was embedded all the same."""
+    """The data may not be what the model is made for; it was embedded, or compared, all the same."""
 
 
 class OptionError(SE600MError, ValueError):
@@ -16,11 +16,11 @@ class OptionError(SE600MError, ValueError):
 
 
 class DataError(SE600MError, ValueError):
-    """The AnnData can't be embedded as it is."""
+    """The AnnData can't be embedded, or compared, as it is."""
 
 
 class NotFiniteError(DataError):
-    """The expression matrix has a NaN or infinite value; its place is given."""
+    """The expression matrix or an embedding has a NaN or infinite value; its place is given."""
 
 
 class GeneCoverageError(DataError):

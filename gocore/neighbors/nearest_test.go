@@ -1,0 +1,330 @@
+package neighbors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func rowsOf(rows ...[]float32) Rows {
+	return Rows{N: len(rows), Width: len(rows[0]), Values: slices.Concat(rows...)}
+}
+
+// gaussian makes random rows around a common centre: with a large offset, all
+// rows point almost the same way.
+func gaussian(seed uint64, n, width int, offset float64) Rows {
+	random := rand.New(rand.NewPCG(seed, 0))
+	centre := make([]float64, width)
+	for i := range centre {
+		centre[i] = offset * random.NormFloat64()
+	}
+	r := Rows{N: n, Width: width, Values: make([]float32, n*width)}
+	for i := range r.Values {
+		r.Values[i] = float32(centre[i%width] + random.NormFloat64())
+	}
+	return r
+}
+
+// scaled multiplies row i by factor(i).
+func scaled(r Rows, factor func(i int) float32) Rows {
+	r.Values = slices.Clone(r.Values)
+	for i := range r.Values {
+		r.Values[i] *= factor(i / r.Width)
+	}
+	return r
+}
+
+// plain computes every distance, one after the other, and sorts them all.
+func plain(queries, reference Rows, k int, leaveOutSelf bool) (indices []int64, distances []float64) {
+	unit := func(row []float32) []float64 {
+		var squares float64
+		for _, v := range row {
+			squares += float64(v) * float64(v)
+		}
+		out := make([]float64, len(row))
+		for i, v := range row {
+			if squares > 0 {
+				out[i] = float64(v) / math.Sqrt(squares)
+			}
+		}
+		return out
+	}
+	type pair struct {
+		row      int
+		distance float64
+	}
+	for q := range queries.N {
+		query := unit(queries.row(q))
+		var all []pair
+		for r := range reference.N {
+			if leaveOutSelf && r == q {
+				continue
+			}
+			cosine := 0.0
+			for i, v := range unit(reference.row(r)) {
+				cosine += query[i] * v
+			}
+			all = append(all, pair{r, 1 - cosine})
+		}
+		slices.SortStableFunc(all, func(a, b pair) int {
+			switch {
+			case a.distance < b.distance:
+				return -1
+			case a.distance > b.distance:
+				return 1
+			}
+			return 0
+		})
+		for _, p := range all[:k] {
+			indices, distances = append(indices, int64(p.row)), append(distances, p.distance)
+		}
+	}
+	return indices, distances
+}
+
+func nearest(t testing.TB, queries, reference Rows, o Options) (indices []int64, distances []float64) {
+	t.Helper()
+	indices, distances = make([]int64, queries.N*o.K), make([]float64, queries.N*o.K)
+	if err := Nearest(context.Background(), queries, reference, o, indices, distances); err != nil {
+		t.Fatal(err)
+	}
+	return indices, distances
+}
+
+func TestNearestAgainstEveryDistance(t *testing.T) {
+	same := gaussian(1, 300, 50, 0)
+	repeated := gaussian(2, 400, 7, 0)
+	for i := range repeated.N { // every tenth row is new, the others repeat it
+		copy(repeated.row(i), repeated.row(i-i%10))
+	}
+	for _, c := range []struct {
+		name               string
+		queries, reference Rows
+		k                  int
+		leaveOutSelf       bool
+	}{
+		{"two sets", gaussian(3, 150, 50, 0), same, 15, false},
+		{"within a set", same, same, 15, true},
+		{"within a set, itself too", same, same, 15, false},
+		{"every row", gaussian(3, 5, 50, 0), same, same.N, false},
+		{"every other row", same, same, same.N - 1, true},
+		{"one query", gaussian(3, 1, 50, 0), same, 4, false},
+		{"one reference row", same, gaussian(3, 1, 50, 0), 1, false},
+		{"one nearest", same, gaussian(3, 1000, 50, 0), 1, false},
+		{"one column", gaussian(4, 20, 1, 0), gaussian(5, 30, 1, 0), 30, false},
+		{"many columns", gaussian(4, 70, 611, 0), gaussian(5, 200, 611, 0), 9, false},
+		{"rows that repeat", repeated, repeated, 25, true},
+		{"almost one direction", gaussian(6, 300, 333, 3000), gaussian(6, 300, 333, 3000), 15, true},
+		{"lengths from 1e-30 to 1e30", same, scaled(gaussian(7, 200, 50, 0), func(i int) float32 {
+			return float32(math.Pow(10, float64(i%61)-30))
+		}), 200, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wantIndices, wantDistances := plain(c.queries, c.reference, c.k, c.leaveOutSelf)
+			indices, distances := nearest(t, c.queries, c.reference, Options{K: c.k, LeaveOutSelf: c.leaveOutSelf})
+			for i := range indices {
+				// Sums in another order differ in their last bits; no two rows
+				// here do so little, unless they are equal.
+				if indices[i] != wantIndices[i] || math.Abs(distances[i]-wantDistances[i]) > 1e-14 {
+					t.Fatalf("query %d, neighbour %d: row %d at %v, want %d at %v",
+						i/c.k, i%c.k, indices[i], distances[i], wantIndices[i], wantDistances[i])
+				}
+			}
+		})
+	}
+}
+
+func TestTiesGoToTheLowerRow(t *testing.T) {
+	x, y := []float32{1, 2, 3}, []float32{3, -1, 0.5}
+	for _, c := range []struct {
+		name          string
+		query         []float32
+		reference     Rows
+		wantIndices   []int64
+		wantDistances []float64
+	}{
+		{"equal rows", x, rowsOf(y, x, y, x, x), []int64{1, 3, 4}, []float64{0, 0, 0}},
+		{"multiples", x, rowsOf(y, []float32{4, 8, 12}, x, []float32{0.5, 1, 1.5}), []int64{1, 2, 3}, []float64{0, 0, 0}},
+		{"opposite", x, rowsOf([]float32{-1, -2, -3}, []float32{-2, -4, -6}, x), []int64{2, 0, 1}, []float64{0, 2, 2}},
+		{"rows of zeros", x, rowsOf(make([]float32, 3), []float32{-1, -2, -3}, make([]float32, 3), x), []int64{3, 0, 2}, []float64{0, 1, 1}},
+		{"a query of zeros", make([]float32, 3), rowsOf(y, x, make([]float32, 3), y), []int64{0, 1, 2}, []float64{1, 1, 1}},
+		{"right angles", []float32{0, 0, 1}, rowsOf([]float32{1, 0, 0}, []float32{0, 1, 0}, []float32{0, 0, -1}, []float32{5, 5, 0}), []int64{0, 1, 3}, []float64{1, 1, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			indices, distances := nearest(t, rowsOf(c.query), c.reference, Options{K: 3})
+			if !slices.Equal(indices, c.wantIndices) || !slices.Equal(distances, c.wantDistances) {
+				t.Errorf("rows %v at %v, want %v at %v", indices, distances, c.wantIndices, c.wantDistances)
+			}
+		})
+	}
+}
+
+// Equal rows lie at different alignments when the width is odd.
+func TestEqualRowsHaveEqualDistances(t *testing.T) {
+	for _, width := range []int{1, 3, 50, 131, 257} {
+		row := gaussian(1, 1, width, 0).Values
+		reference := Rows{N: 40, Width: width, Values: slices.Repeat(row, 40)}
+		_, distances := nearest(t, gaussian(2, 1, width, 0), reference, Options{K: 40})
+		if len(slices.Compact(distances)) != 1 {
+			t.Errorf("width %d: distances %v to equal rows", width, distances)
+		}
+		indices, distances := nearest(t, reference, reference, Options{K: 39, LeaveOutSelf: true})
+		if slices.Max(distances) != 0 {
+			t.Errorf("width %d: equal rows are %v apart", width, slices.Max(distances))
+		}
+		if want := []int64{0, 1, 3}; !slices.Equal(indices[2*39:2*39+3], want) {
+			t.Errorf("width %d: row 2 has neighbours %v first, want %v", width, indices[2*39:2*39+3], want)
+		}
+	}
+}
+
+func TestThreadsAndBlocksChangeNothing(t *testing.T) {
+	for _, offset := range []float64{0, 3000} {
+		queries := gaussian(8, 150, 131, offset)
+		wantIndices, wantDistances := nearest(t, queries, queries, Options{K: 11, LeaveOutSelf: true, Threads: 1})
+		for _, tile := range []tiling{standard, {1, 1, 1}, {7, 5, 131}, {500, 192, 64}, {64, 1, 200}, {1, 192, 3}} {
+			for _, threads := range []int{1, 2, 5} {
+				s, err := newSearch(queries, queries, nil, Options{K: 11, LeaveOutSelf: true, Threads: threads})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.setTiling(tile)
+				indices, distances := make([]int64, 150*11), make([]float64, 150*11)
+				if err := s.nearest(context.Background(), indices, distances); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(indices, wantIndices) || !slices.Equal(distances, wantDistances) {
+					t.Errorf("offset %v, %+v, %d threads: another result", offset, tile, threads)
+				}
+			}
+		}
+	}
+}
+
+func TestPermutingRowsPermutesNeighbours(t *testing.T) {
+	reference, queries := gaussian(9, 200, 20, 0), gaussian(10, 30, 20, 0)
+	wantIndices, wantDistances := nearest(t, queries, reference, Options{K: 8})
+	order := rand.New(rand.NewPCG(1, 1)).Perm(reference.N)
+	permuted := Rows{N: reference.N, Width: reference.Width}
+	for _, row := range order {
+		permuted.Values = append(permuted.Values, reference.row(row)...)
+	}
+	indices, distances := nearest(t, queries, permuted, Options{K: 8})
+	for i, row := range indices {
+		if int64(order[row]) != wantIndices[i] || distances[i] != wantDistances[i] {
+			t.Fatalf("neighbour %d: row %d at %v, want %d at %v", i, order[row], distances[i], wantIndices[i], wantDistances[i])
+		}
+	}
+}
+
+// Even the worst sum of float32 products stays within the slack.
+func TestSlackCoversTheProduct(t *testing.T) {
+	for _, offset := range []float64{0, 1, 3000} {
+		rows := gaussian(11, 192, 1100, offset)
+		for _, columns := range []int{1, 64, 128, 1100} {
+			s, err := newSearch(rows, rows, nil, Options{K: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.setTiling(tiling{64, 192, columns})
+			w := s.newWorker()
+			for i := range 64 {
+				toUnit(w.queryRows[i*1100:(i+1)*1100], rows.row(i), s.queryNorms[i])
+			}
+			w.multiply(64, 0, 192)
+			for i := range 64 {
+				for j := range 192 {
+					exact := dot(rows.row(i), rows.row(j)) / math.Sqrt(s.queryNorms[i]*s.queryNorms[j])
+					if off := math.Abs(w.cosines[i*192+j] - exact); off > s.slack {
+						t.Fatalf("offset %v, strips of %d: cosine off by %v, slack %v", offset, columns, off, s.slack)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSearchesThatCannotBe(t *testing.T) {
+	three, wide := gaussian(1, 3, 4, 0), gaussian(1, 3, 5, 0)
+	bad := func(v float64) Rows {
+		r := gaussian(1, 3, 4, 0)
+		r.Values[4+2] = float32(v)
+		return r
+	}
+	for _, c := range []struct {
+		name               string
+		queries, reference Rows
+		options            Options
+		want               error
+	}{
+		{"no nearest", three, three, Options{}, ErrOption},
+		{"more than there are", three, three, Options{K: 4}, ErrOption},
+		{"more than there are, itself left out", three, three, Options{K: 3, LeaveOutSelf: true}, ErrOption},
+		{"negative threads", three, three, Options{K: 1, Threads: -1}, ErrOption},
+		{"widths", three, wide, Options{K: 1}, ErrShape},
+		{"not the same cells", three, gaussian(1, 4, 4, 0), Options{K: 1, LeaveOutSelf: true}, ErrShape},
+		{"no queries", Rows{Width: 4}, three, Options{K: 1}, ErrShape},
+		{"no columns", Rows{N: 3}, Rows{N: 3}, Options{K: 1}, ErrShape},
+		{"values missing", three, Rows{N: 3, Width: 4, Values: three.Values[1:]}, Options{K: 1}, ErrShape},
+		{"NaN in queries", bad(math.NaN()), three, Options{K: 1}, ErrNotFinite},
+		{"infinite in reference", three, bad(math.Inf(-1)), Options{K: 1}, ErrNotFinite},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := c.queries.N * c.options.K
+			err := Nearest(context.Background(), c.queries, c.reference, c.options, make([]int64, n), make([]float64, n))
+			if !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+			if at := (*NotFiniteError)(nil); errors.As(err, &at) && (at.Row != 1 || at.Column != 2) {
+				t.Errorf("error %v, want row 1, column 2", err)
+			}
+		})
+	}
+	t.Run("memory", func(t *testing.T) {
+		err := Nearest(context.Background(), three, three, Options{K: 2}, make([]int64, 6), make([]float64, 5))
+		if !errors.Is(err, ErrShape) {
+			t.Errorf("error %v, want %v", err, ErrShape)
+		}
+	})
+}
+
+func TestCancelAndProgress(t *testing.T) {
+	rows := gaussian(1, 1000, 16, 0)
+	indices, distances := make([]int64, 1000), make([]float64, 1000)
+	done := 0
+	o := Options{K: 1, Threads: 1, Progress: func(n int) { done += n }}
+	if err := Nearest(context.Background(), rows, rows, o, indices, distances); err != nil || done != 1000 {
+		t.Errorf("progress told of %d of 1000 queries, error %v", done, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done = 0
+	o.Progress = func(n int) {
+		done += n
+		cancel()
+	}
+	err := Nearest(ctx, rows, rows, o, indices, distances)
+	if !errors.Is(err, context.Canceled) || done != standard.queryBlock {
+		t.Errorf("cancelled after the first block: %d queries done, error %v", done, err)
+	}
+}
+
+func BenchmarkNearest(b *testing.B) {
+	for _, c := range []struct {
+		n, width int
+		offset   float64
+	}{{4000, 50, 0}, {2000, 2048, 0}, {2000, 2048, 100}} {
+		b.Run(fmt.Sprintf("%d cells, %d wide, offset %v", c.n, c.width, c.offset), func(b *testing.B) {
+			rows := gaussian(1, c.n, c.width, c.offset)
+			for b.Loop() {
+				nearest(b, rows, rows, Options{K: 15, LeaveOutSelf: true})
+			}
+			flop := 2 * float64(c.n) * float64(c.n) * float64(c.width) * float64(b.N)
+			b.ReportMetric(flop/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			b.ReportMetric(float64(c.n*b.N)/b.Elapsed().Seconds(), "cells/s")
+		})
+	}
+}

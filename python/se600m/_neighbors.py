@@ -1,0 +1,326 @@
+"""Nearest cells by their embeddings, and labels carried over from labelled cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from se600m import _native, _progress, errors
+from se600m._model import whole
+
+
+@dataclass(frozen=True)
+class NearestCells:
+    """The nearest cells of every cell, nearest first.
+
+    Attributes
+    ----------
+    indices
+        Rows of the reference, int64 ``[n_cells, k]``.
+    distances
+        Their cosine distances, from 0 to 2, float64 ``[n_cells, k]``.
+    """
+
+    indices: npt.NDArray[np.int64]
+    distances: npt.NDArray[np.float64]
+
+
+def nearest(
+    adata: AnnData,
+    reference: AnnData | None = None,
+    *,
+    k: int = 15,
+    use_rep: str = "X_state",
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> NearestCells:
+    """Find the nearest cells of every cell, by the cosine distance of their embeddings.
+
+    The search is exact. Of cells at the same distance the one in the earlier row comes first.
+
+    Parameters
+    ----------
+    adata
+        Cells with an embedding in ``obsm[use_rep]``.
+    reference
+        Cells to find, with an embedding by the same model. None, or ``adata`` itself: the other cells
+        of ``adata``; a cell is never its own neighbour.
+    k
+        How many cells to find.
+    use_rep
+        Key of the embedding in ``obsm`` of both; its values are taken as float32. Other
+        representations than State's serve as well, such as ``"X_pca"``.
+    threads
+        Threads to use; all cores by default. It changes the speed, never the result.
+    progress
+        Show a progress bar; by default in notebooks and terminals.
+
+    Returns
+    -------
+    NearestCells
+        ``indices``, int64, and ``distances``, float64, both ``[n_cells, k]``. The distance to a row of
+        zeros, which has no direction, is 1.
+
+    Raises
+    ------
+    OptionError
+        ``k`` is not from 1 to the number of cells there are to find.
+    DataError
+        An embedding is missing or no matrix, or the two are of different widths.
+    NotFiniteError
+        An embedding has a NaN or infinite value.
+
+    Warns
+    -----
+    DataWarning
+        The two were embedded with different models, according to ``uns[use_rep]``: their distances
+        mean nothing.
+
+    Examples
+    --------
+    >>> se600m.embed(adata)
+    >>> found = se600m.nearest(adata, k=5)
+    >>> adata.obs_names[found.indices[0]]  # the five cells that are most like the first one
+    """
+    search = _Search(adata, adata if reference is None else reference, use_rep)
+    k = search.checked_k(k, search.reference.shape[0], "cells")
+    found = NearestCells(np.empty((adata.n_obs, k), np.int64), np.empty((adata.n_obs, k), np.float64))
+    search.run(
+        "nearest",
+        {"k": k, "indices": _native.array(found.indices), "distances": _native.array(found.distances)},
+        threads,
+        progress,
+        "Finding nearest cells",
+    )
+    return found
+
+
+def transfer_labels(
+    adata: AnnData,
+    reference: AnnData,
+    key: str,
+    *,
+    k: int = 15,
+    use_rep: str = "X_state",
+    weights: str = "uniform",
+    key_added: str | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Label cells by a vote of their nearest cells in a labelled reference.
+
+    Parameters
+    ----------
+    adata
+        Cells to label, with an embedding in ``obsm[use_rep]``.
+    reference
+        Labelled cells, with an embedding by the same model. May be ``adata`` itself, where a cell has no
+        part in its own vote: that fills in missing labels, or shows which ones their neighbours doubt.
+    key
+        Column of ``reference.obs`` with the labels: categories, text, whole numbers or bools. Cells
+        without one (NaN) have no part in the search, so that always ``k`` labelled cells vote.
+    k
+        How many cells vote.
+    use_rep
+        Key of the embedding in ``obsm`` of both; its values are taken as float32.
+    weights
+        ``"uniform"``: every vote counts alike, as in ``scanpy.tl.ingest`` and by default in
+        scikit-learn's ``KNeighborsClassifier``. ``"similarity"``: a vote counts 1 - cosine distance, below 0 nothing.
+    key_added
+        Column of ``adata.obs`` for the labels; ``key`` by default. Only a column that is named here is
+        overwritten.
+    threads
+        Threads to use; all cores by default. It changes the speed, never the result.
+    progress
+        Show a progress bar; by default in notebooks and terminals.
+    copy
+        Return a copy with the labels instead of writing to ``adata``.
+
+    Returns
+    -------
+    AnnData or None
+        None, or the copy. Written are ``obs[key_added]``, the label with most votes (of several the first
+        category), categorical with the reference's categories; and ``obs[key_added + "_confidence"]``,
+        float32, its share of the votes, from 0 to 1. A cell whose neighbours' votes all count nothing
+        (only with ``"similarity"``) gets no label (NaN), and confidence 0. After an error or Ctrl-C
+        nothing is written.
+
+    Raises
+    ------
+    OptionError
+        ``k`` is not from 1 to the number of labelled cells, ``weights`` is unknown, or the column to write to exists
+        and ``key_added`` doesn't name it.
+    DataError
+        An embedding is missing or no matrix, the two are of different widths, or there are no labels.
+    NotFiniteError
+        An embedding has a NaN or infinite value.
+
+    Warns
+    -----
+    DataWarning
+        The two were embedded with different models, according to ``uns[use_rep]``.
+
+    Examples
+    --------
+    >>> se600m.embed(reference)
+    >>> se600m.embed(adata)
+    >>> se600m.transfer_labels(adata, reference, "cell_type")
+    >>> adata[adata.obs["cell_type_confidence"] < 0.5]  # cells that are worth a look
+    """
+    search = _Search(adata, reference, use_rep)
+    labels = _labels(reference, key)
+    written = _checked_key_added(adata, key, key_added)
+    if weights not in ("uniform", "similarity"):
+        raise errors.OptionError(f"weights={weights!r} is not one of 'uniform', 'similarity'")
+    codes = np.ascontiguousarray(labels.codes, np.int32)
+    k = search.checked_k(k, int(np.count_nonzero(codes >= 0)), "labelled cells")
+    winners, confidence = np.empty(adata.n_obs, np.int32), np.empty(adata.n_obs, np.float32)
+    search.run(
+        "transfer",
+        {
+            "k": k,
+            "labels": _native.array(codes),
+            "n_labels": len(labels.categories),
+            "weights": weights,
+            "winners": _native.array(winners),
+            "confidence": _native.array(confidence),
+        },
+        threads,
+        progress,
+        f"Transferring {key}",
+    )
+    result = adata.copy() if copy else adata
+    result.obs[written] = pd.Categorical.from_codes(winners, dtype=labels.dtype)
+    result.obs[f"{written}_confidence"] = confidence
+    return result if copy else None
+
+
+class _Search:
+    """Two sets of cells to compare, checked. It keeps the embeddings while Go reads them."""
+
+    def __init__(self, adata: AnnData, reference: AnnData, use_rep: str) -> None:
+        self.adata, self.reference_adata, self.use_rep = adata, reference, use_rep
+        self.within = reference is adata
+        self.queries = _embedding(adata, "adata", use_rep)
+        self.reference = self.queries if self.within else _embedding(reference, "reference", use_rep)
+        _check_models(self)
+
+    def checked_k(self, k: int, n: int, what: str) -> int:
+        """Check k against the number of cells there are to find."""
+        where = "adata" if self.within else "reference"
+        most = n - self.within
+        itself = ", and a cell is not its own neighbour" if self.within else ""
+        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+            raise errors.OptionError(f"k={k!r} is not a whole number from 1")
+        if k > most:
+            raise errors.OptionError(f"k={k} is too large: {where} has {n:,} {what}{itself}")
+        return int(k)
+
+    def run(self, kind: str, request: dict[str, Any], threads: int | None, progress: bool | None, title: str) -> None:
+        """Run a job on the two; a value that is not finite is named as its owner knows it."""
+        request |= {
+            "queries": _native.array(self.queries),
+            "reference": _native.array(self.reference),
+            "width": self.queries.shape[1],
+            "leave_out_self": self.within,
+            "threads": 0 if threads is None else whole("threads", threads, 1, 1024),
+        }
+        try:
+            with _progress.bar(progress, title, len(self.queries)) as update:
+                _native.run(kind, request, update)
+        except errors.NotFiniteError as error:
+            in_reference = error.in_reference and not self.within  # type: ignore[attr-defined]
+            name, cells = ("reference", self.reference_adata) if in_reference else ("adata", self.adata)
+            cell = error.cell  # type: ignore[attr-defined]
+            raise errors.NotFiniteError(
+                f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r}) has a NaN or a value that is "
+                "infinite as float32: drop the cell, or embed it anew"
+            ) from None
+
+
+def _embedding(adata: AnnData, name: str, use_rep: str) -> npt.NDArray[np.float32]:
+    """Read an embedding, float32 ``[n_cells, width]``, row-major."""
+    if not isinstance(adata, AnnData):
+        raise errors.DataError(f"{name} must be an AnnData with embedded cells, not a {type(adata).__name__}")
+    if use_rep not in adata.obsm:
+        option = "" if use_rep == "X_state" else f", key_added={use_rep!r}"
+        raise errors.DataError(
+            f"use_rep={use_rep!r} is not in {name}.obsm, which has {sorted(adata.obsm)}: "
+            f"se600m.embed({name}{option}) makes it"
+        )
+    values, where = adata.obsm[use_rep], f"{name}.obsm[{use_rep!r}]"
+    if sp.issparse(values):
+        raise errors.DataError(f"{where} is sparse: {where} = {where}.toarray()")
+    values = np.asarray(values)
+    if values.ndim != 2 or values.dtype.kind not in "fiub":
+        raise errors.DataError(f"{where} is {values.dtype} {list(values.shape)}, not numbers [n_cells, width]")
+    if 0 in values.shape:
+        raise errors.DataError(f"{where} is empty: {list(values.shape)}")
+    with np.errstate(over="ignore"):  # becomes infinite, which is an error of its own
+        return np.ascontiguousarray(values, np.float32)
+
+
+def _check_models(search: _Search) -> None:
+    """Refuse embeddings of different widths; warn of different models."""
+    key = search.use_rep
+    widths = [search.queries.shape[1], search.reference.shape[1]]
+    made_with = [_made_with(search.adata, key), _made_with(search.reference_adata, key)]
+    models = [f" (model {str(noted['model'])!r})" if "model" in noted else "" for noted in made_with]
+    if widths[0] != widths[1]:
+        raise errors.DataError(
+            f"adata.obsm[{key!r}] is {widths[0]} wide{models[0]}, reference.obsm[{key!r}] {widths[1]}{models[1]}: "
+            "embed both with the same model"
+        )
+    checksums = [str(noted["model_checksum"]) for noted in made_with if "model_checksum" in noted]
+    if len(checksums) == 2 and checksums[0] != checksums[1]:
+        warnings.warn(
+            f"adata{models[0]} and reference{models[1]} were embedded with different models (checksums "
+            f"{checksums[0][:12]} and {checksums[1][:12]}), so that distances between them mean nothing: "
+            "embed both with the same model",
+            errors.DataWarning,
+            stacklevel=4,
+        )
+
+
+def _made_with(adata: AnnData, use_rep: str) -> dict[str, Any]:
+    """Read what embed noted about an embedding; empty for others."""
+    noted = adata.uns.get(use_rep)
+    return dict(noted) if isinstance(noted, Mapping) else {}
+
+
+def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
+    if key not in reference.obs.columns:
+        raise errors.DataError(f"key={key!r} is not in reference.obs, which has {list(reference.obs.columns)}")
+    column = reference.obs[key]
+    if pd.api.types.is_float_dtype(column):
+        raise errors.DataError(
+            f"reference.obs[{key!r}] has numbers ({column.dtype}), not labels: if they are names of groups, "
+            f"reference.obs[{key!r}] = reference.obs[{key!r}].astype('category')"
+        )
+    labels = pd.Categorical(column)
+    if not (labels.codes >= 0).any():
+        raise errors.DataError(f"no cell of the reference has a label in reference.obs[{key!r}]")
+    return labels
+
+
+def _checked_key_added(adata: AnnData, key: str, key_added: str | None) -> str:
+    """Choose the column to write to; what is there is overwritten only if it was named."""
+    if key_added is not None:
+        if not isinstance(key_added, str) or not key_added:
+            raise errors.OptionError(f"key_added={key_added!r} is no name for a column of adata.obs")
+        return key_added
+    taken = [column for column in (key, f"{key}_confidence") if column in adata.obs.columns]
+    if taken:
+        raise errors.OptionError(
+            f"adata.obs has a column {taken[0]!r} already: key_added={key!r} overwrites it, another name keeps it"
+        )
+    return key
