@@ -30,7 +30,7 @@ type Options struct {
 
 // Convert converts a checkpoint into a directory. The directory appears whole
 // or not at all. Needs an open ONNX Runtime (package runtime).
-func Convert(ctx context.Context, path, dst string, o Options) (err error) {
+func Convert(ctx context.Context, path, dst string, o Options) error {
 	if err := mayWrite(dst, o.Overwrite); err != nil {
 		return err
 	}
@@ -51,11 +51,8 @@ func Convert(ctx context.Context, path, dst string, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(draft)
-		}
-	}()
+	// Once it is in its place nothing is left to remove.
+	defer func() { _ = os.RemoveAll(draft) }()
 	if err := s.write(ctx, draft, o); err != nil {
 		return err
 	}
