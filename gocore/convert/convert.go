@@ -86,6 +86,8 @@ func replace(draft, dst string, overwrite bool) error {
 			return fmt.Errorf("convert: %w", err)
 		}
 		defer func() { _ = os.RemoveAll(old) }()
+	} else if info, err := os.Lstat(dst); err == nil && info.IsDir() {
+		_ = os.Remove(dst) // an empty folder makes room; any other stays, and the next step says so
 	}
 	if err := os.Rename(draft, dst); err != nil {
 		if overwrite {
