@@ -134,9 +134,6 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 		return err
 	}
 	genes := strings.Join(s.Genes.Names, "\n") + "\n"
-	if strings.Count(genes, "\n") != s.Genes.Len() {
-		return fmt.Errorf("convert: a gene symbol has a line break in it: %w", checkpoint.ErrGeneTable)
-	}
 	if err := os.WriteFile(filepath.Join(dir, modeldir.GenesFile), []byte(genes), 0o644); err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}
