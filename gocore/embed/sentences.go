@@ -8,7 +8,6 @@ import (
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/runtime"
-	"golang.org/x/sync/errgroup"
 )
 
 // Given are sentences made elsewhere, row-major [N, Length].
@@ -74,7 +73,7 @@ func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error 
 	if cells <= 0 {
 		cells = max(1, how.tokenBudget/g.Length)
 	}
-	group, running := errgroup.WithContext(ctx)
+	group, running := newGroup(ctx)
 	group.SetLimit(how.runners)
 	for from := 0; from < g.N && running.Err() == nil; from += cells {
 		to := min(from+cells, g.N)
