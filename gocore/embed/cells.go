@@ -189,7 +189,8 @@ func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error)
 	// that run: more would never be unused.
 	pool, err := batch.NewPool(batch.Layout{
 		MaxLength: plan.MaxLength(), Varying: plan.Varying(), Weighted: plan.Weighted(),
-		Cells: c.BatchSize, TokenBudget: how.tokenBudget, Padding: m.Vocabulary.CLS(),
+		// No batch takes more memory than all cells need.
+		Cells: min(c.BatchSize, max(1, c.Matrix.NCells())), TokenBudget: how.tokenBudget, Padding: m.Vocabulary.CLS(),
 	}, 2*(how.workers+how.runners))
 	if err != nil {
 		return Report{}, err
