@@ -149,7 +149,7 @@ func TestRefusedCheckpoints(t *testing.T) {
 			write(t, filepath.Join(dir, "model.safetensors", "x"), nil)
 			return dir, Options{}
 		}, ErrNotFound, "is not a file"},
-		{"no config", func(dir string) (string, Options) {
+		{"no config", func(string) (string, Options) {
 			return filepath.Dir(write(t, filepath.Join(t.TempDir(), "model.safetensors"), statetest.Safetensors(m.Tensors))), Options{}
 		}, ErrConfig, "no config.yaml beside it"},
 		{"empty config", func(dir string) (string, Options) {

@@ -17,7 +17,7 @@ var torchStorages = map[string]DType{
 
 // maxPickle bounds the pickle of a checkpoint, whose tensors lie elsewhere. The
 // 19,790 entries of a gene table take about 3 MB.
-const maxPickle = 1 << 27
+const maxPickle = 1 << 28
 
 // storage is the bytes that one or more tensors lie in.
 type storage struct {

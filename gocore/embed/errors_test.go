@@ -161,7 +161,7 @@ func TestAValueThatIsNoNumber(t *testing.T) {
 	run(t, m, data.cells(t, 0, 50))
 }
 
-// every way to run a model that reports progress
+// ways are the ways to run a model that report progress.
 var ways = map[string]func(t *testing.T, ctx context.Context, m *embed.Model, progress func(int)) error{
 	"embed": func(t *testing.T, ctx context.Context, m *embed.Model, progress func(int)) error {
 		c := draw(nCells, 30).cells(t, 0, nCells)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 )
 
 // What torch.save can be given here: nil, bool, int, float64, string, Tensor,
@@ -152,7 +153,7 @@ func (p *pickler) view(v View) {
 	p.out = append(p.out, '(', '(')
 	p.add("storage")
 	p.global("torch", storageClasses[v.Of.Type])
-	p.addAll(fmt.Sprint(key), "cpu", len(v.Of.Bytes)/elementSizes[v.Of.Type])
+	p.addAll(strconv.Itoa(key), "cpu", len(v.Of.Bytes)/elementSizes[v.Of.Type])
 	p.out = append(p.out, 't', 'Q')
 	p.addAll(v.Offset, ints(v.Shape), ints(v.Strides), false, Dict{})
 	p.out = append(p.out, 't', 'R')
