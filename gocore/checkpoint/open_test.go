@@ -136,7 +136,7 @@ func TestRefusedCheckpoints(t *testing.T) {
 	}{
 		{"nothing there", func(dir string) (string, Options) { return filepath.Join(dir, "nowhere"), Options{} }, ErrNotFound, "nowhere"},
 		{"another file", func(dir string) (string, Options) { return filepath.Join(dir, "config.yaml"), Options{} }, ErrMalformed, "neither a folder"},
-		{"no such name", func(dir string) (string, Options) { return dir, Options{Name: "x.ckpt"} }, ErrNotFound, `no file "x.ckpt"`},
+		{"no such name", func(dir string) (string, Options) { return dir, Options{Name: "x.ckpt"} }, ErrNotFound, `"x.ckpt"`},
 		{"empty folder", func(string) (string, Options) { return t.TempDir(), Options{} }, ErrNotFound, "no .safetensors or .ckpt"},
 		{"two checkpoints", func(string) (string, Options) {
 			dir := t.TempDir()
