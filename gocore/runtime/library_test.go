@@ -47,6 +47,9 @@ func TestOpen(t *testing.T) {
 	if _, err := runtime.NewSession("model.onnx", runtime.SessionOptions{Provider: provider(t)}); !errors.Is(err, runtime.ErrLibrary) {
 		t.Errorf("a session without a library: %v", err)
 	}
+	if _, err := runtime.ResolveDevice("cuda"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "no ONNX Runtime library") {
+		t.Errorf("a GPU without a library: %v", err)
+	}
 	text := filepath.Join(t.TempDir(), "text.so")
 	if err := os.WriteFile(text, []byte("no library"), 0o644); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/runtime"
 )
 
@@ -27,9 +28,10 @@ func TestResolveDevice(t *testing.T) {
 	}
 }
 
-// Where the CPU build of ONNX Runtime is loaded, or none, a GPU is refused by
-// name, with what is missing.
+// Where the CPU build of ONNX Runtime is loaded, a GPU is refused by name, with
+// what is missing.
 func TestDevicesThatAreMissing(t *testing.T) {
+	statetest.NeedRuntime(t)
 	for device, file := range map[string]string{
 		"cuda": "libonnxruntime_providers_cuda.so", "cuda:3": "libonnxruntime_providers_cuda.so",
 		"tensorrt": "libonnxruntime_providers_tensorrt.so", "tensorrt:1": "libonnxruntime_providers_tensorrt.so",
