@@ -232,6 +232,11 @@ func TestOpenFails(t *testing.T) {
 	refused(t, err, "model", "not a converted model")
 	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
 	refused(t, err, "runtime", "nowhere.so")
+	if name, err := CheckDevice("auto"); name != "cpu" || err != nil {
+		t.Errorf("%q, %v", name, err)
+	}
+	_, err = CheckDevice("abacus")
+	refused(t, err, "device", "abacus")
 	if Version() == "" {
 		t.Error("no version")
 	}
