@@ -48,7 +48,7 @@ FUZZTIME ?= 30s
 fuzz: setup
 	@for package in $$(go list $(GO)); do \
 	    for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-	        echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+	        echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$package || exit 1; \
 	    done; \
 	done
 

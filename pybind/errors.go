@@ -44,6 +44,7 @@ var codes = []struct {
 	{batch.ErrSize, "option"},
 	{embed.ErrOption, "option"},
 	{embed.ErrClosed, "closed"},
+	{embed.ErrPanic, "internal"},
 	{checkpoint.ErrNotFound, "checkpoint-not-found"},
 	{checkpoint.ErrUnsafePickle, "unsafe-pickle"},
 	{checkpoint.ErrUnsupported, "checkpoint"},

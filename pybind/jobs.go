@@ -32,21 +32,24 @@ func (h *handles[T]) add(v T) int64 {
 func (h *handles[T]) get(handle int64) (T, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.find(handle)
+}
+
+// take finds a value and forgets it: of several takers one has it.
+func (h *handles[T]) take(handle int64) (T, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v, err := h.find(handle)
+	delete(h.values, handle)
+	return v, err
+}
+
+func (h *handles[T]) find(handle int64) (T, error) {
 	v, known := h.values[handle]
 	if !known {
 		return v, fmt.Errorf("pybind: %s %d is closed, or never was: %w", h.what, handle, errHandle)
 	}
 	return v, nil
-}
-
-func (h *handles[T]) take(handle int64) (T, error) {
-	v, err := h.get(handle)
-	if err == nil {
-		h.mu.Lock()
-		delete(h.values, handle)
-		h.mu.Unlock()
-	}
-	return v, err
 }
 
 // job is work under way.
@@ -88,11 +91,15 @@ func Wait(handle, milliseconds int64) (state string, err error) {
 	if err != nil {
 		return "", err
 	}
-	ended := false
 	select {
 	case <-j.ended:
-		ended = true
 	case <-time.After(time.Duration(milliseconds) * time.Millisecond):
+	}
+	ended := false
+	select { // both may have come true
+	case <-j.ended:
+		ended = true
+	default:
 	}
 	return toJSON(map[string]any{"ended": ended, "done": j.done.Load(), "total": j.total.Load()})
 }

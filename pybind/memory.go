@@ -96,8 +96,12 @@ func viewOf[V expression.Number](m matrix) (expression.Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Kind == "dense" {
+	switch m.Kind {
+	case "dense":
 		return expression.NewDense(m.NCells, m.NGenes, m.CellStride, m.GeneStride, data)
+	case "csr":
+	default:
+		return nil, fmt.Errorf("pybind: a matrix of kind %q: %w", m.Kind, errMemory)
 	}
 	indptr, err := typed[int64](m.Indptr, "int64")
 	if err != nil {

@@ -52,7 +52,7 @@ func (t tree) int(into *int, path ...string) error {
 	case int64:
 		n = int(value)
 	default:
-		return fmt.Errorf("config: %s is %v, not a whole number: %w", strings.Join(path, "."), value, ErrConfig)
+		return fmt.Errorf("config: %s is %s, not a whole number: %w", strings.Join(path, "."), describe(value), ErrConfig)
 	}
 	if n < 0 || n > 1<<24 {
 		return fmt.Errorf("config: %s is %d: %w", strings.Join(path, "."), n, ErrConfig)
@@ -68,7 +68,7 @@ func (t tree) bool(into *bool, path ...string) error {
 	}
 	b, is := value.(bool)
 	if !is {
-		return fmt.Errorf("config: %s is %v, neither true nor false: %w", strings.Join(path, "."), value, ErrConfig)
+		return fmt.Errorf("config: %s is %s, neither true nor false: %w", strings.Join(path, "."), describe(value), ErrConfig)
 	}
 	*into = b
 	return nil
@@ -79,6 +79,9 @@ func parseYAML(text []byte) (tree, error) {
 	var t map[string]any
 	if err := yaml.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("config: %w: %w", err, ErrConfig)
+	}
+	if t == nil {
+		return nil, fmt.Errorf("config: nothing in it: %w", ErrConfig)
 	}
 	return t, nil
 }
@@ -121,8 +124,8 @@ func newConfig(t, hyper tree) (Config, error) {
 		case "soft-bins", "scale", "none":
 			c.ExpressionEncoding = encoding
 		default:
-			return Config{}, fmt.Errorf("config: model.expression_encoding is %v, "+
-				"not one of \"soft-bins\", \"scale\", \"none\": %w", value, ErrConfig)
+			return Config{}, fmt.Errorf("config: model.expression_encoding is %s, "+
+				"not one of \"soft-bins\", \"scale\", \"none\": %w", describe(value), ErrConfig)
 		}
 	}
 	if c.NHead == 0 {
@@ -139,23 +142,41 @@ const maxDepth = 64
 
 // plain turns pickled containers and omegaconf nodes into maps, slices and
 // scalars. Interpolations stay text.
-func plain(v any, depth int) any {
-	if depth > maxDepth {
-		return nil
+func plain(v any) any { return plainer{}.plain(v, 0) }
+
+// plainer has what containers became. One that stands in several places is
+// turned once; one that contains itself is nothing there.
+type plainer map[any]any
+
+func (s plainer) plain(v any, depth int) any {
+	switch v.(type) {
+	case *Dict, *List, *Record:
+	default:
+		return v
 	}
+	if turned, known := s[v]; known || depth > maxDepth {
+		return turned
+	}
+	s[v] = nil
+	turned := s.turn(v, depth+1)
+	s[v] = turned
+	return turned
+}
+
+func (s plainer) turn(v any, depth int) any {
 	switch v := v.(type) {
 	case *Dict:
 		m := make(map[string]any, len(v.Pairs))
 		for _, p := range v.Pairs {
-			if key, is := plain(p.Key, depth+1).(string); is {
-				m[key] = plain(p.Value, depth+1)
+			if key, is := s.plain(p.Key, depth).(string); is {
+				m[key] = s.plain(p.Value, depth)
 			}
 		}
 		return m
 	case *List:
 		items := make([]any, len(v.Items))
 		for i, item := range v.Items {
-			items[i] = plain(item, depth+1)
+			items[i] = s.plain(item, depth)
 		}
 		return items
 	case *Record:
@@ -165,12 +186,11 @@ func plain(v any, depth int) any {
 			return nil
 		}
 		if content, has := state.Get("_content"); has {
-			return plain(content, depth+1)
+			return s.plain(content, depth)
 		}
 		if value, has := state.Get("_val"); has {
-			return plain(value, depth+1)
+			return s.plain(value, depth)
 		}
-		return nil
 	}
-	return v
+	return nil
 }

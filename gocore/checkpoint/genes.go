@@ -1,8 +1,6 @@
 package checkpoint
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // GeneTable is the gene embeddings that a model looks up, [n genes, Dim], in
 // the vocabulary's order.
@@ -28,7 +26,7 @@ func newGeneTable(v any, source string) (*GeneTable, error) {
 		row, isTensor := p.Value.(*Tensor)
 		switch {
 		case !isName || name == "":
-			return fail("%v is no gene symbol", p.Key)
+			return fail("%s is no gene symbol", describe(p.Key))
 		case !isTensor:
 			return fail("%q has no tensor", name)
 		case seen[name]:

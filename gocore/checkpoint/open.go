@@ -228,7 +228,7 @@ func (c *Checkpoint) readLightning(value any) (config, hyper tree, genes any, er
 	}
 	genes, _ = top.Get("protein_embeds_dict")
 	if v, has := top.Get("hyper_parameters"); has {
-		if m, is := plain(v, 0).(map[string]any); is {
+		if m, is := plain(v).(map[string]any); is {
 			hyper = m
 		}
 	}

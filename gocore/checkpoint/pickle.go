@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -37,15 +38,32 @@ func (d *Dict) Get(key string) (any, bool) {
 }
 
 // List is a pickled list or set.
-type List struct{ Items []any }
+type List struct {
+	Items []any
+
+	spent bool // its items have gone into a dict
+}
 
 // Tuple is a pickled tuple.
 type Tuple []any
 
+// describe is a value for an error: scalars as they are, of containers the kind
+// alone, because one that holds another many times over has no end.
+func describe(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%q", v[:min(len(v), 80)])
+	case nil, bool, int, int64, float64:
+		return fmt.Sprint(v)
+	}
+	return fmt.Sprintf("a %T", v)
+}
+
 type mark struct{}
 
 // unpickler interprets a pickle. Every object stems from an opcode of at least
-// one byte, so memory stays proportional to the input.
+// one byte, and what a memo or a copy on the stack lets a pickle name again is
+// never copied, so memory stays proportional to the input.
 type unpickler struct {
 	in    []byte
 	at    int
@@ -89,8 +107,11 @@ func (u *unpickler) counted(sizeBytes int) ([]byte, error) {
 	return u.take(n)
 }
 
+// maxName bounds the name of a module, and that of a class.
+const maxName = 1024
+
 func (u *unpickler) line() (string, error) {
-	end := strings.IndexByte(string(u.in[u.at:min(len(u.in), u.at+4096)]), '\n')
+	end := bytes.IndexByte(u.in[u.at:min(len(u.in), u.at+maxName)], '\n')
 	if end < 0 {
 		return "", u.fail("a line does not end")
 	}
@@ -284,7 +305,7 @@ func (u *unpickler) pushContainer(op byte) error {
 		}
 		u.push(d)
 	default: // LIST, FROZENSET
-		u.push(&List{items})
+		u.push(&List{Items: items})
 	}
 	return nil
 }
@@ -452,12 +473,11 @@ func (u *unpickler) object(op byte) error {
 
 // global lets pass the names that checkpoints have. None is ever called.
 func (u *unpickler) global(module, name string) error {
-	full := module + "." + name
 	if !allowed(module, name) {
 		return fmt.Errorf("pickle: byte %d: %q has no place in a checkpoint, and is not executed: %w",
-			u.at, full, ErrUnsafePickle)
+			u.at, module[:min(len(module), maxName)]+"."+name[:min(len(name), maxName)], ErrUnsafePickle)
 	}
-	u.push(Global(full))
+	u.push(Global(module + "." + name))
 	return nil
 }
 
@@ -489,6 +509,9 @@ var (
 )
 
 func allowed(module, name string) bool {
+	if len(module) > maxName || len(name) > maxName {
+		return false
+	}
 	if strings.Contains(name, ".") { // attributes of classes are never data
 		return false
 	}

@@ -17,7 +17,7 @@ var torchStorages = map[string]DType{
 
 // maxPickle bounds the pickle of a checkpoint, whose tensors lie elsewhere. The
 // 19,790 entries of a gene table take about 3 MB.
-const maxPickle = 1 << 30
+const maxPickle = 1 << 28
 
 // storage is the bytes that one or more tensors lie in.
 type storage struct {
@@ -137,6 +137,10 @@ func reduceTorch(class Global, args Tuple) (any, bool, error) {
 		d := &Dict{}
 		if len(args) == 1 {
 			if entries, is := args[0].(*List); is { // the form of protocol 1
+				if entries.spent {
+					return nil, false, fmt.Errorf("pickle: a list that becomes a dict twice: %w", ErrMalformed)
+				}
+				entries.spent = true
 				for _, entry := range entries.Items {
 					switch pair := entry.(type) {
 					case Tuple:
@@ -209,9 +213,12 @@ func rebuildTensor(args Tuple) (*Tensor, error) {
 	return t, nil
 }
 
+// maxRank is the largest number of dimensions that torch computes with.
+const maxRank = 64
+
 func ints(v any) (values []int, bad bool) {
 	items, is := v.(Tuple)
-	if !is {
+	if !is || len(items) > maxRank {
 		return nil, true
 	}
 	for _, item := range items {

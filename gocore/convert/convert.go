@@ -30,7 +30,7 @@ type Options struct {
 
 // Convert converts a checkpoint into a directory. The directory appears whole
 // or not at all. Needs an open ONNX Runtime (package runtime).
-func Convert(ctx context.Context, path, dst string, o Options) (err error) {
+func Convert(ctx context.Context, path, dst string, o Options) error {
 	if err := mayWrite(dst, o.Overwrite); err != nil {
 		return err
 	}
@@ -51,11 +51,8 @@ func Convert(ctx context.Context, path, dst string, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(draft)
-		}
-	}()
+	// Once it is in its place nothing is left to remove.
+	defer func() { _ = os.RemoveAll(draft) }()
 	if err := s.write(ctx, draft, o); err != nil {
 		return err
 	}
@@ -89,6 +86,8 @@ func replace(draft, dst string, overwrite bool) error {
 			return fmt.Errorf("convert: %w", err)
 		}
 		defer func() { _ = os.RemoveAll(old) }()
+	} else if info, err := os.Lstat(dst); err == nil && info.IsDir() {
+		_ = os.Remove(dst) // an empty folder makes room; any other stays, and the next step says so
 	}
 	if err := os.Rename(draft, dst); err != nil {
 		if overwrite {
@@ -135,9 +134,6 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 		return err
 	}
 	genes := strings.Join(s.Genes.Names, "\n") + "\n"
-	if strings.Count(genes, "\n") != s.Genes.Len() {
-		return fmt.Errorf("convert: a gene symbol has a line break in it: %w", checkpoint.ErrGeneTable)
-	}
 	if err := os.WriteFile(filepath.Join(dir, modeldir.GenesFile), []byte(genes), 0o644); err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}

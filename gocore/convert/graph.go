@@ -247,6 +247,19 @@ func (g *graph) outputs(head onnx.Value) {
 	}
 }
 
+// lookUp is the row of each token in the checkpoint's own table, of unit length,
+// and the learned [CLS] wherever that stands: in slot 0, and in slots of
+// padding. The table has no row for it.
+func (g *graph) lookUp(tokens onnx.Value) onnx.Value {
+	wide := g.Op("Cast", []onnx.Value{tokens}, onnx.Attr{Name: "to", Value: int(onnx.Int64)})
+	row := g.Op("Min", []onnx.Value{wide, g.Ints(int64(g.dims.NGenes) - 1)})
+	genes := g.Op("Gather", []onnx.Value{g.weight("gene_table"), row})
+	length := g.Op("ReduceL2", []onnx.Value{genes, g.Ints(-1)})
+	genes = g.Op("Div", []onnx.Value{genes, g.Op("Max", []onnx.Value{length, g.Scalar(1e-12)})})
+	isCLS := g.column(g.Op("Equal", []onnx.Value{wide, g.Ints(int64(g.dims.NGenes))}))
+	return g.Op("Where", []onnx.Value{isCLS, g.weight("cls_token"), genes})
+}
+
 // traceGraph leaves out nothing: it looks up the checkpoint's own gene table,
 // projects every token, runs every layer and the head on every token, and has
 // every stage as an output. It is made of standard operators alone, so that it
@@ -258,10 +271,7 @@ func (s *source) traceGraph(placed weights) *graph {
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	logMultiplicity := g.Input("log_multiplicity", onnx.Float32, "batch", "length")
 
-	genes := g.Op("Gather", []onnx.Value{g.weight("gene_table"), g.slice(tokens, 1, math.MaxInt32)})
-	length := g.Op("ReduceL2", []onnx.Value{genes, g.Ints(-1)})
-	genes = g.Op("Div", []onnx.Value{genes, g.Op("Max", []onnx.Value{length, g.Scalar(1e-12)})})
-	e := g.concat(g.repeatRow(g.weight("cls_token"), tokens, d.TokenDim), genes)
+	e := g.lookUp(tokens)
 	g.Output(e, "gene_embedding", onnx.Float32, "batch", "length", d.TokenDim)
 	if g.Config.ExpressionEncoding == scale {
 		e = g.Op("Mul", []onnx.Value{e, g.factors(values)})

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/se600m/se600m-go/gocore/checkpoint"
 	"github.com/se600m/se600m-go/gocore/modeldir"
@@ -93,8 +94,16 @@ func inspect(c *checkpoint.Checkpoint) (*source, error) {
 	if d.EmSize == 0 || d.EmSize%d.NHead != 0 {
 		return nil, fmt.Errorf("convert: emsize %d can't be divided among nhead %d: %w", d.EmSize, d.NHead, ErrTensors)
 	}
+	if d.DHid == 0 || d.OutputDim == 0 {
+		return nil, fmt.Errorf("convert: d_hid %d, output_dim %d: %w", d.DHid, d.OutputDim, ErrTensors)
+	}
 	if d.PadLength < 2 {
 		return nil, fmt.Errorf("convert: dataset.pad_length is %d: %w", d.PadLength, ErrTensors)
+	}
+	for _, name := range c.Genes.Names { // genes.txt has one a line
+		if strings.Contains(name, "\n") {
+			return nil, fmt.Errorf("convert: gene symbol %q has a line break: %w", name, checkpoint.ErrGeneTable)
+		}
 	}
 	return s, s.checkShapes()
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/sentence"
-	"golang.org/x/sync/errgroup"
 )
 
 // Cells are cells to embed or to tokenise, with the choices for their sentences.
@@ -83,7 +82,7 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 	total := Report{Fill: plan.Fill(), NValid: plan.NValid()}
 	var mu sync.Mutex
 	cells := &source{total: c.Matrix.NCells()}
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := newGroup(ctx)
 	for range workers {
 		group.Go(func() error {
 			reader, worker, into := expression.NewReader(c.Matrix), plan.NewWorker(), newSink()
@@ -190,13 +189,14 @@ func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error)
 	// that run: more would never be unused.
 	pool, err := batch.NewPool(batch.Layout{
 		MaxLength: plan.MaxLength(), Varying: plan.Varying(), Weighted: plan.Weighted(),
-		Cells: c.BatchSize, TokenBudget: how.tokenBudget, Padding: m.Vocabulary.CLS(),
+		// No batch takes more memory than all cells need.
+		Cells: min(c.BatchSize, max(1, c.Matrix.NCells())), TokenBudget: how.tokenBudget, Padding: m.Vocabulary.CLS(),
 	}, 2*(how.workers+how.runners))
 	if err != nil {
 		return Report{}, err
 	}
 	ready := make(chan *batch.Batch, how.runners)
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := newGroup(ctx)
 	var report Report
 	group.Go(func() error {
 		defer close(ready)

@@ -8,7 +8,6 @@ import (
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/runtime"
-	"golang.org/x/sync/errgroup"
 )
 
 // Given are sentences made elsewhere, row-major [N, Length].
@@ -30,6 +29,9 @@ func (m *Model) check(g *Given) error {
 		g.Multiplicity != nil && len(g.Multiplicity) != size {
 		return fmt.Errorf("embed: %d sentences of %d slots, but %d gene indices, %d values and %d multiplicities: %w",
 			g.N, g.Length, len(g.GeneIndices), len(g.ExpressionValues), len(g.Multiplicity), ErrOption)
+	}
+	if g.BatchSize < 0 {
+		return fmt.Errorf("embed: batch_size=%d: %w", g.BatchSize, ErrOption)
 	}
 	cls := m.Vocabulary.CLS()
 	for i, token := range g.GeneIndices {
@@ -71,10 +73,10 @@ func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error 
 		return err
 	}
 	cells := g.BatchSize
-	if cells <= 0 {
+	if cells == 0 {
 		cells = max(1, how.tokenBudget/g.Length)
 	}
-	group, running := errgroup.WithContext(ctx)
+	group, running := newGroup(ctx)
 	group.SetLimit(how.runners)
 	for from := 0; from < g.N && running.Err() == nil; from += cells {
 		to := min(from+cells, g.N)
@@ -116,6 +118,14 @@ type Stage struct {
 	Width       int
 }
 
+// rows is how many rows the stage has for a sentence.
+func (s Stage) rows(length int) int {
+	if s.WithDataset {
+		return length + 1
+	}
+	return length
+}
+
 // Stages are the dimension flow from the gene embedding lookup to the head, in
 // order.
 func (m *Model) Stages() []Stage {
@@ -132,6 +142,19 @@ func (m *Model) Stages() []Stage {
 	return append(stages, Stage{"head", withDataset, d.OutputDim})
 }
 
+func (m *Model) checkStages(g *Given, stages [][]float32) error {
+	known := m.Stages()
+	if len(stages) != len(known) {
+		return fmt.Errorf("embed: memory for %d stages, the model has %d: %w", len(stages), len(known), ErrOption)
+	}
+	for k, stage := range known {
+		if needed := g.N * stage.rows(g.Length) * stage.Width; len(stages[k]) != needed {
+			return fmt.Errorf("embed: stage %q: memory for %d values, %d are needed: %w", stage.Name, len(stages[k]), needed, ErrOption)
+		}
+	}
+	return nil
+}
+
 // Trace runs the unfolded graph on sentences. Memory for each stage, in the
 // order of [Model.Stages], is [N, rows, width], row-major.
 func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]float32) error {
@@ -143,6 +166,9 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 		return err
 	}
 	if err := m.checkOutput(out, g.N); err != nil {
+		return err
+	}
+	if err := m.checkStages(g, stages); err != nil {
 		return err
 	}
 	how, err := m.plan(g.Threads, g.Length)
@@ -170,14 +196,8 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 			outputs = append(outputs, runtime.Tensor{Shape: []int{1, d.DatasetDim}, Float32: dataset})
 		}
 		for k, stage := range m.Stages() {
-			rows := g.Length
-			if stage.WithDataset {
-				rows++
-			}
+			rows := stage.rows(g.Length)
 			size := rows * stage.Width
-			if len(stages[k]) != g.N*size {
-				return fmt.Errorf("embed: stage %q: memory for %d values, %d are needed: %w", stage.Name, len(stages[k]), g.N*size, ErrOption)
-			}
 			outputs = append(outputs, runtime.Tensor{Shape: []int{1, rows, stage.Width}, Float32: stages[k][i*size : (i+1)*size]})
 		}
 		err := session.Run(ctx, []runtime.Tensor{

@@ -67,7 +67,9 @@ func (r *Reader) Read(cell int) (*Row, error) {
 	if err := r.matrix.visit(cell, r); err != nil {
 		return nil, err
 	}
-	r.dropNotPositive()
+	if err := r.dropNotPositive(cell); err != nil {
+		return nil, err
+	}
 	return &r.row, nil
 }
 
@@ -84,19 +86,24 @@ func (r *Reader) add(gene int, value float32) {
 }
 
 // dropNotPositive clips the row as the reference does. It runs after values
-// stored twice were added, as any reader of the whole matrix would see them.
-func (r *Reader) dropNotPositive() {
+// stored twice were added, as any reader of the whole matrix would see them: a
+// sum may exceed float32 where its parts do not.
+func (r *Reader) dropNotPositive(cell int) error {
 	kept := 0
 	for i, v := range r.row.Values {
-		if v > 0 {
+		switch {
+		case notFinite(v):
+			return &NotFiniteError{cell, int(r.row.Columns[i]), float64(v)}
+		case v > 0:
 			r.row.Columns[kept], r.row.Values[kept] = r.row.Columns[i], v
 			kept++
-		} else if v < 0 {
+		case v < 0:
 			r.row.Negative++
 		}
 	}
 	r.row.Columns = r.row.Columns[:kept]
 	r.row.Values = r.row.Values[:kept]
+	return nil
 }
 
 func notFinite(v float32) bool {
@@ -176,12 +183,21 @@ func NewDense[V Number](nCells, nGenes, cellStride, geneStride int, data []V) (M
 			nCells, nGenes, cellStride, geneStride, ErrShape)
 	}
 	if nCells > 0 && nGenes > 0 {
-		if last := (nCells-1)*cellStride + (nGenes-1)*geneStride; last >= len(data) {
+		if last := reach(nCells-1, cellStride) + reach(nGenes-1, geneStride); last >= len(data) {
 			return nil, fmt.Errorf("expression: %d cells × %d genes with strides %d, %d reach element %d of %d: %w",
 				nCells, nGenes, cellStride, geneStride, last, len(data), ErrShape)
 		}
 	}
 	return &dense[V]{nCells, nGenes, cellStride, geneStride, data}, nil
+}
+
+// reach is n·stride, or what no slice reaches where that overflows.
+func reach(n, stride int) int {
+	const most = math.MaxInt / 2
+	if n > 0 && stride > most/n {
+		return most
+	}
+	return n * stride
 }
 
 func (m *dense[V]) NCells() int { return m.nCells }

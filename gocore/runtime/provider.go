@@ -57,6 +57,9 @@ func ResolveDevice(device string) (Provider, error) {
 // needProviderLibrary checks for a provider's own library beside ONNX
 // Runtime's, and for the NVIDIA driver.
 func needProviderLibrary(file string) error {
+	if Library() == "" {
+		return fmt.Errorf("no ONNX Runtime library is loaded to look beside: %w", ErrDevice)
+	}
 	beside := filepath.Join(filepath.Dir(Library()), file)
 	if _, err := os.Stat(beside); err != nil {
 		return fmt.Errorf("%s is missing beside %s: the CPU build of ONNX Runtime is loaded; "+

@@ -1,0 +1,53 @@
+package runtime_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
+	"github.com/se600m/se600m-go/gocore/runtime"
+)
+
+func TestResolveDevice(t *testing.T) {
+	for _, device := range []string{"auto", "cpu"} {
+		t.Run(device, func(t *testing.T) {
+			p, err := runtime.ResolveDevice(device)
+			if err != nil || p.Name() != "cpu" {
+				t.Errorf("got %v, %v", p, err)
+			}
+		})
+	}
+	for _, device := range []string{"", "gpu", "CPU", "cpu:0", "auto:1", "cuda:", "cuda:one", "cuda:-1", "cuda:0:1", "tensorrt:x"} {
+		t.Run("refused "+device, func(t *testing.T) {
+			_, err := runtime.ResolveDevice(device)
+			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), `"`+device+`"`) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// Where the CPU build of ONNX Runtime is loaded, a GPU is refused by name, with
+// what is missing.
+func TestDevicesThatAreMissing(t *testing.T) {
+	statetest.NeedRuntime(t)
+	for device, file := range map[string]string{
+		"cuda": "libonnxruntime_providers_cuda.so", "cuda:3": "libonnxruntime_providers_cuda.so",
+		"tensorrt": "libonnxruntime_providers_tensorrt.so", "tensorrt:1": "libonnxruntime_providers_tensorrt.so",
+	} {
+		t.Run(device, func(t *testing.T) {
+			p, err := runtime.ResolveDevice(device)
+			if err == nil {
+				if p.Name() == "cpu" {
+					t.Errorf("%s became the CPU", device)
+				}
+				return // a machine that has one
+			}
+			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), device) ||
+				!strings.Contains(err.Error(), file) && !strings.Contains(err.Error(), "NVIDIA driver") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,212 @@
+package runtime_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
+	"github.com/se600m/se600m-go/gocore/onnx"
+	"github.com/se600m/se600m-go/gocore/runtime"
+)
+
+func write(t *testing.T, g *onnx.Graph) (path string) {
+	t.Helper()
+	text, err := g.Model("tests", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "model.onnx")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func open(t *testing.T, path string, inputs, outputs []string) *runtime.Session {
+	t.Helper()
+	statetest.NeedRuntime(t)
+	cpu, err := runtime.ResolveDevice("cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := runtime.NewSession(path, runtime.SessionOptions{Provider: cpu, Threads: 1, Inputs: inputs, Outputs: outputs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// gather is rows[picked] + 1, with the positions once more as int64.
+func gather(t *testing.T) *runtime.Session {
+	t.Helper()
+	g := onnx.NewGraph("gather")
+	rows := g.Input("rows", onnx.Float32, "n", 2)
+	picked := g.Input("picked", onnx.Int32, "k")
+	g.Output(g.Op("Add", []onnx.Value{g.Op("Gather", []onnx.Value{rows, picked}), g.Scalar(1)}), "out", onnx.Float32, "k", 2)
+	g.Output(g.Op("Cast", []onnx.Value{picked}, onnx.Attr{Name: "to", Value: int(onnx.Int64)}), "wide", onnx.Int64, "k")
+	return open(t, write(t, g), []string{"rows", "picked"}, []string{"out", "wide"})
+}
+
+func TestRun(t *testing.T) {
+	s := gather(t)
+	for _, picked := range [][]int32{{2, 0}, {1}} { // shapes may differ from run to run
+		k := len(picked)
+		out, wide := make([]float32, 2*k), make([]int64, k)
+		err := s.Run(t.Context(),
+			[]runtime.Tensor{{Shape: []int{3, 2}, Float32: []float32{1, 2, 3, 4, 5, 6}}, {Shape: []int{k}, Int32: picked}},
+			[]runtime.Tensor{{Shape: []int{k, 2}, Float32: out}, {Shape: []int{k}, Int64: wide}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range picked {
+			if out[2*i] != float32(2*row+2) || out[2*i+1] != float32(2*row+3) || wide[i] != int64(row) {
+				t.Errorf("picked %v: %v, %v", picked, out, wide)
+			}
+		}
+	}
+	if runtime.Version() == "" || runtime.Library() == "" {
+		t.Errorf("version %q of %q", runtime.Version(), runtime.Library())
+	}
+}
+
+func TestRefusedRuns(t *testing.T) {
+	s := gather(t)
+	rows := runtime.Tensor{Shape: []int{1, 2}, Float32: []float32{1, 2}}
+	picked := runtime.Tensor{Shape: []int{1}, Int32: []int32{0}}
+	out := runtime.Tensor{Shape: []int{1, 2}, Float32: make([]float32, 2)}
+	wide := runtime.Tensor{Shape: []int{1}, Int64: make([]int64, 1)}
+	for _, c := range []struct {
+		name            string
+		inputs, outputs []runtime.Tensor
+		says            string
+	}{
+		{"shape and memory differ", []runtime.Tensor{{Shape: []int{2, 2}, Float32: []float32{1, 2}}, picked}, []runtime.Tensor{out, wide}, "shape [2 2] has 2 elements"},
+		{"an output's shape and memory differ", []runtime.Tensor{rows, picked}, []runtime.Tensor{{Shape: []int{3}, Float32: make([]float32, 2)}, wide}, "shape [3]"},
+		{"no memory", []runtime.Tensor{rows, {Shape: []int{0}}}, []runtime.Tensor{out, wide}, "0 elements"},
+		{"an index out of range", []runtime.Tensor{rows, {Shape: []int{1}, Int32: []int32{5}}}, []runtime.Tensor{out, wide}, "Gather"},
+		{"another type", []runtime.Tensor{{Shape: []int{1, 2}, Int32: []int32{1, 2}}, picked}, []runtime.Tensor{out, wide}, "input data type"},
+		{"another output rank", []runtime.Tensor{rows, picked}, []runtime.Tensor{{Shape: []int{2}, Float32: make([]float32, 2)}, wide}, "rank for output"},
+		{"another output shape", []runtime.Tensor{rows, picked}, []runtime.Tensor{{Shape: []int{2, 2}, Float32: make([]float32, 4)}, wide}, "Add"},
+		{"too few inputs", []runtime.Tensor{rows}, []runtime.Tensor{out, wide}, "input"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := s.Run(t.Context(), c.inputs, c.outputs)
+			if !errors.Is(err, runtime.ErrRun) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v; want one saying %q", err, c.says)
+			}
+		})
+	}
+	if err := s.Run(t.Context(), []runtime.Tensor{rows, picked}, []runtime.Tensor{out, wide}); err != nil || out.Float32[0] != 2 {
+		t.Errorf("after failures: %v, %v", out.Float32, err)
+	}
+}
+
+// heavy is a chain of products, for seconds of work.
+func heavy(t *testing.T) (s *runtime.Session, width int) {
+	t.Helper()
+	width = 512
+	g := onnx.NewGraph("heavy")
+	x := g.Input("x", onnx.Float32, "n", width)
+	y := x
+	for range 1000 { // 0.27 GFLOP each for a square x
+		y = g.Op("Tanh", []onnx.Value{g.Op("MatMul", []onnx.Value{x, y})})
+	}
+	g.Output(y, "y", onnx.Float32, "n", width)
+	return open(t, write(t, g), []string{"x"}, []string{"y"}), width
+}
+
+func TestCancel(t *testing.T) {
+	s, width := heavy(t)
+	values := func() runtime.Tensor {
+		return runtime.Tensor{Shape: []int{width, width}, Float32: make([]float32, width*width)}
+	}
+	t.Run("before", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Run(ctx, []runtime.Tensor{values()}, []runtime.Tensor{values()}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("meanwhile", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		err := s.Run(ctx, []runtime.Tensor{values()}, []runtime.Tensor{values()})
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, runtime.ErrRun) {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+	t.Run("used again", func(t *testing.T) {
+		g := gather(t)
+		err := g.Run(t.Context(),
+			[]runtime.Tensor{{Shape: []int{1, 2}, Float32: []float32{1, 2}}, {Shape: []int{1}, Int32: []int32{0}}},
+			[]runtime.Tensor{{Shape: []int{1, 2}, Float32: make([]float32, 2)}, {Shape: []int{1}, Int64: make([]int64, 1)}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestConcurrentRuns(t *testing.T) {
+	s := gather(t)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for range 50 {
+				v := float32(i)
+				out := make([]float32, 2)
+				err := s.Run(t.Context(),
+					[]runtime.Tensor{{Shape: []int{1, 2}, Float32: []float32{v, -v}}, {Shape: []int{1}, Int32: []int32{0}}},
+					[]runtime.Tensor{{Shape: []int{1, 2}, Float32: out}, {Shape: []int{1}, Int64: make([]int64, 1)}})
+				if err != nil || out[0] != v+1 || out[1] != 1-v {
+					t.Errorf("%v: %v, %v", v, out, err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestRefusedModels(t *testing.T) {
+	statetest.NeedRuntime(t)
+	cpu, err := runtime.ResolveDevice("cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := onnx.NewGraph("external")
+	w := g.External("w", onnx.Float32, []int{2}, onnx.Location{File: "nowhere.bin", Length: 8})
+	g.Output(w, "y", onnx.Float32, 2)
+	unknown := onnx.NewGraph("unknown")
+	unknown.Output(unknown.Op("NoSuchOperator", []onnx.Value{unknown.Input("x", onnx.Float32, 1)}), "y", onnx.Float32, 1)
+	text := filepath.Join(t.TempDir(), "text.onnx")
+	if err := os.WriteFile(text, []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{
+		"nothing there": filepath.Join(t.TempDir(), "nowhere.onnx"), "text": text,
+		"weights missing": write(t, g), "unknown operator": write(t, unknown),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := runtime.NewSession(path, runtime.SessionOptions{Provider: cpu, Threads: 1, Outputs: []string{"y"}})
+			if !errors.Is(err, runtime.ErrSession) || !strings.Contains(fmt.Sprint(err), path) || !strings.Contains(fmt.Sprint(err), "on cpu") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

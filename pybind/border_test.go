@@ -1,0 +1,243 @@
+package pybind
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// finish ends a job that must succeed and reads its report.
+func finish(t *testing.T, kind string, request map[string]any, report any) {
+	t.Helper()
+	text, err := finished(t, kind, request)
+	if err != nil {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	if report != nil {
+		if err := json.Unmarshal([]byte(text), report); err != nil {
+			t.Fatalf("%s: %q: %v", kind, text, err)
+		}
+	}
+}
+
+func finished(t *testing.T, kind string, request map[string]any) (string, error) {
+	t.Helper()
+	text, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := Start(kind, string(text))
+	if err != nil {
+		return "", err
+	}
+	return Finish(job)
+}
+
+// openDefault converts the model in the package and opens it, all as Python does.
+func openDefault(t *testing.T) (model int64) {
+	t.Helper()
+	library := os.Getenv("SE600M_ORT_LIBRARY")
+	if library == "" {
+		t.Skip("needs ONNX Runtime: SE600M_ORT_LIBRARY names no library (make test-go sets it)")
+	}
+	if version, err := OpenRuntime(library); err != nil || version == "" {
+		t.Fatalf("%q, %v", version, err)
+	}
+	found, err := filepath.Glob("../python/se600m/models/*/config.yaml")
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no model in the package: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "converted")
+	finish(t, "convert", map[string]any{"source": filepath.Dir(found[0]), "destination": dir, "name": "default"}, nil)
+	model, err = OpenModel(dir, "cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = CloseModel(model) })
+	return model
+}
+
+// described is what DescribeModel tells, as far as it is asked here.
+type described struct {
+	Config struct {
+		Name       string
+		Dimensions map[string]int
+	}
+	Device, Checksum, Runtime, Library string
+	Stages                             []struct {
+		Name        string
+		WithDataset bool `json:"with_dataset"`
+		Width       int
+	}
+}
+
+func describeModel(t *testing.T, model int64) (d described) {
+	t.Helper()
+	text, err := DescribeModel(model)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestFromCheckpointToEmbedding(t *testing.T) {
+	model := openDefault(t)
+	about := describeModel(t, model)
+	if about.Config.Name != "default" || about.Device != "cpu" || about.Checksum == "" || about.Runtime == "" || len(about.Stages) < 5 {
+		t.Errorf("%+v", about)
+	}
+	dims := about.Config.Dimensions
+
+	list, err := ModelGenes(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	genes := strings.Split(list, "\n")
+	if len(genes) != dims["n_genes"] {
+		t.Fatalf("%d genes, %d in the config", len(genes), dims["n_genes"])
+	}
+	// A panel of 40 genes, one of them unknown.
+	panel := slices.Clone(genes[:40])
+	panel[5] = "no such gene"
+	columns, err := json.Marshal([]map[string]any{{"name": "var_names", "genes": panel}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenMemory := borrowed(t, "int32", make([]int32, len(panel))...)
+	tokens, err := slice[int32](tokenMemory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := MatchGenes(model, string(columns), 0.5, uintptr(tokenMemory.Address))
+	if err != nil || !strings.Contains(report, `"n_matched":39`) || tokens[5] != -1 || tokens[6] != 6 {
+		t.Errorf("%s, %v, %v", report, err, tokens)
+	}
+	_, err = MatchGenes(model, string(columns), 0.99, uintptr(tokenMemory.Address))
+	refused(t, err, "gene-coverage", "39 of 40")
+	_, err = MatchGenes(model, "[]", 0.5, uintptr(tokenMemory.Address))
+	refused(t, err, "internal", "no columns")
+	_, err = MatchGenes(model, `[{"genes": ["A"]}, {"genes": []}]`, 0.5, uintptr(tokenMemory.Address))
+	refused(t, err, "internal", "columns of 1 and 0 names")
+	_, err = MatchGenes(model, "genes", 0.5, uintptr(tokenMemory.Address))
+	refused(t, err, "internal", "request")
+	_, err = MatchGenes(model, string(columns), 0.5, 0)
+	refused(t, err, "internal", "null address")
+
+	const nCells = 5
+	values := make([]float32, nCells*len(panel))
+	for i := range values {
+		if i%3 == 0 {
+			values[i] = float32(i % 17)
+		}
+	}
+	cells := func(more map[string]any) map[string]any {
+		request := map[string]any{
+			"model": model, "tokens": tokenMemory, "fill": "auto", "expression": "counts", "threads": 1,
+			"matrix": matrix{
+				Kind: "dense", NCells: nCells, NGenes: len(panel), CellStride: len(panel), GeneStride: 1,
+				Data: borrowed(t, "float32", values...),
+			},
+		}
+		for key, value := range more {
+			request[key] = value
+		}
+		return request
+	}
+	var plan struct {
+		Fill      string
+		MaxLength int `json:"max_length"`
+		NValid    int `json:"n_valid"`
+	}
+	finish(t, "plan", cells(nil), &plan)
+	if plan.Fill != "expected" || plan.NValid != 39 || plan.MaxLength != 40 {
+		t.Fatalf("%+v", plan)
+	}
+
+	memory := func(n int) (array, []float32) {
+		a := borrowed(t, "float32", make([]float32, n)...)
+		view, err := slice[float32](a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a, view
+	}
+	slots := nCells * plan.MaxLength
+	indices := borrowed(t, "int32", make([]int32, slots)...)
+	lengths := borrowed(t, "int32", make([]int32, nCells)...)
+	expressionValues, _ := memory(slots)
+	multiplicity, _ := memory(slots)
+	var tokenized, embedded map[string]any
+	finish(t, "tokenize", cells(map[string]any{
+		"length": plan.MaxLength, "gene_indices": indices, "expression_values": expressionValues,
+		"multiplicity": multiplicity, "lengths": lengths,
+	}), &tokenized)
+
+	width, datasetWidth := dims["output_dim"], dims["dataset_dim"]
+	first, wanted := memory(nCells * width)
+	dataset, _ := memory(nCells * datasetWidth)
+	finish(t, "embed", cells(map[string]any{"embedding": first, "dataset_embedding": dataset}), &embedded)
+	if fmt.Sprint(tokenized) != fmt.Sprint(embedded) || embedded["n_counts"] != float64(nCells) {
+		t.Errorf("reports %v and %v", tokenized, embedded)
+	}
+	second, got := memory(nCells * width)
+	finish(t, "embed_sentences", map[string]any{
+		"model": model, "n_cells": nCells, "length": plan.MaxLength, "gene_indices": indices,
+		"expression_values": expressionValues, "multiplicity": multiplicity, "embedding": second, "threads": 1,
+	}, nil)
+	for i := range wanted {
+		if d := wanted[i] - got[i]; d > 1e-5 || d < -1e-5 {
+			t.Fatalf("value %d: %v from cells, %v from their sentences", i, wanted[i], got[i])
+		}
+	}
+	if slices.Equal(wanted[:width], wanted[width:2*width]) || wanted[0] == 0 {
+		t.Error("cells have equal rows, or none")
+	}
+
+	_, err = finished(t, "embed", cells(map[string]any{"embedding": first, "batch_size": -1}))
+	refused(t, err, "option", "batch_size=-1")
+	_, err = finished(t, "embed", cells(map[string]any{"embedding": first, "fill": "magic"}))
+	refused(t, err, "option", "magic")
+	_, err = finished(t, "embed", cells(map[string]any{"embedding": first, "expression": "magic"}))
+	refused(t, err, "option", "magic")
+	_, err = finished(t, "embed", cells(map[string]any{"embedding": expressionValues}))
+	refused(t, err, "option", "output")
+	_, err = finished(t, "trace", map[string]any{
+		"model": model, "n_cells": nCells, "length": plan.MaxLength, "gene_indices": indices,
+		"expression_values": expressionValues, "embedding": second,
+	})
+	refused(t, err, "option", "0 stages")
+
+	if _, err := CloseModel(model); err != nil {
+		t.Fatal(err)
+	}
+	_, err = CloseModel(model)
+	refused(t, err, "closed", "model")
+	_, err = DescribeModel(model)
+	refused(t, err, "closed", "model")
+	_, err = ModelGenes(model)
+	refused(t, err, "closed", "model")
+	_, err = finished(t, "embed", cells(map[string]any{"embedding": first}))
+	refused(t, err, "closed", "model")
+}
+
+func TestOpenFails(t *testing.T) {
+	_, err := OpenModel(t.TempDir(), "cpu")
+	refused(t, err, "model", "not a converted model")
+	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
+	refused(t, err, "runtime", "nowhere.so")
+	if name, err := CheckDevice("auto"); name != "cpu" || err != nil {
+		t.Errorf("%q, %v", name, err)
+	}
+	_, err = CheckDevice("abacus")
+	refused(t, err, "device", "abacus")
+	if Version() == "" {
+		t.Error("no version")
+	}
+}
