@@ -33,32 +33,12 @@ type Report struct {
 }
 
 func (r *Report) add(c sentence.Cell) {
-	whole := c.Profile.Whole
-	switch {
-	case c.Profile.Largest == 0: // zero counts and their log1p are the same
-	case c.Scale == expression.Log1p:
-		r.NLog1p++
-		if whole {
-			r.NWholeLog1p++
+	if c.Profile.Largest > 0 { // zero counts and their log1p are the same
+		if c.Scale == expression.Log1p {
+			r.addLog1p(c)
+		} else {
+			r.addCounts(c)
 		}
-		if c.Judged == expression.Counts {
-			r.NLargeLog1p++
-		}
-	default:
-		r.NCounts++
-		if whole {
-			break
-		}
-		if c.Judged == expression.Log1p {
-			r.NLog1pLikeCounts++
-			break
-		}
-		if r.NFractionalCounts == 0 {
-			r.LeastFractional, r.MostFractional = c.Profile.Total, c.Profile.Total
-		}
-		r.NFractionalCounts++
-		r.LeastFractional = min(r.LeastFractional, c.Profile.Total)
-		r.MostFractional = max(r.MostFractional, c.Profile.Total)
 	}
 	if c.NExpressed == 0 {
 		r.NEmpty++
@@ -69,18 +49,45 @@ func (r *Report) add(c sentence.Cell) {
 	}
 }
 
-func (r *Report) merge(o Report) {
-	if o.NFractionalCounts > 0 {
-		if r.NFractionalCounts == 0 {
-			r.LeastFractional, r.MostFractional = o.LeastFractional, o.MostFractional
-		}
-		r.LeastFractional = min(r.LeastFractional, o.LeastFractional)
-		r.MostFractional = max(r.MostFractional, o.MostFractional)
+func (r *Report) addLog1p(c sentence.Cell) {
+	r.NLog1p++
+	if c.Profile.Whole {
+		r.NWholeLog1p++
 	}
+	if c.Judged == expression.Counts {
+		r.NLargeLog1p++
+	}
+}
+
+func (r *Report) addCounts(c sentence.Cell) {
+	r.NCounts++
+	switch {
+	case c.Profile.Whole:
+	case c.Judged == expression.Log1p:
+		r.NLog1pLikeCounts++
+	default:
+		r.addFractional(1, c.Profile.Total, c.Profile.Total)
+	}
+}
+
+// addFractional adds cells of fractional values whose sums have these bounds.
+func (r *Report) addFractional(n int, least, most float64) {
+	if n == 0 {
+		return
+	}
+	if r.NFractionalCounts == 0 {
+		r.LeastFractional, r.MostFractional = least, most
+	}
+	r.NFractionalCounts += n
+	r.LeastFractional = min(r.LeastFractional, least)
+	r.MostFractional = max(r.MostFractional, most)
+}
+
+func (r *Report) merge(o Report) {
+	r.addFractional(o.NFractionalCounts, o.LeastFractional, o.MostFractional)
 	r.NCounts += o.NCounts
 	r.NLog1p += o.NLog1p
 	r.NWholeLog1p += o.NWholeLog1p
-	r.NFractionalCounts += o.NFractionalCounts
 	r.NLargeLog1p += o.NLargeLog1p
 	r.NLog1pLikeCounts += o.NLog1pLikeCounts
 	r.NEmpty += o.NEmpty
