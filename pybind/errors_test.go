@@ -44,7 +44,11 @@ func TestEverySentinelHasItsCode(t *testing.T) {
 	for _, c := range codes {
 		t.Run(c.sentinel.Error(), func(t *testing.T) {
 			err := encode(fmt.Errorf("somewhere: %w", fmt.Errorf("deeper: %w", c.sentinel)))
-			refused(t, err, c.code, c.sentinel.Error())
+			refused(t, err, c.code, "somewhere: deeper")
+			if said := parse(t, err).Message; strings.Contains(said, c.sentinel.Error()) {
+				t.Errorf("%q says once more what the class says", said)
+			}
+			refused(t, encode(c.sentinel), c.code, c.sentinel.Error())
 		})
 	}
 	refused(t, encode(errors.New("something else")), "other", "something else")
