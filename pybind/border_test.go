@@ -229,7 +229,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 
 func TestOpenFails(t *testing.T) {
 	_, err := OpenModel(t.TempDir(), "cpu")
-	refused(t, err, "model", "not a converted model")
+	refused(t, err, "model", "config.json")
 	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
 	refused(t, err, "runtime", "nowhere.so")
 	if name, err := CheckDevice("auto"); name != "cpu" || err != nil {
