@@ -45,6 +45,7 @@ var codes = []struct {
 	{embed.ErrOption, "option"},
 	{embed.ErrClosed, "closed"},
 	{embed.ErrPanic, "internal"},
+	{embed.ErrLacks, "not-in-model"},
 	{checkpoint.ErrNotFound, "checkpoint-not-found"},
 	{checkpoint.ErrUnsafePickle, "unsafe-pickle"},
 	{checkpoint.ErrUnsupported, "checkpoint"},

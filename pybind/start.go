@@ -55,19 +55,27 @@ type request struct {
 	Winners      array  `json:"winners"`
 	Confidence   array  `json:"confidence"`
 
+	// genes: their tokens; what is predicted for them, or their embeddings
+	Genes     *array `json:"genes"`
+	ReadDepth *array `json:"read_depth"`
+	Output    array  `json:"output"`
+	Slots     int    `json:"slots"`
+
 	// conversion
 	Source            string `json:"source"`
 	Destination       string `json:"destination"`
 	Name              string `json:"name"`
 	Config            string `json:"config"`
 	ProteinEmbeddings string `json:"protein_embeddings"`
+	Checkpoint        string `json:"checkpoint"`
 	Overwrite         bool   `json:"overwrite"`
 }
 
 // Start begins a job and returns its handle. The kinds: "embed", "plan"
 // (resolve the fill policy and tell the longest sentence), "tokenize",
-// "embed_sentences", "trace", "nearest", "transfer", "convert". Requests that
-// make no sense fail here or in [Finish].
+// "embed_sentences", "trace", "contextual", "gene_embeddings", "decode",
+// "nearest", "transfer", "convert". Requests that make no sense fail here or in
+// [Finish].
 func Start(kind, requestJSON string) (handle int64, err error) {
 	defer export(&err)
 	r := &request{}
@@ -76,7 +84,8 @@ func Start(kind, requestJSON string) (handle int64, err error) {
 	}
 	kinds := map[string]func(*request) (work, error){
 		"embed": (*request).embed, "plan": (*request).plan, "tokenize": (*request).tokenize,
-		"embed_sentences": (*request).embedSentences, "trace": (*request).trace, "nearest": (*request).nearest,
+		"embed_sentences": (*request).embedSentences, "trace": (*request).trace, "contextual": (*request).contextual,
+		"gene_embeddings": (*request).geneEmbeddings, "decode": (*request).decode, "nearest": (*request).nearest,
 		"transfer": (*request).transfer, "convert": (*request).convert,
 	}
 	prepare, known := kinds[kind]
@@ -251,7 +260,7 @@ func (r *request) trace() (work, error) {
 func (r *request) convert() (work, error) {
 	return func(ctx context.Context, j *job) (any, error) {
 		return nil, convert.Convert(ctx, r.Source, r.Destination, convert.Options{
-			Options:   checkpoint.Options{Config: r.Config, ProteinEmbeddings: r.ProteinEmbeddings},
+			Options:   checkpoint.Options{Config: r.Config, ProteinEmbeddings: r.ProteinEmbeddings, Name: r.Checkpoint},
 			ModelName: r.Name, Overwrite: r.Overwrite,
 			Progress: func(done, total int64) {
 				j.total.Store(total)

@@ -20,13 +20,15 @@ type Options struct {
 	Config string
 	// ProteinEmbeddings is a .pt gene table to use instead of the checkpoint's own.
 	ProteinEmbeddings string
-	// Name picks one of several weight files in a folder.
+	// Name picks one of several weight files in a folder. Without it that is
+	// model.safetensors, or the only one.
 	Name string
 }
 
 // Checkpoint is an open checkpoint.
 type Checkpoint struct {
 	Source  string   // the path as it was given
+	Weights string   // the file with the weights
 	Files   []string // what was read
 	Tensors map[string]*Tensor
 	Config  Config
@@ -81,6 +83,7 @@ func (c *Checkpoint) read(path string, o Options) error {
 	if err != nil {
 		return err
 	}
+	c.Weights = weights
 	folder := filepath.Dir(weights)
 	beside := func(override, name string) string {
 		if override != "" {
@@ -160,48 +163,47 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// pickWeights finds the file with the weights.
+// pickWeights finds the file with the weights, by its name in a folder.
 func pickWeights(path, name string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", err, ErrNotFound)
 	}
 	if !info.IsDir() {
+		if name != "" {
+			return "", fmt.Errorf("this is a file already, checkpoint=%q picks one in a folder: %w", name, ErrNotFound)
+		}
 		switch strings.ToLower(filepath.Ext(path)) {
 		case ".safetensors", ".ckpt", ".pt", ".pth":
 			return path, nil
 		}
 		return "", fmt.Errorf("neither a folder nor a .safetensors or .ckpt file: %w", ErrMalformed)
 	}
-	if name != "" {
-		picked := filepath.Join(path, name)
-		if !exists(picked) {
-			return "", fmt.Errorf("no file %q in the folder: %w", name, ErrNotFound)
-		}
-		return picked, nil
-	}
-	if whole := filepath.Join(path, "model.safetensors"); exists(whole) {
-		return whole, nil
-	}
-	var candidates []string
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", err, ErrNotFound)
 	}
+	var candidates []string
 	for _, entry := range entries {
 		switch strings.ToLower(filepath.Ext(entry.Name())) {
 		case ".safetensors", ".ckpt":
 			candidates = append(candidates, entry.Name())
 		}
 	}
-	switch len(candidates) {
-	case 0:
+	list := strings.Join(candidates, ", ")
+	switch {
+	case name != "" && slices.Contains(candidates, name):
+		return filepath.Join(path, name), nil
+	case len(candidates) == 0:
 		return "", fmt.Errorf("no .safetensors or .ckpt file in the folder: %w", ErrNotFound)
-	case 1:
+	case name != "":
+		return "", fmt.Errorf("no checkpoint %q in the folder, which has %s: %w", name, list, ErrNotFound)
+	case slices.Contains(candidates, "model.safetensors"):
+		return filepath.Join(path, "model.safetensors"), nil
+	case len(candidates) == 1:
 		return filepath.Join(path, candidates[0]), nil
 	}
-	return "", fmt.Errorf("the folder has several checkpoints, name the file itself: %s: %w",
-		strings.Join(candidates, ", "), ErrNotFound)
+	return "", fmt.Errorf("the folder has several checkpoints, choose one by its name (checkpoint=...): %s: %w", list, ErrNotFound)
 }
 
 // readLightning takes a Lightning checkpoint apart, or a bare state dict.

@@ -111,7 +111,10 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 		FormatVersion: modeldir.FormatVersion, Name: o.ModelName, Dimensions: s.dims,
 		ExpressionEncoding: s.Config.ExpressionEncoding, Precision: "fp32",
 		Files: map[string]modeldir.FileInfo{}, Notes: s.notes,
-		Source: modeldir.Source{Name: filepath.Base(s.Source), Writer: writerName + " " + writerVersion},
+		Source: modeldir.Source{
+			Name: filepath.Base(s.Source), Checkpoint: filepath.Base(s.Weights), Writer: writerName + " " + writerVersion,
+		},
+		Decoder: s.decoder,
 	}
 	if config.Name == "" {
 		config.Name = strings.TrimSuffix(filepath.Base(s.Source), filepath.Ext(s.Source))
@@ -121,26 +124,39 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 	if config.Files[modeldir.WeightsFile], err = s.writeWeights(ctx, dir, placed, progress); err != nil {
 		return err
 	}
-	// Both graphs use the weights; the trace adds what folding took away.
-	for _, variant := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
-		if err := s.embedGraph(variant, placed).write(filepath.Join(dir, variant.File())); err != nil {
-			return err
-		}
+	if config.Files[modeldir.GeneEmbeddingsFile], err = s.writeGeneEmbeddings(ctx, dir, progress); err != nil {
+		return err
+	}
+	// The embedding graphs share the weights; the trace adds what folding took away.
+	graphs := map[modeldir.Variant]*graph{
+		modeldir.Dense: s.embedGraph(modeldir.Dense, placed), modeldir.Weighted: s.embedGraph(modeldir.Weighted, placed),
+		modeldir.Contextual: s.contextualGraph(placed),
 	}
 	if config.Files[modeldir.SourceFile], err = s.writeSource(ctx, dir, placed, progress); err != nil {
 		return err
 	}
-	if err := s.traceGraph(placed).write(filepath.Join(dir, modeldir.Trace.File())); err != nil {
-		return err
+	graphs[modeldir.Trace] = s.traceGraph(placed)
+	if s.decoder != nil {
+		if config.Files[modeldir.DecoderWeightsFile], err = s.writeDecoder(ctx, dir, placed, progress); err != nil {
+			return err
+		}
+		graphs[modeldir.Decoder] = s.decoderGraph(placed)
+	}
+	for variant, graph := range graphs {
+		path := filepath.Join(dir, variant.File())
+		if err := graph.write(path); err != nil {
+			return err
+		}
+		if config.Files[variant.File()], err = modeldir.Describe(path); err != nil {
+			return err
+		}
 	}
 	genes := strings.Join(s.Genes.Names, "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(dir, modeldir.GenesFile), []byte(genes), 0o644); err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}
-	for _, name := range []string{modeldir.Dense.File(), modeldir.Weighted.File(), modeldir.Trace.File(), modeldir.GenesFile} {
-		if config.Files[name], err = modeldir.Describe(filepath.Join(dir, name)); err != nil {
-			return err
-		}
+	if config.Files[modeldir.GenesFile], err = modeldir.Describe(filepath.Join(dir, modeldir.GenesFile)); err != nil {
+		return err
 	}
 	if config.Source.SHA256, err = s.SHA256(ctx); err != nil {
 		return err
@@ -161,7 +177,8 @@ func (s *source) totalBytes() int64 {
 		}
 		n += size
 	}
-	return n + 2*int64(s.dims.NGenes)*int64(s.dims.TokenDim)*4
+	const passes = 3 // over the gene table: folded, embedded, copied
+	return n + passes*int64(s.dims.NGenes)*int64(s.dims.TokenDim)*4
 }
 
 // notice goes beside the licence files of the source.

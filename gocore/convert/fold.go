@@ -19,32 +19,26 @@ const foldFile = "fold"
 // model without a dataset token has zeros there. The products run on ONNX
 // Runtime.
 func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
-	session, cleanUp, err := w.foldSession(dir)
+	fold, err := w.newFold(dir, func(g *graph, product onnx.Value) onnx.Value {
+		if w.Config.ExpressionEncoding == scale {
+			return product
+		}
+		return g.tokenFromProduct(product)
+	})
 	if err != nil {
 		return err
 	}
-	defer cleanUp()
+	defer fold.close()
 	d, tokenDim := w.dims.EmSize, w.dims.TokenDim
 	begin, err := w.out.Begin()
 	if err != nil {
 		return err
 	}
-	folded := make([]float32, min(rowsAtOnce, max(w.dims.NGenes, 1))*d)
-	fold := func(rows []float32, n int) error {
-		out := folded[:n*d]
-		err := session.Run(ctx,
-			[]runtime.Tensor{{Shape: []int{n, tokenDim}, Float32: rows}},
-			[]runtime.Tensor{{Shape: []int{n, d}, Float32: out}})
-		if err != nil {
-			return err
-		}
-		return w.out.Write(out)
-	}
 	err = w.eachPiece(ctx, func(rows []float32, n int) error {
 		for i := range n {
 			normalise(rows[i*tokenDim : (i+1)*tokenDim])
 		}
-		return fold(rows, n)
+		return fold.run(ctx, rows, n)
 	})
 	if err != nil {
 		return err
@@ -55,7 +49,7 @@ func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
 		} else {
 			var token []float32
 			if token, err = w.read(name); err == nil {
-				err = fold(token, 1)
+				err = fold.run(ctx, token, 1)
 			}
 		}
 		if err != nil {
@@ -64,6 +58,17 @@ func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
 	}
 	w.placed["folded"] = weight{[]int{w.dims.NGenes + 2, d}, w.out.End(begin)}
 	return nil
+}
+
+// geneEmbeddings puts the projection of every gene's row as it is, [n_genes,
+// emsize].
+func (w *weightsWriter) geneEmbeddings(ctx context.Context, dir string) error {
+	fold, err := w.newFold(dir, (*graph).projectionFromProduct)
+	if err != nil {
+		return err
+	}
+	defer fold.close()
+	return w.eachPiece(ctx, func(rows []float32, n int) error { return fold.run(ctx, rows, n) })
 }
 
 // normalise scales a row to unit length; a row of zeros stays (the bound is the
@@ -79,17 +84,26 @@ func normalise(row []float32) {
 	}
 }
 
-// foldSession makes the graph from normalised rows, [n, token_dim], to folded
-// ones, [n, emsize].
-func (w *weightsWriter) foldSession(dir string) (*runtime.Session, func(), error) {
-	path := filepath.Join(dir, foldFile)
-	removeFiles := func() {
-		_ = os.Remove(path + ".bin")
-		_ = os.Remove(path + ".onnx")
-	}
-	out, err := onnx.CreateWeights(path + ".bin")
+// fold projects rows of the gene table and writes what comes out.
+type fold struct {
+	*weightsWriter
+	session *runtime.Session
+	files   string // path of the graph and its weights, without the extension
+	folded  []float32
+}
+
+// newFold makes the graph from rows, [n, token_dim], to what finish makes of
+// their products with the projection's weights, [n, emsize].
+func (w *weightsWriter) newFold(dir string, finishProduct func(*graph, onnx.Value) onnx.Value) (f *fold, err error) {
+	f = &fold{weightsWriter: w, files: filepath.Join(dir, foldFile)}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	out, err := onnx.CreateWeights(f.files + ".bin")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	own := &weightsWriter{w.source, out, weights{}, func(int64) {}}
 	_, err = finish(context.Background(), out, []func() error{
@@ -97,33 +111,45 @@ func (w *weightsWriter) foldSession(dir string) (*runtime.Session, func(), error
 		func() error { return own.norm("encoder.1") },
 	})
 	if err != nil {
-		removeFiles()
-		return nil, nil, err
+		return nil, err
 	}
 	g := newGraph("fold", own.source, own.placed)
-	x := g.Op("MatMul", []onnx.Value{g.Input("rows", onnx.Float32, "n", w.dims.TokenDim), g.weight("encoder.0.weight")})
-	if w.Config.ExpressionEncoding != scale {
-		x = g.tokenFromProduct(x)
-	}
-	g.Output(x, "folded", onnx.Float32, "n", w.dims.EmSize)
-	if err := g.write(path + ".onnx"); err != nil {
-		removeFiles()
-		return nil, nil, err
+	product := g.Op("MatMul", []onnx.Value{g.Input("rows", onnx.Float32, "n", w.dims.TokenDim), g.weight("encoder.0.weight")})
+	g.Output(finishProduct(g, product), "folded", onnx.Float32, "n", w.dims.EmSize)
+	if err := g.write(f.files + ".onnx"); err != nil {
+		return nil, err
 	}
 	provider, err := runtime.ResolveDevice("cpu")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	session, err := runtime.NewSession(path+".onnx", runtime.SessionOptions{
+	f.session, err = runtime.NewSession(f.files+".onnx", runtime.SessionOptions{
 		Provider: provider, Threads: goruntime.GOMAXPROCS(0),
 		Inputs: []string{"rows"}, Outputs: []string{"folded"},
 	})
-	if err != nil {
-		removeFiles()
-		return nil, nil, err
+	return f, err
+}
+
+// run projects n rows.
+func (f *fold) run(ctx context.Context, rows []float32, n int) error {
+	d := f.dims
+	if f.folded == nil {
+		f.folded = make([]float32, min(rowsAtOnce, d.NGenes)*d.EmSize)
 	}
-	return session, func() {
-		_ = session.Close()
-		removeFiles()
-	}, nil
+	out := f.folded[:n*d.EmSize]
+	err := f.session.Run(ctx,
+		[]runtime.Tensor{{Shape: []int{n, d.TokenDim}, Float32: rows}},
+		[]runtime.Tensor{{Shape: []int{n, d.EmSize}, Float32: out}})
+	if err != nil {
+		return err
+	}
+	return f.out.Write(out)
+}
+
+func (f *fold) close() {
+	if f.session != nil {
+		_ = f.session.Close()
+	}
+	_ = os.Remove(f.files + ".bin")
+	_ = os.Remove(f.files + ".onnx")
 }

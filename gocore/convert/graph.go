@@ -69,13 +69,17 @@ func (g *graph) addNorm(x, y onnx.Value, bias, norm string) onnx.Value {
 		onnx.Attr{Name: "epsilon", Value: layerNormEps})
 }
 
-// tokenFromProduct finishes the projection of W·e:
-// SiLU(LayerNorm(W·e + b))·sqrt(emsize).
-func (g *graph) tokenFromProduct(product onnx.Value) onnx.Value {
+// projectionFromProduct finishes the projection of W·e:
+// SiLU(LayerNorm(W·e + b)).
+func (g *graph) projectionFromProduct(product onnx.Value) onnx.Value {
 	x := g.Op("Add", []onnx.Value{product, g.weight("encoder.0.bias")})
 	x = g.layerNorm(x, "encoder.1")
-	x = g.Op("Mul", []onnx.Value{x, g.Op("Sigmoid", []onnx.Value{x})})
-	return g.Op("Mul", []onnx.Value{x, g.Scalar(float32(math.Sqrt(float64(g.dims.EmSize))))})
+	return g.Op("Mul", []onnx.Value{x, g.Op("Sigmoid", []onnx.Value{x})})
+}
+
+// tokenFromProduct is the projection times sqrt(emsize), as tokens have it.
+func (g *graph) tokenFromProduct(product onnx.Value) onnx.Value {
+	return g.Op("Mul", []onnx.Value{g.projectionFromProduct(product), g.Scalar(float32(math.Sqrt(float64(g.dims.EmSize))))})
 }
 
 // nRead is how many tokens are read at the end: [CLS], and the dataset token or
@@ -178,11 +182,16 @@ func (g *graph) layer(i int, some, x, bias onnx.Value) onnx.Value {
 	return g.addNorm(h, g.matMul(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
 }
 
+// skipBlock finishes a skip block whose first Linear gave inside:
+// LayerNorm(x + dense(ReLU(inside))).
+func (g *graph) skipBlock(x, inside onnx.Value, name string) onnx.Value {
+	h := g.Op("Relu", []onnx.Value{inside})
+	return g.addNorm(x, g.matMul(h, name+".dense.weight"), name+".dense.bias", name+".layer_norm")
+}
+
 // head is the decoder head on tokens.
 func (g *graph) head(x onnx.Value) onnx.Value {
-	h := g.Op("Relu", []onnx.Value{g.linear(x, "decoder.0.intermediate_dense")})
-	h = g.addNorm(x, g.matMul(h, "decoder.0.dense.weight"), "decoder.0.dense.bias", "decoder.0.layer_norm")
-	return g.linear(h, "decoder.1")
+	return g.linear(g.skipBlock(x, g.linear(x, "decoder.0.intermediate_dense"), "decoder.0"), "decoder.1")
 }
 
 // attentionBias turns log-multiplicities, [B, S], into what is added to the
@@ -203,6 +212,11 @@ func (g *graph) forQueries(bias, n onnx.Value) onnx.Value {
 	return g.Op("Expand", []onnx.Value{bias, shape})
 }
 
+// nTokens is T of [B, T, emsize], as a one-element list.
+func (g *graph) nTokens(x onnx.Value) onnx.Value {
+	return g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
+}
+
 // embedGraph is the dense or the weighted graph. Its outputs are the head's
 // vectors at [CLS], not normalised, [B, output_dim], and the dataset
 // embeddings, [B, dataset_dim].
@@ -214,8 +228,7 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 	var biasAll, biasRead onnx.Value
 	if variant == modeldir.Weighted {
 		bias := g.attentionBias(g.Input("log_multiplicity", onnx.Float32, "batch", "length"))
-		nTokens := g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
-		biasAll = g.forQueries(bias, nTokens)
+		biasAll = g.forQueries(bias, g.nTokens(x))
 		biasRead = g.forQueries(bias, g.Ints(nRead))
 	}
 	last := g.dims.NLayers - 1
@@ -229,6 +242,25 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 	}
 	read := g.concat(cls, other)
 	g.outputs(g.head(g.layer(last, read, x, biasRead)))
+	return g
+}
+
+// contextualGraph is the weighted graph up to the last layer, which it runs on
+// every token. Its output is the vector of every slot, [B, S, emsize].
+func (s *source) contextualGraph(placed weights) *graph {
+	g := newGraph(string(modeldir.Contextual), s, placed)
+	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
+	values := g.Input("expression_values", onnx.Float32, "batch", "length")
+	logMultiplicity := g.Input("log_multiplicity", onnx.Float32, "batch", "length")
+	x := g.foldedTokens(tokens, values)
+	bias := g.forQueries(g.attentionBias(logMultiplicity), g.nTokens(x))
+	for i := range g.dims.NLayers {
+		x = g.layer(i, x, x, bias)
+	}
+	if g.dims.DatasetDim > 0 {
+		x = g.slice(x, 0, -1)
+	}
+	g.Output(x, "contextual", onnx.Float32, "batch", "length", g.dims.EmSize)
 	return g
 }
 

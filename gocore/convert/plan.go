@@ -19,8 +19,9 @@ var ErrTensors = errors.New("tensors don't fit a State model")
 // source is a checkpoint whose shapes have been checked.
 type source struct {
 	*checkpoint.Checkpoint
-	dims  modeldir.Dimensions
-	notes []string
+	dims    modeldir.Dimensions
+	decoder *modeldir.DecoderInputs // nil: the checkpoint has none
+	notes   []string
 }
 
 var layerName = regexp.MustCompile(`^transformer_encoder\.layers\.(\d+)\.`)
@@ -105,6 +106,9 @@ func inspect(c *checkpoint.Checkpoint) (*source, error) {
 			return nil, fmt.Errorf("convert: gene symbol %q has a line break: %w", name, checkpoint.ErrGeneTable)
 		}
 	}
+	if s.decoder, err = decoderInputs(c, d); err != nil {
+		return nil, err
+	}
 	return s, s.checkShapes()
 }
 
@@ -122,29 +126,41 @@ func (s *source) checkShapes() error {
 	return nil
 }
 
-// needed lists the tensors that embedding uses, with their shapes.
+// needed lists the tensors that the graphs use, with their shapes.
 func (s *source) needed() map[string][]int {
 	d := s.dims
 	shapes := map[string][]int{"cls_token": {1, d.TokenDim}}
 	linear := func(name string, out, in int) {
 		shapes[name+".weight"], shapes[name+".bias"] = []int{out, in}, []int{out}
 	}
-	norm := func(name string) { shapes[name+".weight"], shapes[name+".bias"] = []int{d.EmSize}, []int{d.EmSize} }
+	norm := func(name string, width int) {
+		shapes[name+".weight"], shapes[name+".bias"] = []int{width}, []int{width}
+	}
+	// A skip block doubles its width inside.
+	skip := func(name string, width int) {
+		linear(name+".intermediate_dense", 2*width, width)
+		linear(name+".dense", width, 2*width)
+		norm(name+".layer_norm", width)
+	}
 	linear("encoder.0", d.EmSize, d.TokenDim)
-	norm("encoder.1")
+	norm("encoder.1", d.EmSize)
 	for i := range d.NLayers {
 		prefix := layerPrefix(i)
 		linear(prefix+"qkv_proj", 3*d.EmSize, d.EmSize)
 		linear(prefix+"out_proj", d.EmSize, d.EmSize)
 		linear(prefix+"linear1", d.DHid, d.EmSize)
 		linear(prefix+"linear2", d.EmSize, d.DHid)
-		norm(prefix + "norm1")
-		norm(prefix + "norm2")
+		norm(prefix+"norm1", d.EmSize)
+		norm(prefix+"norm2", d.EmSize)
 	}
-	linear("decoder.0.intermediate_dense", 2*d.EmSize, d.EmSize)
-	linear("decoder.0.dense", d.EmSize, 2*d.EmSize)
-	norm("decoder.0.layer_norm")
+	skip("decoder.0", d.EmSize)
 	linear("decoder.1", d.OutputDim, d.EmSize)
+	if s.decoder != nil {
+		width := s.decoderWidth()
+		skip(decoderBlock1, width)
+		skip(decoderBlock2, width)
+		linear(decoderOutput, 1, width)
+	}
 	if s.Config.ExpressionEncoding == softBins {
 		linear("count_encoder.0", nHiddenBins, 1)
 		linear("count_encoder.2", nBins, nHiddenBins)

@@ -71,6 +71,13 @@ func (w *weightsWriter) linear(names ...string) error {
 
 func (w *weightsWriter) norm(name string) error { return w.copies(name+".weight", name+".bias") }
 
+func (w *weightsWriter) skipBlock(name string) error {
+	if err := w.linear(name+".intermediate_dense", name+".dense"); err != nil {
+		return err
+	}
+	return w.norm(name + ".layer_norm")
+}
+
 // layer puts one transformer layer.
 func (w *weightsWriter) layer(i int) error {
 	prefix, d := layerPrefix(i), w.dims.EmSize
@@ -104,8 +111,8 @@ func (s *source) writeWeights(ctx context.Context, dir string, placed weights, p
 	w := &weightsWriter{s, out, placed, progress}
 	steps := []func() error{
 		func() error { return w.foldTable(ctx, dir) },
-		func() error { return w.linear("decoder.0.intermediate_dense", "decoder.0.dense", "decoder.1") },
-		func() error { return w.norm("decoder.0.layer_norm") },
+		func() error { return w.skipBlock("decoder.0") },
+		func() error { return w.linear("decoder.1") },
 	}
 	switch s.Config.ExpressionEncoding {
 	case softBins:
@@ -143,6 +150,16 @@ func (s *source) writeSource(ctx context.Context, dir string, placed weights, pr
 		steps = append(steps, func() error { return w.copies("dataset_token") })
 	}
 	return finish(ctx, out, steps)
+}
+
+// writeGeneEmbeddings writes gene_embeddings.bin.
+func (s *source) writeGeneEmbeddings(ctx context.Context, dir string, progress func(int64)) (info modeldir.FileInfo, err error) {
+	out, err := onnx.CreateWeights(filepath.Join(dir, modeldir.GeneEmbeddingsFile))
+	if err != nil {
+		return info, err
+	}
+	w := &weightsWriter{s, out, weights{}, progress}
+	return finish(ctx, out, []func() error{func() error { return w.geneEmbeddings(ctx, dir) }})
 }
 
 // geneTable puts the table as the checkpoint has it.

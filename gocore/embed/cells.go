@@ -181,6 +181,17 @@ func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error)
 	if err := m.checkOutput(out, c.Matrix.NCells()); err != nil {
 		return Report{}, err
 	}
+	return m.pipeline(ctx, c, plan, func(threads int) batchRunner {
+		return (&runner{model: m, threads: threads, out: out}).run
+	})
+}
+
+// batchRunner executes a batch and scatters its rows.
+type batchRunner func(context.Context, *batch.Batch) error
+
+// pipeline tokenises cells ahead of runners, each of which newRunner makes for
+// a number of threads.
+func (m *Model) pipeline(ctx context.Context, c *Cells, plan *sentence.Plan, newRunner func(threads int) batchRunner) (Report, error) {
 	how, err := m.plan(c.Threads, plan.MaxLength())
 	if err != nil {
 		return Report{}, err
@@ -208,9 +219,9 @@ func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error)
 	})
 	for range how.runners {
 		group.Go(func() error {
-			r := &runner{model: m, threads: how.threadsPerRun}
+			run := newRunner(how.threadsPerRun)
 			for b := range ready {
-				if err := r.run(ctx, b, out); err != nil {
+				if err := run(ctx, b); err != nil {
 					return err
 				}
 				if c.Progress != nil {

@@ -15,6 +15,9 @@ import (
 // ErrOption: an option has a value that can't be.
 var ErrOption = errors.New("invalid option")
 
+// ErrLacks: the model has no such part.
+var ErrLacks = errors.New("the model lacks it")
+
 // ErrClosed: the model was closed.
 var ErrClosed = errors.New("model is closed")
 
@@ -103,19 +106,7 @@ func (m *Model) session(variant modeldir.Variant, threads int) (*runtime.Session
 	if s := m.sessions[key]; s != nil {
 		return s, nil
 	}
-	inputs := []string{"gene_indices", "expression_values"}
-	if variant != modeldir.Dense {
-		inputs = append(inputs, "log_multiplicity")
-	}
-	outputs := []string{"cls"}
-	if m.Config.Dimensions.DatasetDim > 0 {
-		outputs = append(outputs, "dataset_embedding")
-	}
-	if variant == modeldir.Trace {
-		for _, stage := range m.Stages() {
-			outputs = append(outputs, stage.Name)
-		}
-	}
+	inputs, outputs := m.signature(variant)
 	s, err := runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
 		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
 	})
@@ -124,6 +115,30 @@ func (m *Model) session(variant modeldir.Variant, threads int) (*runtime.Session
 	}
 	m.sessions[key] = s
 	return s, nil
+}
+
+// signature names a graph's inputs and outputs, in order.
+func (m *Model) signature(variant modeldir.Variant) (inputs, outputs []string) {
+	if variant == modeldir.Decoder {
+		return []string{"genes", "cells"}, []string{"expression"}
+	}
+	inputs = []string{"gene_indices", "expression_values"}
+	if variant != modeldir.Dense {
+		inputs = append(inputs, "log_multiplicity")
+	}
+	if variant == modeldir.Contextual {
+		return inputs, []string{"contextual"}
+	}
+	outputs = []string{"cls"}
+	if m.Config.Dimensions.DatasetDim > 0 {
+		outputs = append(outputs, "dataset_embedding")
+	}
+	if variant == modeldir.Trace {
+		for _, stage := range m.Stages() {
+			outputs = append(outputs, stage.Name)
+		}
+	}
+	return inputs, outputs
 }
 
 // execution says how a model's batches are spread over the processor.
@@ -145,8 +160,8 @@ const (
 	maxTokens   = 1 << 16
 )
 
-// plan spreads a model's work over a number of threads (0: all cores).
-func (m *Model) plan(threads, length int) (execution, error) {
+// spread divides threads (0: all cores) among runs of a model of some width.
+func spread(threads, width int) (execution, error) {
 	if threads < 0 || threads > 1024 {
 		return execution{}, fmt.Errorf("embed: threads=%d: %w", threads, ErrOption)
 	}
@@ -154,9 +169,18 @@ func (m *Model) plan(threads, length int) (execution, error) {
 		threads = goruntime.GOMAXPROCS(0)
 	}
 	e := execution{runners: 1, threadsPerRun: threads, workers: min(threads, 8)}
-	d := m.Config.Dimensions
-	if d.EmSize < wideEmSize {
+	if width < wideEmSize {
 		e.runners, e.threadsPerRun = threads, 1
+	}
+	return e, nil
+}
+
+// plan spreads a model's work over a number of threads (0: all cores).
+func (m *Model) plan(threads, length int) (execution, error) {
+	d := m.Config.Dimensions
+	e, err := spread(threads, d.EmSize)
+	if err != nil {
+		return execution{}, err
 	}
 	flopPerToken := float64(2*d.EmSize*max(d.EmSize, d.DHid)) + float64(4*length*d.EmSize)
 	e.tokenBudget = max(1, min(maxTokens, int(maxNodeFLOP/flopPerToken)))

@@ -32,11 +32,12 @@ func (m *Model) checkOutput(o Output, nCells int) error {
 type runner struct {
 	model                         *Model
 	threads                       int
+	out                           Output
 	logMultiplicity, cls, dataset []float32
 }
 
 // run executes a batch and scatters its rows.
-func (r *runner) run(ctx context.Context, b *batch.Batch, out Output) error {
+func (r *runner) run(ctx context.Context, b *batch.Batch) error {
 	d := r.model.Config.Dimensions
 	n := len(b.Rows)
 	shape := []int{n, b.Length}
@@ -61,9 +62,9 @@ func (r *runner) run(ctx context.Context, b *batch.Batch, out Output) error {
 		return err
 	}
 	for i, row := range b.Rows {
-		normalise(out.Embedding[row*d.OutputDim:(row+1)*d.OutputDim], r.cls[i*d.OutputDim:(i+1)*d.OutputDim])
-		if out.Dataset != nil {
-			copy(out.Dataset[row*d.DatasetDim:(row+1)*d.DatasetDim], r.dataset[i*d.DatasetDim:(i+1)*d.DatasetDim])
+		normalise(r.out.Embedding[row*d.OutputDim:(row+1)*d.OutputDim], r.cls[i*d.OutputDim:(i+1)*d.OutputDim])
+		if r.out.Dataset != nil {
+			copy(r.out.Dataset[row*d.DatasetDim:(row+1)*d.DatasetDim], r.dataset[i*d.DatasetDim:(i+1)*d.DatasetDim])
 		}
 	}
 	return nil

@@ -91,7 +91,7 @@ func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error 
 			b.Rows = append(b.Rows, row)
 		}
 		group.Go(func() error {
-			if err := (&runner{model: m, threads: how.threadsPerRun}).run(running, b, out); err != nil {
+			if err := (&runner{model: m, threads: how.threadsPerRun, out: out}).run(running, b); err != nil {
 				return err
 			}
 			if g.Progress != nil {

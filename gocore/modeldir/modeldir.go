@@ -1,13 +1,22 @@
 // Package modeldir is the format of a converted model directory:
 //
-//	config.json       what the model is and where it came from ([Config])
-//	genes.txt         the vocabulary, one gene symbol a line, in token order
-//	weights.bin       weights of the embedding graphs, ONNX external data
-//	source.bin        weights of the trace graph alone: the gene table as it was
-//	dense.onnx        sentences of one length, every token once
-//	weighted.onnx     a multiplicity per token; 0 is padding
-//	trace.onnx        nothing folded or left out: every stage, every token
-//	licence/          licence, notice and model card of the source
+//	config.json          what the model is and where it came from ([Config])
+//	genes.txt            the vocabulary, one gene symbol a line, in token order
+//	weights.bin          weights of the embedding graphs, ONNX external data
+//	source.bin           weights of the trace graph alone: the gene table as it was
+//	gene_embeddings.bin  float32 [n_genes, emsize], little-endian, row-major: the
+//	                     projection of each gene's row as it was, not normalised
+//	                     and without the factor sqrt(emsize)
+//	decoder.bin          weights of the decoder graph
+//	dense.onnx           sentences of one length, every token once
+//	weighted.onnx        a multiplicity per token; 0 is padding
+//	contextual.onnx      weighted, with the last layer's vector of every slot
+//	trace.onnx           nothing folded or left out: every stage, every token
+//	decoder.onnx         gene embeddings [G, emsize] and cells [C, decoder inputs]
+//	                     to predicted log1p expression [C, G]
+//	licence/             licence, notice and model card of the source
+//
+// The decoder's two files are there only if the checkpoint has a decoder.
 //
 // config.json is written last and the directory is renamed into place, so a
 // directory that has one is whole.
@@ -28,7 +37,7 @@ import (
 )
 
 // FormatVersion counts changes that older readers can't read.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // The files of a directory.
 const (
@@ -36,7 +45,10 @@ const (
 	GenesFile   = "genes.txt"
 	WeightsFile = "weights.bin"
 	SourceFile  = "source.bin"
-	LicenceDir  = "licence"
+	// GeneEmbeddingsFile is read without ONNX Runtime.
+	GeneEmbeddingsFile = "gene_embeddings.bin"
+	DecoderWeightsFile = "decoder.bin"
+	LicenceDir         = "licence"
 )
 
 var (
@@ -51,9 +63,11 @@ type Variant string
 
 // The graph variants.
 const (
-	Dense    Variant = "dense"
-	Weighted Variant = "weighted"
-	Trace    Variant = "trace"
+	Dense      Variant = "dense"
+	Weighted   Variant = "weighted"
+	Contextual Variant = "contextual"
+	Trace      Variant = "trace"
+	Decoder    Variant = "decoder"
 )
 
 // File is the variant's file name.
@@ -73,6 +87,13 @@ type Dimensions struct {
 	CLSTokenIdx int `json:"cls_token_idx"`
 }
 
+// DecoderInputs are what the expression decoder takes besides a gene embedding
+// and a cell's embedding, in this order.
+type DecoderInputs struct {
+	ReadDepth  bool `json:"read_depth"`
+	DatasetDim int  `json:"dataset_dim"` // 0: no dataset embedding
+}
+
 // FileInfo is a file's size and SHA-256.
 type FileInfo struct {
 	Size   int64  `json:"size"`
@@ -85,6 +106,7 @@ type Config struct {
 	Name               string              `json:"name"`
 	Dimensions         Dimensions          `json:"dimensions"`
 	ExpressionEncoding string              `json:"expression_encoding"`
+	Decoder            *DecoderInputs      `json:"decoder,omitempty"` // nil: the model has none
 	Precision          string              `json:"precision"`
 	Files              map[string]FileInfo `json:"files"`
 	Source             Source              `json:"source"`
@@ -93,10 +115,12 @@ type Config struct {
 
 // Source says what a model was converted from.
 type Source struct {
-	Name     string            `json:"name"`
-	SHA256   map[string]string `json:"sha256"`
-	Writer   string            `json:"writer"`
-	Licences []string          `json:"licences,omitempty"`
+	Name string `json:"name"`
+	// Checkpoint is the file with the weights, by its base name.
+	Checkpoint string            `json:"checkpoint"`
+	SHA256     map[string]string `json:"sha256"`
+	Writer     string            `json:"writer"`
+	Licences   []string          `json:"licences,omitempty"`
 }
 
 // Read reads the config and the vocabulary of a directory, and checks that
@@ -121,6 +145,9 @@ func Read(dir string) (*Config, []string, error) {
 	case version.FormatVersion > FormatVersion:
 		return nil, nil, fmt.Errorf("model directory %q: format %d is newer than this package reads (%d): "+
 			"upgrade se600m-go, or convert the checkpoint again: %w", dir, version.FormatVersion, FormatVersion, ErrFormat)
+	case version.FormatVersion < FormatVersion:
+		return nil, nil, fmt.Errorf("model directory %q: format %d is older than this package reads (%d): "+
+			"convert the checkpoint again: %w", dir, version.FormatVersion, FormatVersion, ErrFormat)
 	}
 	config := &Config{}
 	decoder := json.NewDecoder(bytes.NewReader(text))

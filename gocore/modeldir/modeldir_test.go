@@ -93,22 +93,23 @@ func TestGenesWithoutALastLineEnd(t *testing.T) {
 	}
 }
 
-// A directory as version 1 of the format has it. It must stay readable: a
+// A directory as this version of the format has it. It must stay readable: a
 // field that gets another name here has got one in users' models, too.
-func TestReadFormat1(t *testing.T) {
+func TestReadFormat2(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "genes.txt"), "CD3D\nLYZ\n")
 	write(t, filepath.Join(dir, "config.json"), `{
-  "format_version": 1,
+  "format_version": 2,
   "name": "se-mini",
   "dimensions": {
     "n_genes": 2, "token_dim": 16, "emsize": 8, "d_hid": 12, "nhead": 3, "nlayers": 4,
     "output_dim": 7, "dataset_dim": 5, "pad_length": 64, "cls_token_idx": 1
   },
   "expression_encoding": "soft-bins",
+  "decoder": {"read_depth": true, "dataset_dim": 5},
   "precision": "float32",
   "files": {"genes.txt": {"size": 9, "sha256": "abcd"}},
-  "source": {"name": "m.ckpt", "sha256": {"m.ckpt": "00ff"}, "writer": "w 1", "licences": ["licence/LICENSE"]},
+  "source": {"name": "m", "checkpoint": "m.ckpt", "sha256": {"m.ckpt": "00ff"}, "writer": "w 1", "licences": ["licence/LICENSE"]},
   "notes": ["untrained"],
   "a field of a later version": true
 }`)
@@ -117,15 +118,16 @@ func TestReadFormat1(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &modeldir.Config{
-		FormatVersion: 1, Name: "se-mini",
+		FormatVersion: 2, Name: "se-mini",
 		Dimensions: modeldir.Dimensions{
 			NGenes: 2, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 3, NLayers: 4,
 			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
 		},
 		ExpressionEncoding: "soft-bins", Precision: "float32",
-		Files: map[string]modeldir.FileInfo{"genes.txt": {Size: 9, SHA256: "abcd"}},
+		Decoder: &modeldir.DecoderInputs{ReadDepth: true, DatasetDim: 5},
+		Files:   map[string]modeldir.FileInfo{"genes.txt": {Size: 9, SHA256: "abcd"}},
 		Source: modeldir.Source{
-			Name: "m.ckpt", SHA256: map[string]string{"m.ckpt": "00ff"}, Writer: "w 1", Licences: []string{"licence/LICENSE"},
+			Name: "m", Checkpoint: "m.ckpt", SHA256: map[string]string{"m.ckpt": "00ff"}, Writer: "w 1", Licences: []string{"licence/LICENSE"},
 		},
 		Notes: []string{"untrained"},
 	}
@@ -202,7 +204,7 @@ func TestRefusedDirectories(t *testing.T) {
 		},
 		{"config.json is no JSON", content("config.json", "{"), []error{modeldir.ErrNotAModel}, nil},
 		{
-			"two JSON values", content("config.json", `{"format_version": 1} {}`),
+			"two JSON values", content("config.json", `{"format_version": 2} {}`),
 			[]error{modeldir.ErrNotAModel},
 			nil,
 		},
@@ -219,7 +221,12 @@ func TestRefusedDirectories(t *testing.T) {
 		{
 			"a newer format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion + 1 }),
 			[]error{modeldir.ErrFormat},
-			[]string{"format 2", "upgrade"},
+			[]string{"format 3", "upgrade"},
+		},
+		{
+			"an older format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion - 1 }),
+			[]error{modeldir.ErrFormat},
+			[]string{"format 1", "convert the checkpoint again"},
 		},
 		{
 			// The version comes first: later fields may have other types by then.
@@ -291,7 +298,7 @@ func TestRefusedDirectories(t *testing.T) {
 					t.Errorf("got %v, want %v", err, sentinel)
 				}
 			}
-			// A newer format is one that this version can't read, not a broken model.
+			// Another format is one that this version can't read, not a broken model.
 			if errors.Is(err, modeldir.ErrNotAModel) && errors.Is(err, modeldir.ErrFormat) {
 				t.Errorf("%v is two kinds of error", err)
 			}
@@ -393,6 +400,7 @@ func TestChecksum(t *testing.T) {
 func TestVariantFiles(t *testing.T) {
 	for variant, want := range map[modeldir.Variant]string{
 		modeldir.Dense: "dense.onnx", modeldir.Weighted: "weighted.onnx", modeldir.Trace: "trace.onnx",
+		modeldir.Contextual: "contextual.onnx", modeldir.Decoder: "decoder.onnx",
 	} {
 		if got := variant.File(); got != want {
 			t.Errorf("%s: file %q, want %q", variant, got, want)
