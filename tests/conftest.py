@@ -50,6 +50,8 @@ class RandomModel:
         seed: int = 0,
         encoding: str = "soft-bins",
         dataset_correction: bool = True,
+        read_depth: bool = True,
+        decoder: bool = True,
         **dims: int,
     ) -> None:
         sizes = {
@@ -63,8 +65,9 @@ class RandomModel:
         }
         self.dims = statefiles.Dims(n_genes=len(genes), **(sizes | dims))
         self.folder, self.genes, self.encoding, self.dataset_correction = folder, genes, encoding, dataset_correction
-        options = {"dataset_correction": dataset_correction, "encoding": encoding}
-        self.state = statefiles.random_state(self.dims, seed, **options)
+        self.read_depth = read_depth
+        options = {"dataset_correction": dataset_correction, "encoding": encoding, "read_depth": read_depth}
+        self.state = statefiles.random_state(self.dims, seed, decoder=decoder, **options)
         self.config = statefiles.config_text(self.dims, **options)
         self.table = np.random.default_rng(seed + 1).standard_normal((len(genes), self.dims.token_dim), np.float32)
         self.rows = {gene: statefiles.Row(self.table, i) for i, gene in enumerate(genes)}

@@ -27,10 +27,39 @@ def _softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
+def _skip(state, name, x):
+    h = np.maximum(_linear(state, f"{name}.intermediate_dense", x), 0)
+    return _norm(state, f"{name}.layer_norm", x + _linear(state, f"{name}.dense", h))
+
+
 def _head(state, x):
-    h = np.maximum(_linear(state, "decoder.0.intermediate_dense", x), 0)
-    h = _norm(state, "decoder.0.layer_norm", x + _linear(state, "decoder.0.dense", h))
-    return _linear(state, "decoder.1", h)
+    return _linear(state, "decoder.1", _skip(state, "decoder.0", x))
+
+
+def _projection(state, e):
+    x = _norm(state, "encoder.1", _linear(state, "encoder.0", e))
+    return x / (1 + np.exp(-x))
+
+
+def gene_embeddings(state, table, tokens):
+    """Projection of the table's rows, which are not normalised here, [k, emsize]."""
+    return _projection(state, table[np.asarray(tokens)].astype(np.float64))
+
+
+def decode(state, table, embedding, tokens, *, read_depth=None, dataset_embedding=None):
+    """Predicted log1p expression, [n, k]: every pair of a cell and a gene on its own, in one piece."""
+    genes = gene_embeddings(state, table, tokens)
+    predicted = np.empty((len(embedding), len(genes)))
+    for cell, vector in enumerate(np.asarray(embedding, np.float64)):
+        for gene, token in enumerate(genes):
+            parts = [token, vector]
+            if read_depth is not None:
+                parts.append([read_depth[cell]])
+            if dataset_embedding is not None:
+                parts.append(dataset_embedding[cell])
+            x = _skip(state, "binary_decoder.0", np.concatenate(parts))
+            predicted[cell, gene] = _linear(state, "binary_decoder.2", _skip(state, "binary_decoder.1", x))[0]
+    return predicted
 
 
 def _layer(state, prefix, x, nhead):
@@ -58,8 +87,8 @@ def forward(state, table, nhead, gene_indices, expression_values, *, encoding="s
         stages["scaled_gene_embedding"] = e
     if dataset_correction:
         e = np.concatenate([e, state["dataset_token"]])
-    x = _norm(state, "encoder.1", _linear(state, "encoder.0", e))
-    x = x / (1 + np.exp(-x)) * math.sqrt(x.shape[1])
+    x = _projection(state, e)
+    x = x * math.sqrt(x.shape[1])
     stages["projection"] = x
     if encoding == "soft-bins":
         h = _linear(state, "count_encoder.0", values)

@@ -157,7 +157,13 @@ class Dims:
 
 
 def random_state(
-    dims: Dims, seed: int, *, dataset_correction: bool = True, encoding: str = "soft-bins"
+    dims: Dims,
+    seed: int,
+    *,
+    dataset_correction: bool = True,
+    encoding: str = "soft-bins",
+    read_depth: bool = True,
+    decoder: bool = True,
 ) -> dict[str, np.ndarray]:
     """Draw a state dict in the reference's names. LayerNorm scales and biases are random, too."""
     random = np.random.default_rng(seed)
@@ -191,10 +197,11 @@ def random_state(
         linear(prefix + "linear2", d, dims.d_hid)
     skip("decoder.0", d)
     linear("decoder.1", dims.output_dim, d)
-    wide = dims.output_dim + d + 1 + (10 if dataset_correction else 0)
-    skip("binary_decoder.0", wide)
-    skip("binary_decoder.1", wide)
-    linear("binary_decoder.2", 1, wide)
+    if decoder:
+        wide = dims.output_dim + d + read_depth + (10 if dataset_correction else 0)
+        skip("binary_decoder.0", wide)
+        skip("binary_decoder.1", wide)
+        linear("binary_decoder.2", 1, wide)
     if encoding == "soft-bins":
         state["bin_encoder.weight"] = random.standard_normal((10, d), f32)
         linear("count_encoder.0", 512, 1, gain=2.0)
@@ -210,13 +217,15 @@ def random_state(
     return state
 
 
-def config_text(dims: Dims, *, dataset_correction: bool = True, encoding: str = "soft-bins") -> str:
+def config_text(
+    dims: Dims, *, dataset_correction: bool = True, encoding: str = "soft-bins", read_depth: bool = True
+) -> str:
     """Write the configuration, in the reference's keys."""
     d = asdict(dims)
     model = {
         "name": "random", "batch_size": 8, "emsize": d["emsize"], "d_hid": d["d_hid"], "nhead": d["nhead"],
         "nlayers": d["nlayers"], "dropout": 0.1, "output_dim": d["output_dim"], "counts": encoding == "soft-bins",
-        "rda": True, "dataset_correction": dataset_correction, "num_downsample": 1,
+        "rda": read_depth, "dataset_correction": dataset_correction, "num_downsample": 1,
     }  # fmt: skip
     if encoding == "scale":
         model["expression_encoding"] = "scale"

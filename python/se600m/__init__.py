@@ -5,6 +5,7 @@
 """
 
 from se600m import errors
+from se600m._contextual import ContextualGeneEmbeddings
 from se600m._doctor import doctor
 from se600m._embed import embed, tokenize
 from se600m._info import info
@@ -16,6 +17,7 @@ from se600m._neighbors import NearestCells, nearest, transfer_labels
 __version__ = _version()
 __all__ = [
     "CellSentences",
+    "ContextualGeneEmbeddings",
     "Model",
     "NearestCells",
     "convert",

@@ -50,12 +50,16 @@ class Expression:
     values_per_row: int
     """Stored values a row, about."""
 
-    def chunks(self) -> Iterator[tuple[int, Chunk]]:
-        """Give (first row, rows). What lies ready in memory is one chunk, and is not copied."""
-        if self.whole is not None:
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
+        """Give (first row, rows), at most some rows at a time.
+
+        What lies ready in memory is one chunk otherwise, and is not copied.
+        """
+        if most is None and self.whole is not None:
             yield 0, Chunk(self.whole, self.where)
             return
         step = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
+        step = step if most is None else min(step, most)
         for first in range(0, self.n_cells, step):
             yield first, Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
 

@@ -27,6 +27,7 @@ def embed(
     batch_size: int | None = None,
     threads: int | None = None,
     min_coverage: float = MIN_COVERAGE,
+    with_dataset_embedding: bool = False,
     progress: bool | None = None,
     copy: bool = False,
 ) -> AnnData | None:
@@ -60,6 +61,9 @@ def embed(
         Threads to use; all cores by default. It changes the speed, never the numbers.
     min_coverage
         Least share of the data set's genes that the model must know, from 0 to 1.
+    with_dataset_embedding
+        Append the dataset embedding to the embedding, as arc-state stores the two (2058 columns for
+        SE-600M), instead of storing it under a key of its own.
     progress
         Show a progress bar; by default in notebooks and terminals.
     copy
@@ -69,7 +73,8 @@ def embed(
     -------
     AnnData or None
         None, or the copy. Written are ``obsm[key_added]``, float32 ``[n_cells, output_dim]`` with rows of
-        unit length; ``obsm[key_added + "_dataset"]``, if the model has a dataset embedding; and
+        unit length; ``obsm[key_added + "_dataset"]``, float32 ``[n_cells, dataset_dim]``, if the model has a
+        dataset embedding; and
         ``uns[key_added]``, what the embedding was made with. After an error or Ctrl-C nothing is written.
 
     Raises
@@ -82,6 +87,7 @@ def embed(
         adata,
         key_added=key_added,
         copy=copy,
+        with_dataset_embedding=with_dataset_embedding,
         layer=layer,
         use_raw=use_raw,
         gene_column=gene_column,

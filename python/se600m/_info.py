@@ -63,13 +63,13 @@ def info(model: Model | str | os.PathLike[str] | None = None) -> ModelInfo:
         What :func:`se600m.load_model` takes or returns; None for the package's default model.
     """
     opened = model if isinstance(model, Model) else load_model(model)
-    folder = opened.directory
+    folder, source = opened.directory, opened.config["source"]
     cards = [p for p in sorted((folder / "licence").glob("*")) if p.name.upper() in ("README.MD", "MODEL_CARD.MD")]
     return ModelInfo(
         name=opened.name,
         directory=folder,
         size=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
-        source=opened.config["source"]["name"],
+        source=source["name"] if source["name"] == source["checkpoint"] else f"{source['name']}/{source['checkpoint']}",
         checksum=opened.checksum,
         licences=tuple(opened.config["source"].get("licences", ())),
         dimension_flow=opened.dimension_flow(),

@@ -6,6 +6,7 @@ import html
 import json
 import os
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _models, _native, _progress, errors
+from se600m import _anndata, _decode, _genes, _models, _native, _progress, errors
 from se600m._flow import DimensionFlow, Stage
-from se600m._report import Report
+from se600m._report import Report, log
 
 MIN_COVERAGE = 0.1
 """Least share of a data set's genes that a model must know. Human data sets with full annotation reach
@@ -203,13 +204,25 @@ class Model:
         return embedding, dataset, report
 
     def embed(
-        self, adata: AnnData, *, key_added: str = "X_state", copy: bool = False, **options: Any
+        self,
+        adata: AnnData,
+        *,
+        key_added: str = "X_state",
+        with_dataset_embedding: bool = False,
+        copy: bool = False,
+        **options: Any,
     ) -> AnnData | None:
         """Embed cells with this model. See :func:`se600m.embed` for the options."""
         if not isinstance(key_added, str) or not key_added or "/" in key_added:
             raise errors.OptionError(f"key_added={key_added!r} is no key for adata.obsm")
+        if with_dataset_embedding and not self.dataset_dim:
+            raise errors.NotInModelError(
+                f"with_dataset_embedding=True, but model {self.name!r} has no dataset embedding: leave it out"
+            )
         embedding, dataset, report = self.compute(adata, **options)
         result = adata.copy() if copy else adata
+        if with_dataset_embedding and dataset is not None:
+            embedding, dataset = np.hstack([embedding, dataset]), None
         result.obsm[key_added] = embedding
         if dataset is not None:
             result.obsm[f"{key_added}_dataset"] = dataset
@@ -396,6 +409,150 @@ class Model:
             request["dataset_embedding"] = _native.array(dataset)
         return embedding, dataset
 
+    # -- genes ---------------------------------------------------------------------------------
+
+    def _tokens(self, genes: Iterable[str] | str) -> npt.NDArray[np.int32]:
+        return _genes.tokens_of(self._handle, self.genes, genes)
+
+    def gene_embeddings(self, genes: Iterable[str] | str | None = None) -> npt.NDArray[np.float32]:
+        """Look up what the model knows of genes, whatever the cell.
+
+        Parameters
+        ----------
+        genes
+            Gene symbols or Ensembl ids; None: all of ``model.genes``.
+
+        Returns
+        -------
+        ndarray
+            float32 ``[k, emsize]``: the projection of each gene's protein embedding, not normalised.
+
+        Raises
+        ------
+        UnknownGeneError
+            Names the gene and the nearest symbol.
+        """
+        tokens = self._tokens(self.genes if genes is None else genes)
+        embeddings = np.empty((len(tokens), self.dimensions["emsize"]), np.float32)
+        request = {"model": self._handle, "genes": _native.array(tokens), "output": _native.array(embeddings)}
+        _native.run("gene_embeddings", request)
+        return embeddings
+
+    def contextual_gene_embeddings(
+        self,
+        adata: AnnData,
+        genes: Iterable[str] | str | None = None,
+        *,
+        out: Any = None,
+        layer: str | None = None,
+        use_raw: bool = False,
+        gene_column: str | None = None,
+        expression: str = "auto",
+        fill: str = "auto",
+        seed: int = 0,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        min_coverage: float = MIN_COVERAGE,
+        progress: bool | None = None,
+    ) -> Any:
+        """Compute the last layer's vectors of the genes of each cell.
+
+        Every slot of SE-600M is 16.8 MB a cell; chosen genes are 8 kB each.
+
+        Parameters
+        ----------
+        adata, layer, use_raw, gene_column, expression, fill, seed, batch_size, threads, min_coverage, progress
+            As for :func:`se600m.embed`.
+        genes
+            Gene symbols or Ensembl ids; None: the slots of each cell's sentence.
+        out
+            None: memory. A path: a zarr group to create there (needs the extra ``zarr``), with the arrays
+            ``embeddings`` and, without ``genes``, ``gene_indices``; it appears whole or not at all. Else an
+            array of the result's shape (numpy, np.memmap, zarr or h5py), written some cells at a time.
+
+        Returns
+        -------
+        ContextualGeneEmbeddings or array
+            Without ``genes`` the vectors of all slots, ``embeddings [n_cells, S, emsize]``, with their
+            ``gene_indices [n_cells, S]``. With ``genes`` float32 ``[n_cells, k, emsize]``, NaN where a gene
+            is not in the cell's sentence; if several columns of the data set are the same gene, it is the
+            one with the highest value.
+
+        Raises
+        ------
+        UnknownGeneError, DestinationExistsError, MissingPackageError, DataError
+        """
+        from se600m import _contextual
+
+        return _contextual.contextual(
+            self,
+            adata,
+            genes,
+            out=out,
+            layer=layer,
+            use_raw=use_raw,
+            gene_column=gene_column,
+            min_coverage=min_coverage,
+            progress=progress,
+            cells=_Cells.checked(expression, fill, seed, batch_size, threads),
+        )
+
+    def decode(
+        self,
+        embedding: Any,
+        genes: Iterable[str] | str,
+        *,
+        read_depth: npt.ArrayLike = _decode.READ_DEPTH,
+        dataset_embedding: Any = None,
+        threads: int | None = None,
+        progress: bool | None = None,
+        out: Any = None,
+    ) -> Any:
+        """Predict the expression of genes in cells from their embeddings.
+
+        Parameters
+        ----------
+        embedding
+            ``[n, output_dim]``, or ``[n, output_dim + dataset_dim]`` with the dataset embedding in the last
+            columns, as arc-state stores it. Anything whose rows can be sliced; read some rows at a time.
+        genes
+            Gene symbols or Ensembl ids.
+        read_depth
+            A number, or one a cell: the log1p depth that expression is predicted for.
+        dataset_embedding
+            ``[n, dataset_dim]``, for a decoder that takes it, if ``embedding`` does not have it.
+        threads, progress
+            As for :func:`se600m.embed`.
+        out
+            An array ``[n, k]`` of floating-point numbers to write into, some rows at a time, for results
+            larger than memory: numpy, np.memmap, zarr or h5py. After an error its content is undefined.
+
+        Returns
+        -------
+        array
+            float32 ``[n, k]``, predicted log1p expression; or ``out``. A value depends on nothing but its
+            cell and its gene.
+
+        Raises
+        ------
+        NotInModelError
+            The checkpoint has no decoder.
+        UnknownGeneError
+            Names the gene and the nearest symbol.
+        OptionError
+            Shapes or values don't fit.
+        """
+        return _decode.decode(
+            self,
+            embedding,
+            genes,
+            read_depth=read_depth,
+            dataset_embedding=dataset_embedding,
+            threads=0 if threads is None else whole("threads", threads, 1, 1024),
+            progress=progress,
+            out=out,
+        )
+
     # -- looks ---------------------------------------------------------------------------------
 
     def dimension_flow(self) -> DimensionFlow:
@@ -479,6 +636,8 @@ def load_model(
     *,
     device: str = "auto",
     precision: str = "auto",
+    checkpoint: str | None = None,
+    protein_embeddings: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Model:
     """Open a model.
@@ -493,6 +652,11 @@ def load_model(
         becomes another one.
     precision
         ``"auto"`` or ``"fp32"``, both exact.
+    checkpoint
+        Name of one of several checkpoints in a folder, such as ``"epoch=4.ckpt"``. Which one was taken is
+        logged (logger ``se600m``, INFO) and stands in ``model.config["source"]["checkpoint"]``.
+    protein_embeddings
+        Gene table (``.pt``) to use instead of the checkpoint's own.
     progress
         Show a bar while a checkpoint is converted.
 
@@ -504,8 +668,9 @@ def load_model(
         raise errors.OptionError(f"precision={precision!r} is not one of 'auto', 'fp32'")
     if not isinstance(device, str):
         raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
-    directory = _models.resolve(name_or_path, progress).resolve()
+    directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings).resolve()
     model = _opened.get((str(directory), device))
     if model is None or not model._open.alive:
         model = _opened[(str(directory), device)] = Model(directory, device)
+        log.info("model %s from checkpoint %s, in %s", model.name, model.config["source"]["checkpoint"], directory)
     return model

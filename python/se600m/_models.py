@@ -12,7 +12,7 @@ from se600m import _native, _progress, errors
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini-untrained"
-_FORMAT = "1"
+_FORMAT = "2"
 """Changes whenever conversion writes something else: older conversions in the cache are then not used."""
 
 
@@ -27,7 +27,12 @@ def bundled() -> list[str]:
     return sorted(p.name for p in BUNDLED.iterdir() if p.is_dir())
 
 
-def resolve(name_or_path: str | os.PathLike[str] | None, progress: bool | None = None) -> Path:
+def resolve(
+    name_or_path: str | os.PathLike[str] | None,
+    progress: bool | None = None,
+    checkpoint: str | None = None,
+    protein_embeddings: str | os.PathLike[str] | None = None,
+) -> Path:
     """Find a converted model directory; a checkpoint is converted into the cache when it is first used."""
     if name_or_path is None:
         name_or_path = DEFAULT
@@ -42,20 +47,37 @@ def resolve(name_or_path: str | os.PathLike[str] | None, progress: bool | None =
             "nor the path of a converted model or a checkpoint"
         )
     if (path / "config.json").is_file():
+        for option, value in (("checkpoint", checkpoint), ("protein_embeddings", protein_embeddings)):
+            if value is not None:
+                raise errors.OptionError(
+                    f"{option}={str(value)!r}, but {str(path)!r} is a converted model already: "
+                    "name the checkpoint it came from"
+                )
         return path
-    destination = cache_dir() / "converted" / _key(path)
+    table = None if protein_embeddings is None else Path(protein_embeddings).expanduser()
+    if table is not None and not table.is_file():
+        raise errors.ModelNotFoundError(f"protein_embeddings={str(protein_embeddings)!r}: there is no such file")
+    destination = cache_dir() / "converted" / _key(path, checkpoint, table)
     if (destination / "config.json").is_file():
         return destination
-    convert(path, destination, name=path.stem if path.is_file() else path.name, progress=progress)
+    convert(
+        path,
+        destination,
+        name=Path(checkpoint).stem if checkpoint else path.stem if path.is_file() else path.name,
+        checkpoint=checkpoint,
+        protein_embeddings=table,
+        progress=progress,
+    )
     return destination
 
 
-def _key(path: Path) -> str:
-    """Name a checkpoint's conversion: by the place, size and time of its files."""
+def _key(path: Path, checkpoint: str | None, protein_embeddings: Path | None) -> str:
+    """Name a checkpoint's conversion: by the place, size and time of its files, and the choices among them."""
     path = path.resolve()
-    digest = hashlib.sha256(_FORMAT.encode())
+    digest = hashlib.sha256(f"{_FORMAT}\0{checkpoint or ''}\0".encode())
     files = [path] if path.is_file() else []
     files += sorted(p for p in (path.parent if path.is_file() else path).iterdir() if p.is_file() and p != path)
+    files += [protein_embeddings.resolve()] if protein_embeddings else []
     for file in files:
         status = file.stat()
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
@@ -67,6 +89,7 @@ def convert(
     destination: str | os.PathLike[str],
     *,
     name: str | None = None,
+    checkpoint: str | None = None,
     config: str | os.PathLike[str] | None = None,
     protein_embeddings: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -84,6 +107,8 @@ def convert(
         The directory to write. It appears whole or not at all.
     name
         Name of the model; the source's name if not given.
+    checkpoint
+        Name of one of several checkpoints in a folder; ``model.safetensors``, or the only one, if not given.
     config, protein_embeddings
         Files to use instead of the checkpoint's own.
     overwrite
@@ -101,6 +126,7 @@ def convert(
         "source": os.fspath(source),
         "destination": os.fspath(destination),
         "name": name or "",
+        "checkpoint": checkpoint or "",
         "config": os.fspath(config) if config else "",
         "protein_embeddings": os.fspath(protein_embeddings) if protein_embeddings else "",
         "overwrite": overwrite,

@@ -64,6 +64,8 @@ def run(kind: str, request: dict[str, Any], progress: Progress | None = None) ->
     """
     job = call("Start", kind, json.dumps(request))
     try:
+        if progress is not None:
+            progress(0, 0)  # a job begins
         ended = False
         while not ended:
             state = json.loads(call("Wait", job, _POLL_MILLISECONDS))

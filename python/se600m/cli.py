@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    import anndata
+    from anndata import AnnData
+
+_Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint.")]
+_Checkpoint = Annotated[str | None, typer.Option(help="Which of several checkpoints in a folder, by its file name.")]
+_ProteinEmbeddings = Annotated[
+    Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or tensorrt.")]
+_Precision = Annotated[str, typer.Option(help="auto or fp32.")]
+_Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
 _say = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -24,8 +29,13 @@ _say = Console(stderr=True, highlight=False, soft_wrap=True)
 @app.command()
 def embed(
     source: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells to embed.")],
-    destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad", help="The same with the embedding in obsm.")],
-    model: Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint.")] = None,
+    destination: Annotated[
+        Path,
+        typer.Argument(metavar="OUT.h5ad|OUT.npy", help="The same with the embedding in obsm, or the embedding alone."),
+    ],
+    model: _Model = None,
+    checkpoint: _Checkpoint = None,
+    protein_embeddings: _ProteinEmbeddings = None,
     key: Annotated[str, typer.Option(help="Key of obsm.")] = "X_state",
     layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
     use_raw: Annotated[bool, typer.Option("--use-raw", help="Embed .raw.X.")] = False,
@@ -33,22 +43,29 @@ def embed(
     expression: Annotated[str, typer.Option(help="auto, counts or log1p.")] = "auto",
     fill: Annotated[str, typer.Option(help="auto, shared, independent, expected or none.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or tensorrt.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto or fp32.")] = "auto",
+    device: _Device = "auto",
+    precision: _Precision = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Cells a batch.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    threads: _Threads = None,
     min_coverage: Annotated[float | None, typer.Option(help="Least share of genes that the model must know.")] = None,
+    with_dataset_embedding: Annotated[
+        bool, typer.Option("--with-dataset-embedding", help="Append the dataset embedding, as arc-state stores it.")
+    ] = False,
 ) -> None:
     """Embed the cells of an h5ad file."""
+    import numpy as np
+
     import se600m
+    from se600m import _files
     from se600m._model import MIN_COVERAGE
 
-    if destination.suffix != ".h5ad":
-        raise se600m.errors.OptionError(f"OUT is {str(destination)!r}: give a path that ends in .h5ad")
-    adata = _read(source)
+    _check_suffix("OUT", destination)
+    adata = _read_h5ad(source)
     se600m.embed(
         adata,
-        model=model,
+        model=se600m.load_model(
+            model, device=device, precision=precision, checkpoint=checkpoint, protein_embeddings=protein_embeddings
+        ),
         key_added=key,
         layer=layer,
         use_raw=use_raw,
@@ -56,42 +73,50 @@ def embed(
         expression=expression,
         fill=fill,
         seed=seed,
-        device=device,
-        precision=precision,
         batch_size=batch_size,
         threads=threads,
         min_coverage=MIN_COVERAGE if min_coverage is None else min_coverage,
+        with_dataset_embedding=with_dataset_embedding,
     )
-    with _whole_file(destination) as draft:
-        adata.write_h5ad(draft)
+    with _files.appearing(destination) as draft:
+        if destination.suffix == ".npy":
+            with draft.open("wb") as file:
+                np.save(file, adata.obsm[key])
+        else:
+            adata.write_h5ad(draft)
     n, width = adata.obsm[key].shape
-    _say.print(f"{n:,} cells × {width:,} in obsm[{key!r}] of {destination}")
+    _say.print(
+        f"{n:,} cells × {width:,} in {destination}"
+        if destination.suffix == ".npy"
+        else f"{n:,} cells × {width:,} in obsm[{key!r}] of {destination}"
+    )
 
 
 @app.command()
 def tokenize(
     source: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells.")],
     destination: Annotated[Path, typer.Argument(metavar="OUT.npz", help="Their sentences, as arrays.")],
-    model: Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint.")] = None,
+    model: _Model = None,
     layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
     use_raw: Annotated[bool, typer.Option("--use-raw", help="Take .raw.X.")] = False,
     gene_column: Annotated[str | None, typer.Option(help="Column of var with gene names.")] = None,
     expression: Annotated[str, typer.Option(help="auto, counts or log1p.")] = "auto",
     fill: Annotated[str, typer.Option(help="auto, shared, independent, expected or none.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="Threads; all cores by default.")] = None,
+    threads: _Threads = None,
     min_coverage: Annotated[float | None, typer.Option(help="Least share of genes that the model must know.")] = None,
 ) -> None:
     """Write the sentences that embed gives to the model: gene_indices, expression_values, multiplicity, lengths."""
     import numpy as np
 
     import se600m
+    from se600m import _files
     from se600m._model import MIN_COVERAGE
 
     if destination.suffix != ".npz":
         raise se600m.errors.OptionError(f"OUT is {str(destination)!r}: give a path that ends in .npz")
     sentences = se600m.tokenize(
-        _read(source),
+        _read_h5ad(source),
         model=model,
         layer=layer,
         use_raw=use_raw,
@@ -102,7 +127,7 @@ def tokenize(
         threads=threads,
         min_coverage=MIN_COVERAGE if min_coverage is None else min_coverage,
     )
-    with _whole_file(destination) as draft, draft.open("wb") as file:
+    with _files.appearing(destination) as draft, draft.open("wb") as file:
         np.savez_compressed(
             file,
             gene_indices=sentences.gene_indices,
@@ -114,38 +139,75 @@ def tokenize(
     _say.print(f"{n:,} sentences of up to {width:,} slots, fill {sentences.fill!r}, in {destination}")
 
 
-def _read(source: Path) -> anndata.AnnData:
+def _check_suffix(what: str, path: Path) -> None:
+    from se600m.errors import OptionError
+
+    if path.suffix not in (".h5ad", ".npy"):
+        raise OptionError(f"{what} is {str(path)!r}: give a path that ends in .h5ad or .npy")
+
+
+def _read_h5ad(path: Path, backed: bool = False) -> AnnData:
     import anndata
 
-    from se600m import errors
+    from se600m.errors import DataError
 
-    if not source.is_file():
-        raise errors.DataError(f"IN is {str(source)!r}: there is no such file")
+    if not path.is_file():
+        raise DataError(f"IN is {str(path)!r}: there is no such file")
     try:
-        return anndata.read_h5ad(source)
+        return anndata.read_h5ad(path, backed="r" if backed else None)
     except (OSError, KeyError, ValueError) as error:
-        raise errors.DataError(f"{str(source)!r} can't be read as h5ad: {error}") from error
+        raise DataError(f"{str(path)!r} can't be read as h5ad: {error}") from error
 
 
-@contextmanager
-def _whole_file(destination: Path) -> Iterator[Path]:
-    """Give a path to write to; the file then appears at its destination, whole or not at all."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".unfinished")
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-        draft.chmod(0o666 & ~_umask())
-        draft.replace(destination)
-    finally:
-        draft.unlink(missing_ok=True)
+@app.command()
+def decode(
+    source: Annotated[Path, typer.Argument(metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad|OUT.npy", help="Cells × genes to write.")],
+    genes: Annotated[str | None, typer.Option(help="Gene symbols, with commas between.")] = None,
+    genes_file: Annotated[Path | None, typer.Option(help="Text file with a gene symbol a line.")] = None,
+    key: Annotated[str, typer.Option(help="Key of obsm with the embedding.")] = "X_state",
+    model: _Model = None,
+    checkpoint: _Checkpoint = None,
+    protein_embeddings: _ProteinEmbeddings = None,
+    read_depth: Annotated[float | None, typer.Option(help="log1p depth to predict for; 4 by default.")] = None,
+    device: _Device = "auto",
+    precision: _Precision = "auto",
+    threads: _Threads = None,
+) -> None:
+    """Predict the log1p expression of genes from embeddings."""
+    import se600m
+    from se600m import _decode_files
+
+    _check_suffix("IN", source)
+    _check_suffix("OUT", destination)
+    symbols = _gene_list(genes, genes_file)
+    embedded = (
+        _decode_files.read_npy(source)
+        if source.suffix == ".npy"
+        else _decode_files.read_obsm(_read_h5ad(source, backed=True), key)
+    )
+    opened = se600m.load_model(
+        model, device=device, precision=precision, checkpoint=checkpoint, protein_embeddings=protein_embeddings
+    )
+    options: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
+    _decode_files.write(opened, embedded, symbols, destination, threads=threads, **options)
+    _say.print(f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
+    from se600m.errors import DataError, OptionError
+
+    if (genes is None) == (genes_file is None):
+        raise OptionError("name the genes to decode: either --genes A,B,C or --genes-file FILE")
+    if genes_file is None:
+        assert genes is not None
+        lines = genes.split(",")
+    else:
+        try:
+            lines = genes_file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"--genes-file {str(genes_file)!r} can't be read: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 @app.command()
@@ -153,15 +215,22 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint: folder, .safetensors or .ckpt.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Directory to write.")],
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    checkpoint: _Checkpoint = None,
     config: Annotated[Path | None, typer.Option(help="config.yaml to use instead.")] = None,
-    protein_embeddings: Annotated[Path | None, typer.Option(help="Gene table (.pt) to use instead.")] = None,
+    protein_embeddings: _ProteinEmbeddings = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a converted model.")] = False,
 ) -> None:
     """Convert a checkpoint into a model directory."""
     import se600m
 
     se600m.convert(
-        source, destination, name=name, config=config, protein_embeddings=protein_embeddings, overwrite=overwrite
+        source,
+        destination,
+        name=name,
+        checkpoint=checkpoint,
+        config=config,
+        protein_embeddings=protein_embeddings,
+        overwrite=overwrite,
     )
     _say.print(f"converted to {destination}")
 

@@ -19,6 +19,10 @@ class DataError(SE600MError, ValueError):
     """The AnnData can't be embedded, or compared, as it is."""
 
 
+class UnknownGeneError(OptionError):
+    """A gene that was asked for by name is not in the model's vocabulary."""
+
+
 class NotFiniteError(DataError):
     """The expression matrix or an embedding has a NaN or infinite value; its place is given."""
 
@@ -37,6 +41,10 @@ class ModelNotFoundError(SE600MError, FileNotFoundError):
 
 class ModelError(SE600MError, ValueError):
     """A converted model directory is damaged, or of a format that is not read."""
+
+
+class NotInModelError(SE600MError, ValueError):
+    """The model lacks a part that was asked for: an expression decoder, a dataset embedding."""
 
 
 class ModelClosedError(SE600MError, RuntimeError):
@@ -63,6 +71,10 @@ class RuntimeLibraryError(SE600MError, RuntimeError):
     """ONNX Runtime is missing, or failed."""
 
 
+class MissingPackageError(SE600MError, ImportError):
+    """An optional package is needed for what was asked; the extra that installs it is named."""
+
+
 class ForkError(SE600MError, RuntimeError):
     """The process was forked after se600m was loaded: Go's threads did not come along."""
 
@@ -79,6 +91,7 @@ BY_CODE: dict[str, type[SE600MError]] = {
     "too-few-genes": TooFewGenesError,
     "checkpoint-not-found": ModelNotFoundError,
     "model": ModelError,
+    "not-in-model": NotInModelError,
     "closed": ModelClosedError,
     "checkpoint": CheckpointError,
     "unsafe-pickle": UnsafePickleError,

@@ -1,0 +1,78 @@
+"""Embeddings in files, and predictions from them in files: what ``se600m decode`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from anndata import AnnData
+
+from se600m import _files, _native, errors
+from se600m._model import Model
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embedded cells, as they were stored."""
+
+    embedding: npt.NDArray[Any]
+    dataset: npt.NDArray[Any] | None
+    obs: pd.DataFrame
+
+
+def read_npy(path: Path) -> Embedded:
+    """Map an embedding saved by numpy."""
+    try:
+        embedding = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise errors.DataError(f"{str(path)!r} can't be read as npy: {error}") from error
+    if embedding.ndim != 2 or embedding.dtype.kind != "f":
+        raise errors.DataError(
+            f"{str(path)!r} has {embedding.dtype} {list(embedding.shape)}, not an embedding [n_cells, width]"
+        )
+    return Embedded(embedding, None, pd.DataFrame(index=[str(i) for i in range(len(embedding))]))
+
+
+def read_obsm(adata: AnnData, key: str) -> Embedded:
+    """Take an embedding, and the dataset embedding if it was stored beside it, from ``adata.obsm``."""
+    if key not in adata.obsm:
+        raise errors.DataError(
+            f"obsm has no {key!r}, but {sorted(adata.obsm)}: embed the cells first, or name the key (--key)"
+        )
+    dataset = adata.obsm.get(f"{key}_dataset")
+    return Embedded(np.asarray(adata.obsm[key]), None if dataset is None else np.asarray(dataset), adata.obs)
+
+
+def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: Path, **options: Any) -> None:
+    """Predict expression into an ``.npy`` or ``.h5ad`` file, some cells at a time. It appears whole or not at all."""
+    takes = model.config.get("decoder")
+    if takes and takes["dataset_dim"] and embedded.embedding.shape[1:] == (model.output_dim,):
+        options["dataset_embedding"] = embedded.dataset
+    shape = (len(embedded.embedding), len(genes))
+    with _files.appearing(destination) as draft:
+        if destination.suffix == ".npy":
+            out = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=shape)
+            model.decode(embedded.embedding, genes, out=out, **options)
+            out.flush()
+        else:
+            _write_h5ad(model, embedded, genes, draft, **options)
+
+
+def _write_h5ad(model: Model, embedded: Embedded, genes: Sequence[str], path: Path, **options: Any) -> None:
+    import h5py
+
+    made_with = {"model": model.name, "model_checksum": model.checksum, "package": f"se600m-go {_native.version()}"}
+    if "read_depth" in options:
+        made_with["read_depth"] = options["read_depth"]
+    AnnData(obs=embedded.obs, var=pd.DataFrame(index=list(genes)), uns={"decoded": made_with}).write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        if "X" in file:
+            del file["X"]
+        x = file.create_dataset("X", (len(embedded.embedding), len(genes)), np.float32)
+        x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})  # as anndata marks it
+        model.decode(embedded.embedding, genes, out=x, **options)
