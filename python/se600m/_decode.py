@@ -51,8 +51,9 @@ def decode(
         for first in range(0, cells.n, step):
             rows = slice(first, min(first + step, cells.n))
             n = rows.stop - first
-            arrays = cells.read(rows) | ({} if depth is None else {"read_depth": depth[rows]})
-            arrays["genes"] = tokens
+            arrays: dict[str, npt.NDArray[Any]] = {"genes": tokens, **cells.read(rows)}
+            if depth is not None:
+                arrays["read_depth"] = depth[rows]
             arrays["output"] = out[rows] if in_place else np.empty((n, len(tokens)), np.float32)
             request = {"model": model._handle, "n_cells": n, "threads": threads}
             _native.run("decode", request | {name: _native.array(values) for name, values in arrays.items()}, update)

@@ -14,11 +14,11 @@ from pathlib import Path
 def appearing(destination: Path, *, folder: bool = False) -> Iterator[Path]:
     """Give a draft beside the destination to write; it takes the destination's place if the block succeeds."""
     destination.parent.mkdir(parents=True, exist_ok=True)
-    place = {"dir": destination.parent, "prefix": f".{destination.name}.", "suffix": ".unfinished"}
+    suffix, prefix = ".unfinished", f".{destination.name}."
     if folder:
-        draft = Path(tempfile.mkdtemp(**place))
+        draft = Path(tempfile.mkdtemp(suffix, prefix, destination.parent))
     else:
-        handle, name = tempfile.mkstemp(**place)
+        handle, name = tempfile.mkstemp(suffix, prefix, destination.parent)
         os.close(handle)
         draft = Path(name)
     try:
