@@ -390,11 +390,15 @@ def empty_folder(given: Given) -> Any:
     return se600m.load_model(path)
 
 
-def several(given: Given) -> Any:
+def several(given: Given) -> Path:
     made = given.checkpoint
     for name in ("a.ckpt", "b.ckpt"):
         statefiles.save_ckpt(given.folder / "several" / name, made.state, made.dims, made.config, made.rows)
-    return se600m.load_model(given.folder / "several")
+    return given.folder / "several"
+
+
+def decoder_of_another_width(state: dict[str, Any]) -> None:
+    state["binary_decoder.0.intermediate_dense.weight"] = np.zeros((128, 64), np.float32)
 
 
 def taken(given: Given) -> Any:
@@ -482,7 +486,48 @@ CHECKPOINTS = [
         r"no \.safetensors or \.ckpt",
     ),
     Case("an empty folder", empty_folder, errors.ModelNotFoundError, r"empty.*no \.safetensors or \.ckpt"),
-    Case("a folder of several checkpoints", several, errors.ModelNotFoundError, r"a\.ckpt, b\.ckpt"),
+    Case(
+        "a folder of several checkpoints",
+        lambda given: se600m.load_model(several(given)),
+        errors.ModelNotFoundError,
+        r"checkpoint=.*a\.ckpt, b\.ckpt",
+    ),
+    Case(
+        "a checkpoint that is not in the folder",
+        lambda given: se600m.load_model(several(given), checkpoint="c.ckpt"),
+        errors.ModelNotFoundError,
+        r"c\.ckpt.*a\.ckpt, b\.ckpt",
+    ),
+    Case(
+        "one of several checkpoints, in a file",
+        lambda given: se600m.load_model(several(given) / "a.ckpt", checkpoint="a.ckpt"),
+        errors.ModelNotFoundError,
+        "a file already",
+    ),
+    Case(
+        "a gene table that is not there",
+        lambda given: se600m.load_model(given.checkpoint.folder, protein_embeddings="esm2.pt"),
+        errors.ModelNotFoundError,
+        r"esm2\.pt",
+    ),
+    Case(
+        "an expression decoder of another width",
+        weights(decoder_of_another_width),
+        errors.CheckpointError,
+        r"decoder is 64 wide .*emsize 32, output_dim 20, read depth \(model.rda: true\).* 10 make 53 or 63",
+    ),
+    Case(
+        "an expression decoder with a read depth that the config denies",
+        config("rda: true", "rda: false"),
+        errors.CheckpointError,
+        r"decoder is 63 wide .*read depth \(model.rda: false\).* make 52 or 62",
+    ),
+    Case(
+        "a tensor of the decoder is missing",
+        weights(lambda s: s.pop("binary_decoder.2.bias")),
+        errors.CheckpointError,
+        '"binary_decoder.2.bias" is missing',
+    ),
     Case(
         "a file of another kind",
         file_of_another_kind,
@@ -515,12 +560,75 @@ def change_config(**changes: Any) -> Callable[[Path], Any]:
     return change
 
 
+def without_decoder(given: Given) -> se600m.Model:
+    """Open a model without the dataset token and the expression decoder."""
+    made = given.checkpoint
+    state = statefiles.random_state(made.dims, 0, dataset_correction=False, decoder=False)
+    text = statefiles.config_text(made.dims, dataset_correction=False)
+    statefiles.save_folder(given.folder / "plain", state, text, made.rows)
+    return se600m.load_model(given.folder / "plain")
+
+
 MODELS = [
     Case(
         "a model of a newer format",
         converted(change_config(format_version=99)),
         errors.ModelError,
         "format 99 is newer.*upgrade",
+    ),
+    Case(
+        "a model of an older format",
+        converted(change_config(format_version=1)),
+        errors.ModelError,
+        "format 1 is older.*convert the checkpoint again",
+    ),
+    Case(
+        "a checkpoint's gene table for a model that is converted",
+        lambda given: se600m.load_model(given.checkpoint.model.directory, protein_embeddings="esm2.pt"),
+        errors.OptionError,
+        r"esm2\.pt.*a converted model already",
+    ),
+    Case(
+        "decoding without a decoder",
+        lambda given: without_decoder(given).decode(np.zeros((1, 20)), "G1"),
+        errors.NotInModelError,
+        "no expression decoder",
+    ),
+    Case(
+        "a dataset embedding that the model does not have",
+        lambda given: without_decoder(given).embed(given.adata, with_dataset_embedding=True),
+        errors.NotInModelError,
+        "no dataset embedding",
+    ),
+    Case(
+        "a gene that the model does not know",
+        lambda _: se600m.load_model().gene_embeddings(["CD3D", "MS4A1B"]),
+        errors.UnknownGeneError,
+        "'MS4A1B' .*nearest symbol is 'MS4A1'",
+    ),
+    Case(
+        "a gene that is written in another way",
+        lambda _: se600m.load_model().gene_embeddings("Cd3d"),
+        errors.UnknownGeneError,
+        "'Cd3d' .*nearest symbol is 'CD3D'",
+    ),
+    Case(
+        "embeddings of another model to decode",
+        lambda _: se600m.load_model().decode(np.zeros((3, 2048)), "CD3D"),
+        errors.OptionError,
+        r"\[3, 2048\].*64 wide, or 74",
+    ),
+    Case(
+        "no dataset embedding for a decoder that takes one",
+        lambda _: se600m.load_model().decode(np.zeros((3, 64)), "CD3D"),
+        errors.OptionError,
+        "takes the dataset embedding.*74 columns",
+    ),
+    Case(
+        "an array of another shape for predictions",
+        lambda _: se600m.load_model().decode(np.zeros((3, 74)), "CD3D", out=np.zeros((3, 2))),
+        errors.OptionError,
+        r"out is \[3, 2\], the result is \[3, 1\]",
     ),
     Case(
         "a config cut off",

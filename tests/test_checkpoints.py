@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import errors_table
 import se600m
 import statefiles
 from conftest import RandomModel
@@ -147,6 +149,66 @@ def test_a_pickle_that_wants_to_call_something_is_refused(made, tmp_path, functi
     with pytest.raises(errors.UnsafePickleError, match=f"{name}.*not executed"):
         se600m.load_model(path)
     assert not sign.exists()
+
+
+def test_one_of_several_checkpoints_by_its_name(made, tmp_path, caplog):
+    """The name picks, model.safetensors is picked without one, and which it was is said."""
+    folder = made.folder
+    other = statefiles.random_state(made.dims, seed=99)
+    statefiles.save_ckpt(folder / "epoch=4.ckpt", other, made.dims, made.config, made.rows)
+    with caplog.at_level("INFO", logger="se600m"):
+        first = se600m.load_model(folder)
+        second = se600m.load_model(folder, checkpoint="epoch=4.ckpt")
+    assert "checkpoint model.safetensors" in caplog.text
+    assert "checkpoint epoch=4.ckpt" in caplog.text
+    assert first.config["source"]["checkpoint"] == "model.safetensors"
+    assert second.config["source"]["checkpoint"] == "epoch=4.ckpt"
+    assert second.name == "epoch=4"
+    assert "epoch=4.ckpt" in repr(se600m.info(second))
+    assert not np.array_equal(first.embed_sentences(*sentence(first))[0], second.embed_sentences(*sentence(second))[0])
+    alone = se600m.load_model(folder / "epoch=4.ckpt")
+    assert np.array_equal(alone.embed_sentences(*sentence(alone))[0], second.embed_sentences(*sentence(second))[0])
+    target = tmp_path / "converted"
+    se600m.convert(folder, target, checkpoint="epoch=4.ckpt")
+    assert json.loads((target / "config.json").read_text())["source"]["checkpoint"] == "epoch=4.ckpt"
+    for name in ("epoch=5.ckpt", "../checkpoint/epoch=4.ckpt", "config.yaml"):
+        with pytest.raises(errors.ModelNotFoundError, match=r"epoch=4\.ckpt, model\.safetensors"):
+            se600m.load_model(folder, checkpoint=name)
+
+
+def test_another_gene_table(made, tmp_path):
+    table = np.random.default_rng(77).standard_normal((30, made.dims.token_dim), np.float32)
+    other = tmp_path / "other.pt"
+    statefiles.save_torch(other, {f"H{i}": statefiles.Row(table, i) for i in range(30)})
+    model = se600m.load_model(made.folder, protein_embeddings=other)
+    assert model.genes == [f"H{i}" for i in range(30)]
+    assert made.model.genes == made.genes, "the two conversions are cached apart"
+    assert se600m.load_model(made.folder, protein_embeddings=str(other)) is model
+    assert model.config["source"]["sha256"]["other.pt"] == hashlib.sha256(other.read_bytes()).hexdigest()
+
+
+def test_an_older_conversion_in_the_cache_is_made_again(made, monkeypatch):
+    assert str(made.model.config["format_version"]) == _models._FORMAT
+    monkeypatch.setattr(_models, "_FORMAT", "1")
+    old = _models.cache_dir() / "converted" / _models._key(made.folder, None, None)
+    monkeypatch.undo()
+    shutil.copytree(made.model.directory, old)
+    errors_table.change_config(format_version=1)(old)
+    again = se600m.load_model(made.folder)
+    assert again.directory != old
+    assert again.config["format_version"] > 1
+
+
+def test_the_decoder_may_be_missing(made, tmp_path):
+    plain = {name: value for name, value in made.state.items() if not name.startswith("binary_decoder")}
+    statefiles.save_folder(tmp_path / "plain", plain, made.config, made.rows)
+    model = se600m.load_model(tmp_path / "plain")
+    assert "decoder" not in model.config
+    assert not {"decoder.onnx", "decoder.bin"} & set(model.config["files"])
+    assert {"decoder.onnx", "decoder.bin"} <= set(made.model.config["files"])
+    want = made.model.embed_sentences(*sentence(model))
+    assert np.array_equal(model.embed_sentences(*sentence(model))[0], want[0])
+    assert np.array_equal(model.gene_embeddings(), made.model.gene_embeddings())
 
 
 def test_the_layers_are_those_of_the_tensors(made, tmp_path):

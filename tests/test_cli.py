@@ -12,9 +12,12 @@ import h5py
 import numpy as np
 import pytest
 
+import se600m
+import statefiles
 from conftest import IMMUNE
 
 COMMAND = [sys.executable, "-m", "se600m.cli"]
+WITH_DATASET = "--with-dataset-embedding"
 
 
 def run(*args, **options):
@@ -57,6 +60,113 @@ def test_warnings_are_one_line(tmp_path, pbmc):
     done = run("embed", source, tmp_path / "out.h5ad")
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if line.startswith("warning:") and "negative values" in line]
+
+
+def read(path, key="X_state"):
+    return np.load(path) if path.suffix == ".npy" else anndata.read_h5ad(path).obsm[key]
+
+
+def test_the_embedding_alone_and_with_the_dataset_embedding(tmp_path, immune):
+    immune.write_h5ad(tmp_path / "in.h5ad")
+    for name, options in (("a.h5ad", []), ("a.npy", []), ("b.h5ad", [WITH_DATASET]), ("b.npy", [WITH_DATASET])):
+        done = run("embed", tmp_path / "in.h5ad", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+        assert f"24 cells × {74 if options else 64}" in done.stderr
+    a, b = read(tmp_path / "a.npy"), read(tmp_path / "b.npy")
+    assert (a.shape, b.shape, a.dtype) == ((24, 64), (24, 74), np.float32)
+    assert np.array_equal(a, read(tmp_path / "a.h5ad"))
+    assert np.array_equal(b, read(tmp_path / "b.h5ad"))
+    assert np.array_equal(b[:, :64], a)
+    assert np.array_equal(b[:, 64:], read(tmp_path / "a.h5ad", "X_state_dataset"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5ad", "a.npy", "b.h5ad", "b.npy", "in.h5ad"]
+
+
+def test_checkpoint_and_gene_table(tmp_path, random_model, immune):
+    """The options that choose what is opened reach the model."""
+    made = random_model()
+    folder = tmp_path / "folder"
+    for name in ("one.ckpt", "two.ckpt"):
+        statefiles.save_ckpt(folder / name, made.state, made.dims, made.config, made.rows)
+    table = tmp_path / "half.pt"
+    statefiles.save_torch(table, {gene: made.rows[gene] for gene in made.genes[::2]})
+    immune[:2].write_h5ad(tmp_path / "in.h5ad")
+    call = ("embed", tmp_path / "in.h5ad", tmp_path / "out.h5ad", "--model", folder)
+    assert "one.ckpt, two.ckpt" in run(*call).stderr
+    done = run(*call, "--checkpoint", "two.ckpt", "--protein-embeddings", table)
+    assert done.returncode == 0, done.stderr
+    made_with = anndata.read_h5ad(tmp_path / "out.h5ad").uns["X_state"]
+    assert (made_with["model"], made_with["n_vocabulary"]) == ("two", len(made.genes[::2]))
+    done = run("convert", folder, tmp_path / "converted", "--checkpoint", "one.ckpt", "--protein-embeddings", table)
+    assert done.returncode == 0, done.stderr
+    assert "one.ckpt" in run("info", tmp_path / "converted").stdout
+
+
+def test_decode(tmp_path, immune):
+    """From embeddings as either file, stored either way, to predictions as either file."""
+    model = se600m.load_model()
+    genes = ["MS4A1", "CD3D", "LYZ"]
+    cells = model.embed(immune, copy=True)
+    both = model.embed(immune, with_dataset_embedding=True, key_added="X_se", copy=True)
+    cells.write_h5ad(tmp_path / "apart.h5ad")
+    both.write_h5ad(tmp_path / "both.h5ad")
+    np.save(tmp_path / "both.npy", both.obsm["X_se"])
+    (tmp_path / "genes.txt").write_text("MS4A1\n\nCD3D\nLYZ\n")
+    want = model.decode(both.obsm["X_se"], genes)
+    for source, options in (
+        ("apart.h5ad", ["--genes", "MS4A1,CD3D,LYZ"]),
+        ("both.h5ad", ["--key", "X_se", "--genes-file", tmp_path / "genes.txt"]),
+        ("both.npy", ["--genes", "MS4A1, CD3D, LYZ", "--threads", "1"]),
+    ):
+        for suffix in (".npy", ".h5ad"):
+            target = tmp_path / f"out-{source}{suffix}"
+            done = run("decode", tmp_path / source, target, *options)
+            assert done.returncode == 0, done.stderr
+            assert "24 cells × 3 genes" in done.stderr
+            if suffix == ".npy":
+                assert np.array_equal(np.load(target), want)
+                continue
+            out = anndata.read_h5ad(target)
+            assert np.array_equal(out.X, want)
+            assert list(out.var_names) == genes
+            assert out.uns["decoded"]["model_checksum"] == model.checksum
+            if source.endswith(".h5ad"):
+                assert out.obs.equals(anndata.read_h5ad(tmp_path / source).obs)
+    deep = run("decode", tmp_path / "both.npy", tmp_path / "deep.npy", "--genes", "MS4A1", "--read-depth", "6")
+    assert deep.returncode == 0, deep.stderr
+    assert np.array_equal(np.load(tmp_path / "deep.npy"), model.decode(both.obsm["X_se"], "MS4A1", read_depth=6))
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        pytest.param(["e.h5ad", "o.npy"], "either --genes A,B,C or --genes-file", id="no genes"),
+        pytest.param(
+            ["e.h5ad", "o.npy", "--genes", "LYZ", "--genes-file", "g.txt"], "either --genes", id="genes twice"
+        ),
+        pytest.param(["e.h5ad", "o.npy", "--genes-file", "no.txt"], "'no.txt' can't be read", id="no file of genes"),
+        pytest.param(["e.h5ad", "o.npy", "--genes", "lyz"], "'LYZ'", id="unknown gene"),
+        pytest.param(["e.h5ad", "o.npy", "--genes", ","], "genes is empty", id="no gene among commas"),
+        pytest.param(["e.h5ad", "o.npy", "--genes", "LYZ", "--key", "X"], "obsm has no 'X', but ['X_state']", id="key"),
+        pytest.param(["e.h5ad", "o.npy", "--genes", "LYZ"], "takes the dataset embedding", id="no dataset embedding"),
+        pytest.param(["e.h5ad", "o.csv", "--genes", "LYZ"], "ends in .h5ad or .npy", id="output of another kind"),
+        pytest.param(["e.npz", "o.npy", "--genes", "LYZ"], "ends in .h5ad or .npy", id="input of another kind"),
+        pytest.param(["no.h5ad", "o.npy", "--genes", "LYZ"], "no.h5ad", id="no h5ad"),
+        pytest.param(["no.npy", "o.npy", "--genes", "LYZ"], "'no.npy' can't be read as npy", id="no npy"),
+        pytest.param(["bad.npy", "o.npy", "--genes", "LYZ"], "row 1 has a NaN", id="NaN"),
+        pytest.param(["flat.npy", "o.npy", "--genes", "LYZ"], "not an embedding", id="one-dimensional"),
+    ],
+)
+def test_wrong_calls_of_decode(tmp_path, args, message):
+    adata = anndata.AnnData(np.zeros((2, 1), np.float32), obsm={"X_state": np.zeros((2, 64), np.float32)})
+    adata.write_h5ad(tmp_path / "e.h5ad")
+    np.save(tmp_path / "bad.npy", np.array([[0.0] * 74, [np.nan] * 74]))
+    np.save(tmp_path / "flat.npy", np.zeros(74))
+    before = sorted(p.name for p in tmp_path.iterdir())
+    done = run("decode", *args, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error:")
+    assert message in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == before, "nothing is left behind"
 
 
 def test_convert_and_info(tmp_path, random_model):
