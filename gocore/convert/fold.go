@@ -92,42 +92,45 @@ type fold struct {
 	folded  []float32
 }
 
-// newFold makes the graph from rows, [n, token_dim], to what finish makes of
-// their products with the projection's weights, [n, emsize].
-func (w *weightsWriter) newFold(dir string, finishProduct func(*graph, onnx.Value) onnx.Value) (f *fold, err error) {
-	f = &fold{weightsWriter: w, files: filepath.Join(dir, foldFile)}
-	defer func() {
-		if err != nil {
-			f.close()
-		}
-	}()
-	out, err := onnx.CreateWeights(f.files + ".bin")
-	if err != nil {
+// newFold makes the graph from rows, [n, token_dim], to what finishProduct makes
+// of their products with the projection's weights, [n, emsize].
+func (w *weightsWriter) newFold(dir string, finishProduct func(*graph, onnx.Value) onnx.Value) (*fold, error) {
+	f := &fold{weightsWriter: w, files: filepath.Join(dir, foldFile)}
+	if err := f.open(finishProduct); err != nil {
+		f.close()
 		return nil, err
 	}
-	own := &weightsWriter{w.source, out, weights{}, func(int64) {}}
+	return f, nil
+}
+
+func (f *fold) open(finishProduct func(*graph, onnx.Value) onnx.Value) error {
+	out, err := onnx.CreateWeights(f.files + ".bin")
+	if err != nil {
+		return err
+	}
+	own := &weightsWriter{f.source, out, weights{}, func(int64) {}}
 	_, err = finish(context.Background(), out, []func() error{
 		func() error { return own.linear("encoder.0") },
 		func() error { return own.norm("encoder.1") },
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	g := newGraph("fold", own.source, own.placed)
-	product := g.Op("MatMul", []onnx.Value{g.Input("rows", onnx.Float32, "n", w.dims.TokenDim), g.weight("encoder.0.weight")})
-	g.Output(finishProduct(g, product), "folded", onnx.Float32, "n", w.dims.EmSize)
+	product := g.Op("MatMul", []onnx.Value{g.Input("rows", onnx.Float32, "n", f.dims.TokenDim), g.weight("encoder.0.weight")})
+	g.Output(finishProduct(g, product), "folded", onnx.Float32, "n", f.dims.EmSize)
 	if err := g.write(f.files + ".onnx"); err != nil {
-		return nil, err
+		return err
 	}
 	provider, err := runtime.ResolveDevice("cpu")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.session, err = runtime.NewSession(f.files+".onnx", runtime.SessionOptions{
 		Provider: provider, Threads: goruntime.GOMAXPROCS(0),
 		Inputs: []string{"rows"}, Outputs: []string{"folded"},
 	})
-	return f, err
+	return err
 }
 
 // run projects n rows.
