@@ -135,6 +135,16 @@ def test_full_width(full_width, immune):
     for stage, values in want.items():
         scale = max(1, np.abs(values).max())
         assert np.abs(trace[stage][0] - values).max() <= 5e-5 * scale, stage
+    contextual = model.contextual_gene_embeddings(cells[:1])
+    assert np.array_equal(contextual.gene_indices, sentences.gene_indices)
+    layer = want["layer_2"][:2048]
+    assert np.abs(contextual.embeddings[0] - layer).max() <= 5e-5 * np.abs(layer).max()
+    genes, both = model.genes[:3], np.concatenate([trace["embedding"], trace["dataset_embedding"]], axis=1)
+    decoded = oracle.decode(
+        full_width.state, full_width.table, trace["embedding"], range(3), read_depth=[4],
+        dataset_embedding=trace["dataset_embedding"],
+    )  # fmt: skip
+    np.testing.assert_allclose(model.decode(both, genes), decoded, rtol=1e-4, atol=1e-5)
     se600m.embed(cells, model=model, fill="none")
     short = cells.obsm["X_state"].copy()
     for options in ({"batch_size": 1}, {"batch_size": 3, "threads": 1}):
