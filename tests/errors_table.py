@@ -542,12 +542,12 @@ CHECKPOINTS = [
 # -- converted models --------------------------------------------------------------------------
 
 
-def converted(change: Callable[[Path], Any]) -> Callable[[Given], Any]:
+def converted(change: Callable[[Path], Any], **options: Any) -> Callable[[Given], Any]:
     def do(given: Given) -> Any:
         target = given.folder / "converted"
         se600m.convert(given.checkpoint.folder, target)
         change(target)
-        return se600m.load_model(target)
+        return se600m.load_model(target, **options)
 
     return do
 
@@ -584,7 +584,7 @@ MODELS = [
     ),
     Case(
         "a checkpoint's gene table for a model that is converted",
-        lambda given: se600m.load_model(given.checkpoint.model.directory, protein_embeddings="esm2.pt"),
+        converted(lambda _: None, protein_embeddings="esm2.pt"),
         errors.OptionError,
         r"esm2\.pt.*a converted model already",
     ),

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 )
 
 var safetensorsTypes = map[string]DType{
@@ -41,7 +43,8 @@ func readSafetensors(file io.ReaderAt, size int64) (map[string]*Tensor, error) {
 	begin := 8 + int64(length)
 	data := io.NewSectionReader(file, begin, size-begin)
 	tensors := make(map[string]*Tensor, len(entries))
-	for name, raw := range entries {
+	for _, name := range slices.Sorted(maps.Keys(entries)) { // the same mistake is named each time
+		raw := entries[name]
 		var entry struct {
 			DType   string   `json:"dtype"`
 			Shape   []int    `json:"shape"`
