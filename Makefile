@@ -1,5 +1,7 @@
 # make demo   all set-up, then real cells embedded, an h5ad and a picture
 # make test   all set-up, then every Go and Python test; what is skipped is listed by name
+# make evaluate  how good the default model is: the table in README.md
+# make notebook  docs/quickstart.ipynb, run anew
 # make check  formats, lints, types and the direction of imports
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-go test-python fuzz check fmt docs clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs clean preflight
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -33,7 +35,15 @@ $(VENV)/.installed: pyproject.toml setup.py go.mod go.sum $(GO_SOURCES) | prefli
 setup: $(VENV)/.installed
 
 demo: setup
-	$(PY) tools/demo.py
+	$(PY) tools/demo.py $(DEMO)
+
+# EVALUATE=--scvi trains scVI beside it, if scvi-tools is installed.
+evaluate: setup
+	$(PY) tools/evaluate.py --write $(EVALUATE)
+
+# The committed notebook, run anew.
+notebook: setup
+	$(PY) tools/run_notebook.py docs/quickstart.ipynb
 
 test: test-go test-python
 
