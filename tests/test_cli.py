@@ -175,7 +175,7 @@ def test_convert_and_info(tmp_path, random_model):
     assert done.returncode == 0, done.stderr
     shown = run("info", target)
     assert shown.returncode == 0
-    assert "Model 'mine' on cpu, fp32" in shown.stdout
+    assert shown.stdout.startswith("mine (")
     assert "[B, 301, 32]" in shown.stdout
     again = run("convert", random_model().folder, target)
     assert again.returncode == 1

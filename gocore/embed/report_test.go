@@ -25,10 +25,10 @@ func TestReportOfEveryKindOfCell(t *testing.T) {
 		cell(counts, counts, 70.25),  // the same
 		cell(counts, log1p, 1.5),     // looks like log1p values
 		cell(counts, log1p, 1, 2),    // whole, so counts all the same
-		cell(log1p, log1p), negative, // without expression; with values below zero
+		cell(log1p, log1p), negative, // without expression, so neither; with values below zero
 	}
 	want := Report{
-		NLog1p: 4, NWholeLog1p: 1, NLargeLog1p: 1,
+		NLog1p: 3, NWholeLog1p: 1, NLargeLog1p: 1,
 		NCounts: 6, NFractionalCounts: 2, LeastFractional: 50.5, MostFractional: 70.25, NLog1pLikeCounts: 1,
 		NEmpty: 1, NNegative: 3, NNegativeCells: 1,
 	}
