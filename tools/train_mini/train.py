@@ -50,7 +50,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Settings:
     """What was chosen on held-out training cells (see the model card)."""
 
-    steps: int = 1000
+    steps: int = 600
     batch_cells: int = 32
     n_targets: int = 160
     learning_rate: float = 2e-3
