@@ -17,7 +17,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs train-mini clean preflight
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -83,5 +83,15 @@ fmt: $(VENV)/.dev
 docs: setup
 	SE600M_WRITE_DOCS=1 $(PY) -m pytest -q tests/test_errors.py
 
+# The model in the package, trained anew in an environment of its own (torch); half an hour of one free core.
+TRAIN := .venv-train
+$(TRAIN)/.installed: tools/train_mini/requirements.txt
+	@test -x $(TRAIN)/bin/python || $(PYTHON) -m venv $(TRAIN)
+	$(TRAIN)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+train-mini: $(TRAIN)/.installed
+	$(TRAIN)/bin/python tools/train_mini/train.py
+
 clean:
-	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV)
+	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN)

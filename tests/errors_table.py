@@ -101,6 +101,10 @@ def known_genes(n: int) -> Callable[[anndata.AnnData], anndata.AnnData]:
     return spoil
 
 
+def decode_zeros(model: se600m.Model, out: np.ndarray) -> np.ndarray:
+    return model.decode(np.zeros((3, model.output_dim + model.dataset_dim)), "CD3D", out=out)
+
+
 def text_layer(adata: anndata.AnnData) -> None:
     adata.layers["text"] = np.full(adata.shape, "1")
 
@@ -616,17 +620,17 @@ MODELS = [
         "embeddings of another model to decode",
         lambda _: se600m.load_model().decode(np.zeros((3, 2048)), "CD3D"),
         errors.OptionError,
-        r"\[3, 2048\].*64 wide, or 74",
+        r"\[3, 2048\].* \d+ wide, or \d+",
     ),
     Case(
         "no dataset embedding for a decoder that takes one",
-        lambda _: se600m.load_model().decode(np.zeros((3, 64)), "CD3D"),
+        lambda _: se600m.load_model().decode(np.zeros((3, se600m.load_model().output_dim)), "CD3D"),
         errors.OptionError,
-        "takes the dataset embedding.*74 columns",
+        r"takes the dataset embedding.*\d+ columns",
     ),
     Case(
         "an array of another shape for predictions",
-        lambda _: se600m.load_model().decode(np.zeros((3, 74)), "CD3D", out=np.zeros((3, 2))),
+        lambda _: decode_zeros(se600m.load_model(), out=np.zeros((3, 2))),
         errors.OptionError,
         r"out is \[3, 2\], the result is \[3, 1\]",
     ),

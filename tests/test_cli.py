@@ -28,13 +28,14 @@ def run(*args, **options):
 
 def test_immune559(tmp_path):
     """559 finite rows of unit length, and the same bytes again."""
+    width = se600m.load_model().output_dim
     outputs = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
     for output, options in zip(outputs, ([], ["--batch-size", "5", "--threads", "1"]), strict=True):
         done = run("embed", IMMUNE, output, *options)
         assert done.returncode == 0, done.stderr
-        assert "559 cells × 64" in done.stderr
+        assert f"559 cells × {width}" in done.stderr
     embeddings = [anndata.read_h5ad(output).obsm["X_state"] for output in outputs]
-    assert embeddings[0].shape == (559, 64)
+    assert embeddings[0].shape == (559, width)
     assert np.all(np.isfinite(embeddings[0]))
     np.testing.assert_allclose(np.linalg.norm(embeddings[0], axis=1), 1, rtol=1e-6)
     assert embeddings[0].tobytes() == embeddings[1].tobytes()
@@ -67,17 +68,19 @@ def read(path, key="X_state"):
 
 
 def test_the_embedding_alone_and_with_the_dataset_embedding(tmp_path, immune):
+    width = se600m.load_model().output_dim
+    both = width + se600m.load_model().dataset_dim
     immune.write_h5ad(tmp_path / "in.h5ad")
     for name, options in (("a.h5ad", []), ("a.npy", []), ("b.h5ad", [WITH_DATASET]), ("b.npy", [WITH_DATASET])):
         done = run("embed", tmp_path / "in.h5ad", tmp_path / name, *options)
         assert done.returncode == 0, done.stderr
-        assert f"24 cells × {74 if options else 64}" in done.stderr
+        assert f"24 cells × {both if options else width}" in done.stderr
     a, b = read(tmp_path / "a.npy"), read(tmp_path / "b.npy")
-    assert (a.shape, b.shape, a.dtype) == ((24, 64), (24, 74), np.float32)
+    assert (a.shape, b.shape, a.dtype) == ((24, width), (24, both), np.float32)
     assert np.array_equal(a, read(tmp_path / "a.h5ad"))
     assert np.array_equal(b, read(tmp_path / "b.h5ad"))
-    assert np.array_equal(b[:, :64], a)
-    assert np.array_equal(b[:, 64:], read(tmp_path / "a.h5ad", "X_state_dataset"))
+    assert np.array_equal(b[:, :width], a)
+    assert np.array_equal(b[:, width:], read(tmp_path / "a.h5ad", "X_state_dataset"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5ad", "a.npy", "b.h5ad", "b.npy", "in.h5ad"]
 
 
@@ -157,10 +160,12 @@ def test_decode(tmp_path, immune):
     ],
 )
 def test_wrong_calls_of_decode(tmp_path, args, message):
-    adata = anndata.AnnData(np.zeros((2, 1), np.float32), obsm={"X_state": np.zeros((2, 64), np.float32)})
+    width = se600m.load_model().output_dim
+    both = width + se600m.load_model().dataset_dim
+    adata = anndata.AnnData(np.zeros((2, 1), np.float32), obsm={"X_state": np.zeros((2, width), np.float32)})
     adata.write_h5ad(tmp_path / "e.h5ad")
-    np.save(tmp_path / "bad.npy", np.array([[0.0] * 74, [np.nan] * 74]))
-    np.save(tmp_path / "flat.npy", np.zeros(74))
+    np.save(tmp_path / "bad.npy", np.array([[0.0] * both, [np.nan] * both]))
+    np.save(tmp_path / "flat.npy", np.zeros(both))
     before = sorted(p.name for p in tmp_path.iterdir())
     done = run("decode", *args, cwd=tmp_path)
     assert done.returncode == 1
@@ -180,7 +185,7 @@ def test_convert_and_info(tmp_path, random_model):
     again = run("convert", random_model().folder, target)
     assert again.returncode == 1
     assert "exists" in again.stderr
-    assert "se-mini-untrained" in run("info").stdout
+    assert "in the package: se-mini" in run("info").stdout
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def test_embed_writes_obsm_and_provenance_and_nothing_else(immune):
     before = snapshot(immune)
     assert se600m.embed(immune) is None
     embedding = immune.obsm["X_state"]
-    assert (embedding.dtype, embedding.shape) == (np.float32, (24, 64))
+    assert (embedding.dtype, embedding.shape) == (np.float32, (24, se600m.load_model().output_dim))
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-6)
     assert immune.obsm["X_state_dataset"].shape == (24, 10)
     made_with = immune.uns["X_state"]
-    assert made_with["model"] == "se-mini-untrained"
+    assert made_with["model"] == "se-mini"
     assert made_with["model_checksum"] == se600m.load_model().checksum
     assert made_with["package"] == f"se600m-go {se600m.__version__}"
     assert made_with["fill"] == "shared"
@@ -118,18 +118,19 @@ def test_dimension_flow():
         "cell sentence",
         "gene embedding lookup",
         "projection",
-        "transformer, 2 layers",
+        f"transformer, {model.dimensions['nlayers']} layers",
         "CLS extraction",
         "adata.obsm",
     ]
-    assert flow[2].shape == "[B, 2048, 32]"
+    lookup = f"[B, 2048, {model.dimensions['token_dim']}]"
+    assert flow[2].shape == lookup
     text, table = repr(flow), flow._repr_html_()
     assert len(text.splitlines()) == 7
     assert table.count("<tr>") == 8
-    assert "[B, 2048, 32]" in text
-    assert "[B, 2048, 32]" in table
-    assert "se-mini-untrained" in repr(model)
-    assert "se-mini-untrained" in model._repr_html_()
+    assert lookup in text
+    assert lookup in table
+    assert "se-mini" in repr(model)
+    assert "se-mini" in model._repr_html_()
 
 
 # -- what it says ------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ def test_cells_without_expression_are_embedded(immune):
 def test_progress(immune, capsys):
     se600m.embed(immune, progress=True)
     shown = capsys.readouterr().err
-    assert "Embedding with se-mini-untrained" in shown
+    assert "Embedding with se-mini" in shown
     assert "24/24" in shown
     se600m.embed(immune)
     assert capsys.readouterr().err == "", "no bar where nobody watches"

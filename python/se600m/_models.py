@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -11,7 +14,11 @@ import platformdirs
 from se600m import _native, _progress, errors
 
 BUNDLED = Path(__file__).parent / "models"
-DEFAULT = "se-mini-untrained"
+DEFAULT = "se-mini"
+_NOTICE = (
+    "no model is named: se-mini is used, a small one trained on 559 immune cells. SE-600M: get arcinstitute/SE-600M "
+    'from Hugging Face (non-commercial licence), then model="path/to/SE-600M"'
+)
 _FORMAT = "2"
 """Changes whenever conversion writes something else: older conversions in the cache are then not used."""
 
@@ -36,6 +43,7 @@ def resolve(
     """Find a converted model directory; a checkpoint is converted into the cache when it is first used."""
     if name_or_path is None:
         name_or_path = DEFAULT
+        _notice(_progress.wanted(progress))
     if not isinstance(name_or_path, str | os.PathLike):
         raise errors.OptionError(f"model={name_or_path!r}: give a name, a path, or what load_model returned")
     path = Path(name_or_path).expanduser()
@@ -69,6 +77,15 @@ def resolve(
         progress=progress,
     )
     return destination
+
+
+@functools.cache
+def _notice(watched: bool) -> None:
+    """Say once that there is a better model: to who watches, else to the log."""
+    if watched:
+        print(_NOTICE, file=sys.stderr)
+    else:
+        logging.getLogger("se600m").info(_NOTICE)
 
 
 def _key(path: Path, checkpoint: str | None, protein_embeddings: Path | None) -> str:
