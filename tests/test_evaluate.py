@@ -118,9 +118,11 @@ def test_text_is_put_between_its_marks():
         evaluate.put_between(text, "u", "new")
 
 
-def test_the_readme_has_a_place_for_the_table():
+def test_the_readme_has_the_table():
     readme = evaluate.README.read_text()
-    assert evaluate.put_between(readme, "evaluate", "") != readme
+    without = evaluate.put_between(readme, "evaluate", "")
+    assert f"| {evaluate.PCA} |" in readme
+    assert f"| {evaluate.PCA} |" not in without
 
 
 def test_decoded_markers_beside_each_other():

@@ -245,8 +245,9 @@ def caption(adata: anndata.AnnData, model: se600m.Model) -> str:
         f"`pbmc68k_reduced`: {adata.n_obs} blood cells × {adata.n_vars} genes, {known} of them known to the model, "
         f"{adata.obs[LABELS].nunique()} cell types. The model has seen neither the cells nor their types; principal "
         "components are fitted to them.\n"
-        "Accuracy and macro-F1: 15 nearest neighbours over five stratified folds. ARI and NMI: Leiden clusters, as many "
-        "as there are types. All four are means over five seeds. Distances are cosine for State, Euclidean for the rest."
+        "Accuracy and macro-F1: 15 nearest neighbours over five stratified folds. ARI and NMI: Leiden clusters, as "
+        "many as there are types. All four are means over five seeds. Distances are cosine for State, Euclidean for "
+        "the rest."
     )
 
 
