@@ -505,6 +505,8 @@ var (
 		"set": true, "frozenset": true, "dict": true, "list": true, "tuple": true, "int": true, "float": true,
 		"str": true, "bool": true, "bytes": true, "bytearray": true, "complex": true, "slice": true,
 		"range": true, "object": true,
+		// What protocol 2 calls int, str and range: the names that Python 2 knew.
+		"long": true, "unicode": true, "xrange": true,
 	}
 )
 

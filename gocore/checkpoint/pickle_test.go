@@ -71,6 +71,10 @@ func TestUnpickle(t *testing.T) {
 			"the result of a call, called", "cfunctools\npartial\n)R)R.",
 			&Record{"functools.partial", nil, nil},
 		},
+		{
+			"types by the names of Python 2", "(c__builtin__\nlong\nc__builtin__\nunicode\nc__builtin__\nxrange\nt.",
+			Tuple{Global("__builtin__.long"), Global("__builtin__.unicode"), Global("__builtin__.xrange")},
+		},
 		{"a record takes items and drops them", "cenum\nEnum\n)\x81K\x01a(K\x02K\x03u.", &Record{"enum.Enum", nil, nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
