@@ -3,6 +3,7 @@
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
 # make check  formats, lints, types and the direction of imports
+# make golden writes tests/golden anew, with the reference, arc-state, in an environment of its own (downloads torch)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -17,10 +18,10 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs train-mini clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs train-mini golden clean preflight
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 preflight:
 	@tools/preflight.sh "$(PYTHON)"
@@ -92,6 +93,22 @@ $(TRAIN)/.installed: tools/train_mini/requirements.txt
 
 train-mini: $(TRAIN)/.installed
 	$(TRAIN)/bin/python tools/train_mini/train.py
+
+# The reference's environment, apart from the one that tests run in. TORCH is what pip is to install for torch,
+# whose waiting threads must not burn shared cores.
+PARITY_VENV := .venv-parity
+PARITY_PY   := OMP_WAIT_POLICY=PASSIVE PYTHONPATH=python:tools $(PARITY_VENV)/bin/python
+TORCH       ?= -r tools/parity/torch.txt
+
+$(PARITY_VENV)/.installed: tools/parity/requirements.txt tools/parity/bare.txt tools/parity/torch.txt | preflight
+	@test -x $(PARITY_VENV)/bin/python || $(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/pip install -q --disable-pip-version-check -r tools/parity/requirements.txt
+	$(PARITY_VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tools/parity/bare.txt
+	$(PARITY_VENV)/bin/pip install -q --disable-pip-version-check --no-deps $(TORCH)
+	@touch $@
+
+golden: $(PARITY_VENV)/.installed
+	$(PARITY_PY) tools/parity/make_golden.py
 
 clean:
 	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN)
