@@ -3,7 +3,8 @@
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
 # make check  formats, lints, types and the direction of imports
-# make golden writes tests/golden anew, with the reference, arc-state, in an environment of its own (downloads torch)
+# make parity live comparison with the reference, arc-state, in an environment of its own (downloads torch)
+# make golden writes tests/golden anew, with the reference
 
 PYTHON ?= python3
 VENV   := .venv
@@ -18,7 +19,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs train-mini golden clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs train-mini parity golden clean preflight
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -106,6 +107,9 @@ $(PARITY_VENV)/.installed: tools/parity/requirements.txt tools/parity/bare.txt t
 	$(PARITY_VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tools/parity/bare.txt
 	$(PARITY_VENV)/bin/pip install -q --disable-pip-version-check --no-deps $(TORCH)
 	@touch $@
+
+parity: setup $(PARITY_VENV)/.installed
+	$(PARITY_PY) tools/parity/parity.py $(ARGS)
 
 golden: $(PARITY_VENV)/.installed
 	$(PARITY_PY) tools/parity/make_golden.py
