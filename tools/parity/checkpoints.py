@@ -10,7 +10,7 @@ import lightning
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from state.emb.data.loader import VCIDatasetSentenceCollator
 from state.emb.nn.model import StateEmbeddingModel
 from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR
@@ -104,6 +104,30 @@ class Random:
             saved.pop(key, None)
         torch.save(saved, path)
         torch.save(self.table, gene_table)
+
+
+def as_ckpt(source: Path, path: Path) -> Path:
+    """Give a checkpoint as the reference reads one: a .ckpt stays, a folder as SE-600M's is written as one."""
+    if source.is_file():
+        return source
+    config = (source / "config.yaml").read_text()
+    stated = OmegaConf.create(config)
+    state = load_file(source / "model.safetensors")
+    # The number of layers is the tensors': some copies of SE-600M's configuration state another one.
+    nlayers = sum(name.endswith("qkv_proj.weight") for name in state)
+    arguments = {name: stated.model[name] for name in ("nhead", "d_hid", "output_dim", "dropout")}
+    arguments |= {"token_dim": stated.tokenizer.token_dim, "d_model": stated.model.emsize, "nlayers": nlayers}
+    torch.save(
+        {
+            "state_dict": state,
+            "hyper_parameters": arguments,
+            "pytorch-lightning_version": lightning.__version__,
+            "cfg_yaml": config,
+            "protein_embeds_dict": torch.load(source / "protein_embeddings.pt", weights_only=True),
+        },
+        path,
+    )
+    return path
 
 
 def _trainer(module: StateEmbeddingModel) -> lightning.Trainer:

@@ -1,6 +1,6 @@
 """Compares live with the reference, arc-state 0.11.1, and ends in a table.
 
-    make parity [ARGS="--cells my.h5ad --n-cells 60 --report parity.md"]
+    make parity [ARGS="--cells my.h5ad --checkpoint SE-600M --n-cells 60 --report parity.md"]
 
 Exit code 1 if a bar does not hold.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import scipy.sparse as sp
-from checkpoints import Random
+from checkpoints import Random, as_ckpt
 from draws import panel, transcriptome
 from edges import edges
 from full_size import full_size
@@ -48,14 +48,17 @@ def some_of(adata: anndata.AnnData, n_cells: int) -> anndata.AnnData:
     return some
 
 
-def compare(report: Report, name: str, cells: anndata.AnnData, n_cells: int, scratch: Path) -> None:
-    """Compare on a random model of moderate size, over the vocabulary of the model in the package."""
+def random_checkpoint(path: Path) -> Path:
+    """Write a random model of moderate size over the vocabulary of the model in the package."""
     genes = se600m.load_model().genes
     dims = Dims(len(genes), 64, emsize=96, d_hid=128, nhead=4, nlayers=3, output_dim=80, pad_length=2048)
-    checkpoint = scratch / "random" / "epoch=0.ckpt"
-    checkpoint.parent.mkdir()
-    Random(dims, genes, seed=600, dataset_correction=True).save_ckpt(checkpoint)
-    model, reference = se600m.load_model(checkpoint), Reference(checkpoint)
+    Random(dims, genes, seed=600, dataset_correction=True).save_ckpt(path)
+    return path
+
+
+def compare(report: Report, checkpoint: Path, name: str, cells: anndata.AnnData, n_cells: int, scratch: Path) -> None:
+    """Compare all that a model of moderate size can show."""
+    model, reference = se600m.load_model(checkpoint), Reference(as_ckpt(checkpoint, scratch / "reference.ckpt"))
     whole, pbmc = some_of(cells, n_cells), some_of(pbmc68k(), n_cells)
     same_numbers(report, name, model, reference, whole, panel=False)
     same_numbers(report, "pbmc68k", model, reference, pbmc, panel=True)
@@ -72,6 +75,7 @@ def main() -> int:
     immune = ROOT / "tests" / "data" / "immune559.h5ad"
     parser.add_argument("--cells", type=Path, default=immune, help="whole transcriptomes: counts, or log1p values")
     parser.add_argument("--n-cells", type=int, default=60, help="cells of each data set")
+    parser.add_argument("--checkpoint", type=Path, help="a State checkpoint to compare on, instead of a random one")
     parser.add_argument("--skip", choices=["live", "full-size"], action="append", default=[], help="leave a part out")
     parser.add_argument("--report", type=Path, help="write the table as markdown, too")
     args = parser.parse_args()
@@ -81,7 +85,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="se600m-parity-") as scratch:
         os.environ["SE600M_CACHE"] = str(Path(scratch) / "cache")
         if "live" not in args.skip:
-            compare(report, args.cells.stem, cells, args.n_cells, Path(scratch))
+            checkpoint = args.checkpoint or random_checkpoint(Path(scratch) / "random.ckpt")
+            compare(report, checkpoint, args.cells.stem, cells, args.n_cells, Path(scratch))
         if "full-size" not in args.skip:
             full_size(report, cells)
     report.show()
