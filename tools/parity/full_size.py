@@ -59,11 +59,11 @@ def draw(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.n
     """Draw one tensor so that signals keep their size from layer to layer."""
     values = random.standard_normal(shape, np.float32)
     if len(shape) == 1:
-        norm = "norm" in name or name.startswith(("encoder.1", "gene_embedding_layer.1", "dataset_encoder.2"))
+        norm = "norm" in name or name.startswith(("encoder.1", "dataset_encoder.2"))
         return 1 + values * np.float32(0.2) if norm and name.endswith("weight") else values * np.float32(0.1)
     if name.endswith("token") or "embedding.weight" in name or name == "bin_encoder.weight":
         return values
-    return values * np.float32((4 if name.endswith("encoder.0.weight") else 1) / math.sqrt(shape[1]))
+    return values * np.float32((4 if name == "encoder.0.weight" else 1) / math.sqrt(shape[1]))
 
 
 def generate(folder: Path) -> dict[str, Any]:
@@ -80,14 +80,14 @@ def generate(folder: Path) -> dict[str, Any]:
     table = None
     with (folder / "model.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for number, (name, shape) in enumerate(found.items()):
+        for name, shape in found.items():
             # gene_embedding_layer is the encoder once more.
-            seed = list(found).index(name.replace("gene_embedding_layer.", "encoder."))
-            values = draw(name, shape, np.random.default_rng([600, seed]))
+            drawn = name.replace("gene_embedding_layer.", "encoder.")
+            values = draw(drawn, shape, np.random.default_rng([600, list(found).index(drawn)]))
             values.tofile(file)
             if name == "pe_embedding.weight":
                 table = values
-            del values, number
+            del values
     (folder / "config.yaml").write_text(config_text(DIMS))
     known = [*se600m.load_model().genes, *(f"ABSENT{i}" for i in range(DIMS.n_genes))][: DIMS.n_genes]
     save_torch(folder / "protein_embeddings.pt", {gene: Row(table, i) for i, gene in enumerate(known)})
