@@ -2,6 +2,9 @@
 # make test   all set-up, then every Go and Python test; what is skipped is listed by name
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
+# make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
+#             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
+# make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
 # make check  formats, lints, types and the direction of imports
 
 PYTHON ?= python3
@@ -17,7 +20,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-python fuzz bench bench-go check fmt docs clean preflight
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -82,6 +85,20 @@ fmt: $(VENV)/.dev
 # docs/errors.md, from the cases and messages of the tests.
 docs: setup
 	SE600M_WRITE_DOCS=1 $(PY) -m pytest -q tests/test_errors.py
+
+# The reference has an environment of its own, the one of make parity.
+PARITY_VENV ?= .venv-parity
+bench: setup $(PARITY_VENV)/.installed
+	PYTHONPATH=tools $(PY) tools/bench/bench.py --reference-python $(PARITY_VENV)/bin/python $(ARGS)
+
+# BENCH selects, COUNT is what benchstat needs: go run golang.org/x/perf/cmd/benchstat@latest OLD out/bench-go.txt
+BENCH ?= .
+COUNT ?= 6
+bench-go: setup
+	@mkdir -p out
+	PYTHONPATH=tools $(PY) tools/bench/export_cells.py out/cells.bin
+	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) SE600M_BENCH_CELLS=$(CURDIR)/out/cells.bin \
+	    go test -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(GO) | tee out/bench-go.txt
 
 clean:
 	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV)
