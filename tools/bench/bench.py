@@ -16,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import anndata
 import machine
@@ -87,7 +88,7 @@ class Bench:
     # -- cases ---------------------------------------------------------------------------------
 
     def tokenisation(self) -> None:
-        """Time sentences of all cells, written to memory, against the reference's loader alone and the memory's speed."""
+        """Time sentences, written to memory, against the reference's loader alone and the memory's speed."""
         source, target = self.checkpoint("tiny")
         cells = self.file_of("immune", self.cells, self.cells.n_obs)
         fewer = self.file_of("immune", self.cells, 100 if self.quick else 559)
@@ -123,7 +124,7 @@ class Bench:
             )
         cores = self.results.machine["cores"]
         self.tell("tokenisation", "cells/s", found, {
-            "ours": f"{many['cells']} cells of {many['values']:.0f} values, best of 3 a round; genes matched and arrays made every time",
+            "ours": f"{many['cells']} cells of {many['values']:.0f} values, the best of 3 calls, everything in each",
             "arc-state": f"the loader alone, {fewer.rsplit('-')[-1].split('.')[0]} cells, set-up not counted",
             "limit": f"memory copied by one thread, {moved / 1e3:.0f} KB a cell",
         })  # fmt: skip
@@ -144,47 +145,61 @@ class Bench:
             ("tiny model, 765-gene panel", self.file_of("panel", self.panel, n[1]), 8),
         ):
             with self.side(OURS) as ours, self.side(REFERENCE) as theirs:
-                found = self._embed_both(ours, theirs, source, target, cells)
+                self.load_both(ours, theirs, source, target)
+                found = self.alternate(
+                    {"ours": self.embedding(ours, cells), "arc-state": self.embedding(theirs, cells)}
+                )
             self.tell(what, "ms/cell", found)
             ratio = found["arc-state"].median / found["ours"].median
             self.results.judge(Bar(f"{what}, times arc-state", ratio, at_least=bar))
 
-    def _embed_both(
-        self, ours: Side, theirs: Side, source: str, target: str, cells: str, n: int | None = None
-    ) -> dict[str, Spread]:
-        """Embed a file with both sides: milliseconds a cell."""
-        self.results.versions |= _versions(ours.ask("load", model=target), ("se600m", "onnxruntime"))
-        self.results.versions |= _versions(theirs.ask("load", model=source), ("arc-state", "torch"))
+    def load_both(self, ours: Side, theirs: Side, source: str, target: str) -> None:
+        """Open a model on both sides."""
+        answers = ours.ask("load", model=target) | theirs.ask("load", model=source)
+        self.results.versions |= {name: answers[name] for name in ("se600m", "onnxruntime", "arc-state", "torch")}
 
-        def once(side: Side) -> Callable[[], float]:
-            def run() -> float:
-                answer = side.ask("embed", cells=cells)
-                return 1e3 * answer["seconds"] / answer["cells"]
+    def embedding(self, side: Side, cells: str) -> Callable[[], float]:
+        """Make a round that embeds a file: milliseconds a cell."""
 
-            run()  # not counted: it makes what later rounds find
-            return run
+        def once() -> float:
+            answer = side.ask("embed", cells=cells)
+            return 1e3 * answer["seconds"] / answer["cells"]
 
-        return self.alternate({"ours": once(ours), "arc-state": once(theirs)}, n)
+        once()  # not counted: it makes what later rounds find
+        return once
 
     def full_width(self) -> None:
         """Time SE-600M's width, against the reference and the rate of matrix products, in every precision there is."""
         source, target = self.checkpoint("full")
         layers = self.args.layers
         rounds = self.args.rounds or 3
+        whole, panel_cells = (
+            self.file_of("immune", self.cells, 2),
+            self.file_of("panel", self.panel, 2 if self.quick else 4),
+        )
         for what, cells, bar in (
-            (f"full width, {layers} layers", self.file_of("immune", self.cells, 2), 1.15),
-            (f"full width, {layers} layers, 765-gene panel", self.file_of("panel", self.panel, 2 if self.quick else 4), 3.2),
+            (f"full width, {layers} layers", whole, 1.15),
+            (f"full width, {layers} layers, 765-gene panel", panel_cells, 3.2),
         ):
             with self.side(OURS) as ours, self.side(REFERENCE) as theirs, self.side(LIMITS) as limits:
                 faster = self._other_precisions(what, target)
                 try:
-                    found, rates, flop = self._full_rounds(ours, theirs, limits, faster, source, target, cells, rounds)
+                    self.load_both(ours, theirs, source, target)
+                    rates: list[float] = []
+                    sides = {
+                        "ours": _between(self.embedding(ours, cells), lambda: limits.ask("products")["flops"], rates),
+                        "arc-state": self.embedding(theirs, cells),
+                    }
+                    sides |= {f"ours, {precision}": self.embedding(side, cells) for precision, side in faster.items()}
+                    found = self.alternate(sides, rounds)
+                    dims = replace(DIMS["full"], nlayers=layers)
+                    flop = needed_flop(dims, ours.ask("lengths", cells=cells)["tokens"])
                     self._judge_full(what, bar, found, rates, flop)
                     self._judge_precisions(what, found, ours, faster, cells)
                 finally:
                     for side in faster.values():
                         side.end()
-            if "panel" not in what:
+            if cells == whole:
                 self._outside(what, cells, found["ours"].median)
 
     def _other_precisions(self, what: str, target: str) -> dict[str, Side]:
@@ -201,35 +216,6 @@ class Bench:
                 sides[precision] = side
         return sides
 
-    def _full_rounds(
-        self, ours: Side, theirs: Side, limits: Side, faster: dict[str, Side], source: str, target: str, cells: str, n: int
-    ) -> tuple[dict[str, Spread], list[float], float]:
-        self.results.versions |= _versions(ours.ask("load", model=target), ("se600m", "onnxruntime"))
-        self.results.versions |= _versions(theirs.ask("load", model=source), ("arc-state", "torch"))
-        rates: list[float] = []
-
-        def once(side: Side) -> Callable[[], float]:
-            def run() -> float:
-                answer = side.ask("embed", cells=cells)
-                return 1e3 * answer["seconds"] / answer["cells"]
-
-            run()
-            return run
-
-        def ours_between_limits() -> float:
-            before = limits.ask("products")["flops"]
-            seconds = ours_once()
-            rates.append((before + limits.ask("products")["flops"]) / 2)
-            return seconds
-
-        ours_once = once(ours)
-        sides = {"ours": ours_between_limits, "arc-state": once(theirs)}
-        sides |= {f"ours, {precision}": once(side) for precision, side in faster.items()}
-        found = self.alternate(sides, n)
-        tokens = ours.ask("lengths", cells=cells)["tokens"]
-        dims = DIMS["full"].__class__(**{**vars(DIMS["full"]), "nlayers": self.args.layers})
-        return found, rates, needed_flop(dims, tokens)
-
     def _judge_full(self, what: str, bar: float, found: dict[str, Spread], rates: list[float], flop: float) -> None:
         self.tell(what, "ms/cell", found)
         limit = Spread([1e3 * flop / rate for rate in rates])
@@ -242,12 +228,14 @@ class Bench:
         if "panel" in what:
             self.results.note(f"{what}: {np.median(shares):.0%} of the rate of matrix products, needed operations only")
         else:
-            self.results.judge(Bar(f"{what}, share of the rate of matrix products", float(np.median(shares)), at_least=0.9))
+            self.results.judge(
+                Bar(f"{what}, share of the rate of matrix products", float(np.median(shares)), at_least=0.9)
+            )
 
     def _judge_precisions(
         self, what: str, found: dict[str, Spread], ours: Side, faster: dict[str, Side], cells: str
     ) -> None:
-        exact = self._embedding(ours, cells)
+        exact = self._vectors(ours, cells)
         for precision, speed, cosine in (("int8", 2.0, 0.998), ("bf16", 1.7, 0.9999)):
             if precision not in faster:
                 reason = f"no {precision} here"
@@ -255,11 +243,11 @@ class Bench:
                 continue
             ratio = found["ours"].median / found[f"ours, {precision}"].median
             self.results.judge(Bar(f"{what}, {precision}, times fp32", ratio, at_least=speed))
-            other = self._embedding(faster[precision], cells)
+            other = self._vectors(faster[precision], cells)
             least = float((exact * other).sum(1).min())
             self.results.judge(Bar(f"{what}, {precision}, least cosine to fp32", least, at_least=cosine))
 
-    def _embedding(self, side: Side, cells: str) -> np.ndarray:
+    def _vectors(self, side: Side, cells: str) -> np.ndarray:
         out = self.scratch / "embedding.npy"
         side.ask("embed", cells=cells, out=str(out))
         return np.load(out).astype(np.float64)
@@ -272,7 +260,9 @@ class Bench:
             ours.ask("embed", cells=cells)
             took = [ours.ask("embed", cells=cells) for _ in range(self.rounds)]
         spread = Spread([1e3 * answer["seconds"] / answer["cells"] for answer in took])
-        self.tell(what, "ms/cell", {"outside ONNX Runtime": spread}, {"outside ONNX Runtime": "reading the file included"})
+        self.tell(
+            what, "ms/cell", {"outside ONNX Runtime": spread}, {"outside ONNX Runtime": "reading the file included"}
+        )
         self.results.judge(Bar(f"{what}, share outside ONNX Runtime", spread.median / milliseconds, at_most=0.02))
 
     def start(self) -> None:
@@ -292,7 +282,8 @@ class Bench:
             return run
 
         found = self.alternate(
-            {"ours": once("ours", OURS, target), "arc-state": once("arc-state", REFERENCE, source)}, self.args.rounds or 3
+            {"ours": once("ours", OURS, target), "arc-state": once("arc-state", REFERENCE, source)},
+            self.args.rounds or 3,
         )
         self.tell("start to session", "s", found, {"ours": "the model was converted before; one gene is run"})
         memory = {side: Spread(values) for side, values in peaks.items()}
@@ -339,8 +330,16 @@ class Bench:
             self.tell("border to Go", "µs", {what: Spread([1e6 * answer[key] for answer in took])})
 
 
-def _versions(answer: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: answer[name] for name in names}
+def _between(run: Callable[[], float], measure: Callable[[], float], into: list[float]) -> Callable[[], float]:
+    """Run between two measurements, of which the mean is kept."""
+
+    def once() -> float:
+        before = measure()
+        result = run()
+        into.append((before + measure()) / 2)
+        return result
+
+    return once
 
 
 CASES: dict[str, Callable[[Bench], None]] = {
@@ -356,7 +355,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
 def main() -> int:
     """Run the cases that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2 layers, fewer rounds and cells: minutes instead of half an hour")
+    parser.add_argument("--quick", action="store_true", help="2 layers, fewer rounds and cells")
     parser.add_argument("--layers", type=int, help="layers of the full-width model (16; 2 with --quick)")
     parser.add_argument("--rounds", type=int, help="rounds of every case")
     parser.add_argument("--only", choices=CASES, action="append", help="a case to run; may be repeated")
@@ -368,7 +367,7 @@ def main() -> int:
     args = parser.parse_args()
     args.layers = args.layers or (2 if args.quick else 16)
     if not args.reference_python.exists():
-        parser.error(f"{args.reference_python} does not exist: make bench sets it up, or name one with --reference-python")
+        parser.error(f"{args.reference_python} does not exist: use make bench, which makes it, or name another")
 
     shown = ["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -388,9 +387,10 @@ def main() -> int:
     (args.out / "results.json").write_text(results.json())
     (args.out / "table.md").write_text(results.markdown())
     results.chart(args.out / "chart.png")
-    print("\n".join(["", *(bar.line() for bar in results.bars), "", f"written: {args.out}/results.json, table.md, chart.png"]))
+    print("", *(bar.line() for bar in results.bars), f"written to {args.out}", sep="\n")
     return 1 if any(bar.passed is False for bar in results.bars) else 0
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     sys.exit(main())

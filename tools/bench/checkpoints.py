@@ -1,4 +1,7 @@
-"""Random checkpoints, cells and their sizes. Run as a script, it writes one checkpoint: python checkpoints.py PATH NAME LAYERS."""
+"""Random checkpoints and cells.
+
+Run as a script, it writes one checkpoint: checkpoints.py PATH full|tiny|least LAYERS
+"""
 
 from __future__ import annotations
 

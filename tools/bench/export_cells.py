@@ -1,4 +1,7 @@
-"""Writes tests/data/immune559.h5ad and its genes' tokens as gocore/internal/benchcells reads them: export_cells.py OUT."""
+"""Writes tests/data/immune559.h5ad and its genes' tokens as gocore/internal/benchcells reads them.
+
+export_cells.py OUT
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,13 @@ def main(path: Path) -> None:
     tokens = np.array([token_of.get(gene, -1) for gene in adata.var_names], "<i4")
     sizes = np.array([*adata.shape, adata.X.nnz], "<i8")
     with path.open("wb") as file:
-        for part in (sizes, adata.X.indptr.astype("<i8"), tokens, adata.X.indices.astype("<i4"), adata.X.data.astype("<f4")):
+        for part in (
+            sizes,
+            adata.X.indptr.astype("<i8"),
+            tokens,
+            adata.X.indices.astype("<i4"),
+            adata.X.data.astype("<f4"),
+        ):
             part.tofile(file)
 
 

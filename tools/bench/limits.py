@@ -62,7 +62,11 @@ def products(times: int = 8, threads: int = 0) -> dict[str, Any]:
         session.run(None, {"x": x})
         seconds.append(time.perf_counter() - start)
     flop = 2.0 * ROWS * INNER * COLUMNS
-    return {"flops": flop / float(np.median(seconds)), "best": flop / min(seconds), "onnxruntime": onnxruntime.__version__}
+    return {
+        "flops": flop / float(np.median(seconds)),
+        "best": flop / min(seconds),
+        "onnxruntime": onnxruntime.__version__,
+    }
 
 
 def bandwidth(megabytes: int = 256, times: int = 5) -> dict[str, Any]:

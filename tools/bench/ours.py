@@ -1,4 +1,4 @@
-"""This package, as a side of the benchmark."""
+"""The package of this repository, as a side of the benchmark."""
 
 from __future__ import annotations
 
@@ -128,5 +128,12 @@ def border(calls: int = 20_000, jobs: int = 200) -> dict[str, Any]:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     serve(
-        convert=convert, load=load, embed=embed, lengths=lengths, tile=tile, tokenize=tokenize, scale=scale, border=border
+        convert=convert,
+        load=load,
+        embed=embed,
+        lengths=lengths,
+        tile=tile,
+        tokenize=tokenize,
+        scale=scale,
+        border=border,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class Row:
     unit: str
     spread: Spread
     note: str = ""
+
+    def rounds(self) -> list[Row]:
+        """Take the rounds apart."""
+        return [replace(self, spread=Spread([value])) for value in self.spread.values]
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Results:
             f"{', '.join(m['instructions'])}; {m['system']}. "
             + ", ".join(f"{name} {version}" for name, version in {"Python": m["python"], **self.versions}.items())
             + ".",
-            "Load average before each case: " + ", ".join(f"{name} {load:.1f}" for name, load in self.loads.items()) + ".",
+            f"Load average before each case: {', '.join(f'{name} {load:.1f}' for name, load in self.loads.items())}.",
             "",
             "| case | side | median | IQR | rounds | |",
             "|---|---|---|---|---|---|",
@@ -129,7 +133,8 @@ class Results:
         for bar in self.bars:
             want = f"≥ {bar.at_least:g}" if bar.at_least is not None else f"≤ {bar.at_most:g}"
             figure = bar.reason if bar.figure is None else number(bar.figure)
-            lines.append(f"| {bar.what} | {figure} | {want} | { {True: 'pass', False: 'fail', None: 'not measured'}[bar.passed] } |")
+            verdict = {True: "pass", False: "fail", None: "not measured"}[bar.passed]
+            lines.append(f"| {bar.what} | {figure} | {want} | {verdict} |")
         lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -140,18 +145,16 @@ class Results:
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
 
-        shown = [(case, ours, theirs) for case, ours, theirs in self._pairs()]
+        shown = self._pairs()
         figure, axes = plt.subplots(figsize=(9, 1.2 + 0.5 * max(1, len(shown))), layout="constrained")
-        for at, (case, ours, theirs) in enumerate(shown):
-            ratio = _speed_up(ours, theirs)
-            low = theirs.spread.median - theirs.spread.iqr / 2, ours.spread.median + ours.spread.iqr / 2
-            high = theirs.spread.median + theirs.spread.iqr / 2, max(ours.spread.median - ours.spread.iqr / 2, 1e-12)
-            ends = sorted((low[0] / low[1], high[0] / high[1]))
-            if "/s" in ours.unit:
-                ends = [ratio, ratio]
+        for at, (_, ours, theirs) in enumerate(shown):
+            ratio = times_better(ours, theirs)
+            rounds = [times_better(a, b) for a, b in zip(ours.rounds(), theirs.rounds(), strict=True)]
+            low, high = np.percentile(rounds, [25, 75])
             axes.barh(at, ratio, color="#2b7bba" if ratio >= 1 else "#c44e52", height=0.6)
-            axes.errorbar(ratio, at, xerr=[[max(0, ratio - ends[0])], [max(0, ends[1] - ratio)]], color="black", capsize=3)
-            axes.text(max(ratio, ends[1]) * 1.06, at, f"{ratio:.3g} ×", va="center")
+            ends = [[max(0.0, ratio - low)], [max(0.0, high - ratio)]]
+            axes.errorbar(ratio, at, xerr=ends, color="black", capsize=3)
+            axes.text(max(ratio, high) * 1.06, at, f"{ratio:.3g} ×", va="center")
         axes.set_yticks(range(len(shown)), [case for case, *_ in shown])
         axes.invert_yaxis()
         axes.set_xscale("log")
@@ -159,7 +162,8 @@ class Results:
         left, right = axes.get_xlim()
         axes.set_xlim(min(left, 0.7), right * 2)
         axes.set_xlabel("times better than arc-state (logarithmic; bars: medians, lines: middle half of the rounds)")
-        axes.set_title(f"se600m-go against arc-state, {self.machine['cores']} cores of {self.machine['processor']}", fontsize=10)
+        where = f"{self.machine['cores']} cores of {self.machine['processor']}"
+        axes.set_title(f"se600m-go against arc-state, {where}", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(path, dpi=150)
         plt.close(figure)
@@ -177,9 +181,10 @@ class Results:
         return pairs
 
 
-def _speed_up(ours: Row, theirs: Row) -> float:
+def times_better(ours: Row, theirs: Row) -> float:
+    """Tell how many times faster, or smaller, the first is."""
     ratio = theirs.spread.median / ours.spread.median
-    return 1 / ratio if "/s" in ours.unit else ratio
+    return 1 / ratio if ours.unit.endswith("/s") else ratio
 
 
 def number(value: float) -> str:
