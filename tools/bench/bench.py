@@ -93,8 +93,7 @@ class Bench:
         cells = self.file_of("immune", self.cells, self.cells.n_obs)
         fewer = self.file_of("immune", self.cells, 100 if self.quick else 559)
         with self.side(OURS) as ours, self.side(REFERENCE) as theirs, self.side(LIMITS) as limits:
-            ours.ask("load", model=target)
-            theirs.ask("load", model=source)
+            self.load_both(ours, theirs, source, target)
             theirs.ask("prepare", cells=fewer)
             many = ours.ask("tile", cells=cells, times=10)
             ours.ask("tile", cells=cells, times=1)
@@ -369,9 +368,10 @@ def main() -> int:
     if not args.reference_python.exists():
         parser.error(f"{args.reference_python} does not exist: use make bench, which makes it, or name another")
 
-    shown = ["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]
+    given = [f"--{name} {value}" for name, value in vars(args).items() if name in ("layers", "rounds") and value]
+    given = [*(["--quick"] if args.quick else []), *given, *(f"--only {case}" for case in args.only or [])]
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    results = Results(" ".join(shown), date, machine.commit(ROOT), machine.describe())
+    results = Results(f'make bench ARGS="{" ".join(given)}"', date, machine.commit(ROOT), machine.describe())
     with tempfile.TemporaryDirectory(prefix="se600m-bench-") as scratch:
         os.environ["SE600M_CACHE"] = str(Path(scratch) / "cache")
         bench = Bench(args, results, Path(scratch))
