@@ -174,7 +174,7 @@ class Results:
             sides = {row.side: row for row in self.rows if row.case == case}
             if "arc-state" in sides:
                 pairs += [
-                    (case if side == "ours" else f"{case}, {side}", row, sides["arc-state"])
+                    (f"{case}, {side}".removesuffix(", ours").replace(", ours, ", ", "), row, sides["arc-state"])
                     for side, row in sides.items()
                     if side.startswith("ours")
                 ]
