@@ -2,6 +2,9 @@
 # make test   all set-up, then every Go and Python test; what is skipped is listed by name
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
+# make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
+#             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
+# make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
 # make check  formats, lints, types and the direction of imports
 # make parity live comparison with the reference, arc-state, in an environment of its own (downloads torch)
 # make golden writes tests/golden anew, with the reference
@@ -19,7 +22,8 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-python fuzz check fmt docs train-mini parity golden clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-python fuzz bench bench-go check fmt docs train-mini \
+        parity golden clean preflight
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -113,6 +117,19 @@ parity: setup $(PARITY_VENV)/.installed
 
 golden: $(PARITY_VENV)/.installed
 	$(PARITY_PY) tools/parity/make_golden.py
+
+# In one run with the reference, in its environment.
+bench: setup $(PARITY_VENV)/.installed
+	PYTHONPATH=tools $(PY) tools/bench/bench.py --reference-python $(PARITY_VENV)/bin/python $(ARGS)
+
+# BENCH selects, COUNT is what benchstat needs: go run golang.org/x/perf/cmd/benchstat@latest OLD out/bench-go.txt
+BENCH ?= .
+COUNT ?= 6
+bench-go: setup
+	@mkdir -p out
+	PYTHONPATH=tools $(PY) tools/bench/export_cells.py out/cells.bin
+	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) SE600M_BENCH_CELLS=$(CURDIR)/out/cells.bin \
+	    go test -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(GO) | tee out/bench-go.txt
 
 clean:
 	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN)

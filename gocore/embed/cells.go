@@ -51,22 +51,25 @@ func (m *Model) Plan(c *Cells) (*sentence.Plan, error) {
 	})
 }
 
-// blockSize is how many cells a worker takes at a time.
-const blockSize = 32
-
 // source hands out blocks of cells to workers.
 type source struct {
-	next  atomic.Int64
-	total int
+	next             atomic.Int64
+	total, blockSize int
+}
+
+// newSource hands out at most 32 cells at a time, and fewer where there are too
+// few cells to keep all workers busy to the end.
+func newSource(total, workers int) *source {
+	return &source{total: total, blockSize: min(32, max(1, total/(8*workers)))}
 }
 
 func (s *source) block() (from, to int) {
-	from = int(s.next.Add(blockSize)) - blockSize
-	return min(from, s.total), min(from+blockSize, s.total)
+	from = int(s.next.Add(int64(s.blockSize))) - s.blockSize
+	return min(from, s.total), min(from+s.blockSize, s.total)
 }
 
-// tokenizer writes the sentence of one cell into memory.
-type tokenizer func(sentence.Sentence) sentence.Cell
+// tokenizer writes the sentence of one cell into memory, and tells its length.
+type tokenizer func(sentence.Sentence) (length int)
 
 // sink takes the sentences that one worker makes.
 type sink interface {
@@ -81,30 +84,34 @@ type sink interface {
 func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, newSink func() sink) (Report, error) {
 	total := Report{Fill: plan.Fill(), NValid: plan.NValid()}
 	var mu sync.Mutex
-	cells := &source{total: c.Matrix.NCells()}
+	cells := newSource(c.Matrix.NCells(), workers)
 	group, ctx := newGroup(ctx)
 	for range workers {
 		group.Go(func() error {
 			reader, worker, into := expression.NewReader(c.Matrix), plan.NewWorker(), newSink()
 			var seen Report
+			// One tokenizer serves all cells of the worker: one a cell would be
+			// an allocation a cell.
+			var row int
+			var values *expression.Row
+			tokenize := func(out sentence.Sentence) int {
+				cell := worker.Tokenize(values, c.FirstRow+row, out)
+				seen.add(cell)
+				if c.Share != nil {
+					c.Share[row] = share(cell)
+				}
+				return cell.Length
+			}
 			for from, to := cells.block(); from < to; from, to = cells.block() {
 				if err := ctx.Err(); err != nil {
 					return fmt.Errorf("embed: %w", err)
 				}
-				for row := from; row < to; row++ {
-					values, err := reader.Read(row)
-					if err != nil {
+				for row = from; row < to; row++ {
+					var err error
+					if values, err = reader.Read(row); err != nil {
 						return err
 					}
-					err = into.write(row, func(out sentence.Sentence) sentence.Cell {
-						cell := worker.Tokenize(values, c.FirstRow+row, out)
-						seen.add(cell)
-						if c.Share != nil {
-							c.Share[row] = share(cell)
-						}
-						return cell
-					})
-					if err != nil {
+					if err := into.write(row, tokenize); err != nil {
 						return err
 					}
 				}
@@ -142,7 +149,7 @@ type batchSink struct {
 }
 
 func (s *batchSink) write(row int, tokenize tokenizer) error {
-	b := s.collector.Add(row, func(out sentence.Sentence) int { return tokenize(out).Length })
+	b := s.collector.Add(row, tokenize)
 	if b == nil {
 		return nil
 	}
@@ -279,7 +286,7 @@ func (s *rowSink) write(row int, tokenize tokenizer) error {
 		ExpressionValues: s.ExpressionValues[at:end],
 		Multiplicity:     s.Multiplicity[at:end],
 	}
-	length := tokenize(out).Length
+	length := tokenize(out)
 	s.Lengths[row] = int32(length)
 	for i := length; i < s.Width; i++ {
 		out.GeneIndices[i], out.ExpressionValues[i], out.Multiplicity[i] = s.cls, 0, 0

@@ -116,7 +116,8 @@ func TestRefusedMatrices(t *testing.T) {
 }
 
 func TestReaderOutlivesItsStamps(t *testing.T) {
-	m, err := NewCSR(2, 2, []float32{1, 2}, []int32{0, 1}, []int64{0, 1, 2})
+	// A gene stored twice: only such cells need stamps.
+	m, err := NewCSR(2, 3, []float32{1, 1, 2}, []int32{2, 2, 1}, []int64{0, 2, 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestReaderOutlivesItsStamps(t *testing.T) {
 	r.stamp = math.MaxUint32 - 1
 	for range 4 {
 		row, err := r.Read(0)
-		if err != nil || len(row.Columns) != 1 || row.Values[0] != 1 {
+		if err != nil || len(row.Columns) != 1 || row.Values[0] != 2 {
 			t.Fatalf("%v %v", row, err)
 		}
 	}

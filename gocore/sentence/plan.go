@@ -1,9 +1,7 @@
 package sentence
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
@@ -33,36 +31,39 @@ type Plan struct {
 	seed      uint64
 	scale     expression.Scale
 
-	// tokens[c] is the gene token of column c, or vocabulary.Unknown.
+	// Valid columns have places, in the order that the seed gives to the tokens
+	// of the data set. places[c] is that of column c; absent where it has none.
+	places []int32
+	// tokens[p] is the gene token at place p.
 	tokens []int32
-	// rank[c] is the place of column c's token in the order that the seed
-	// gives to the tokens of the data set; equal tokens have equal ranks.
-	rank []uint32
-	// order are the valid columns by rank.
-	order []int32
-	// clsColumn is the column whose value the [CLS] slot carries.
-	clsColumn int32
+	// ranks[p] counts the different tokens before place p: it is the same for
+	// columns of one token.
+	ranks []uint32
+	// clsPlace is the place whose value the [CLS] slot carries.
+	clsPlace int32
 }
 
+// absent is the place of a column without a gene token.
+const absent = -1
+
 // NewPlan prepares tokenisation of a data set whose column c has the gene
-// token tokens[c] ([vocabulary.Unknown] where it has none). The slice is kept.
+// token tokens[c] ([vocabulary.Unknown] where it has none).
 // Errors wrap [ErrTooFewGenes] or [ErrFill].
 func NewPlan(tokens []int32, o Options) (*Plan, error) {
 	if o.PadLength < 2 {
 		return nil, fmt.Errorf("sentence: a pad length of %d leaves no slot for a gene: %w", o.PadLength, ErrFill)
 	}
-	var order []int32
+	var valid []int32
 	for column, token := range tokens {
 		if token != vocabulary.Unknown {
-			order = append(order, int32(column))
+			valid = append(valid, int32(column))
 		}
 	}
-	if o.CLSPosition < 0 || len(order) <= o.CLSPosition {
+	if o.CLSPosition < 0 || len(valid) <= o.CLSPosition {
 		return nil, fmt.Errorf("sentence: %d valid genes, but the [CLS] slot carries the value of valid gene %d: "+
-			"embed a data set with more of the model's genes: %w", len(order), o.CLSPosition+1, ErrTooFewGenes)
+			"embed a data set with more of the model's genes: %w", len(valid), o.CLSPosition+1, ErrTooFewGenes)
 	}
-	clsColumn := order[o.CLSPosition] // before order is shuffled: var's order is meant
-	fill, err := o.Fill.resolve(len(order), o.PadLength-1)
+	fill, err := o.Fill.resolve(len(valid), o.PadLength-1)
 	if err != nil {
 		return nil, fmt.Errorf("sentence: %w", err)
 	}
@@ -71,47 +72,66 @@ func NewPlan(tokens []int32, o Options) (*Plan, error) {
 	}
 	p := &Plan{
 		padLength: o.PadLength, cls: o.CLS, fill: fill, seed: o.Seed, scale: o.Scale,
-		tokens: tokens, rank: make([]uint32, len(tokens)), order: order, clsColumn: clsColumn,
+		places: make([]int32, len(tokens)), tokens: make([]int32, len(valid)), ranks: make([]uint32, len(valid)),
 	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(
-			cmp.Compare(hash2(o.Seed, uint64(tokens[a])), hash2(o.Seed, uint64(tokens[b]))),
-			cmp.Compare(tokens[a], tokens[b]),
-			cmp.Compare(a, b))
-	})
+	for column := range p.places {
+		p.places[column] = absent
+	}
 	var rank uint32
-	for i, column := range order {
-		if i > 0 && tokens[column] != tokens[order[i-1]] {
+	for place, column := range shuffled(valid, tokens, o.Seed) {
+		p.places[column], p.tokens[place] = int32(place), tokens[column]
+		if place > 0 && p.tokens[place] != p.tokens[place-1] {
 			rank++
 		}
-		p.rank[column] = rank
+		p.ranks[place] = rank
 	}
+	p.clsPlace = p.places[valid[o.CLSPosition]] // in var's order, that is
 	return p, nil
+}
+
+// shuffled puts columns in the order of their tokens' hashes, which are as
+// different as the tokens are; columns of one token stay as they stand.
+func shuffled(columns, tokens []int32, seed uint64) []int32 {
+	s := sorter{items: make([]item, len(columns))}
+	for i, column := range columns {
+		s.items[i].place = column
+	}
+	for _, half := range []int{0, 32} {
+		for i := range s.items {
+			s.items[i].key = uint32(hash2(seed, uint64(tokens[s.items[i].place])) >> half)
+		}
+		s.sort()
+	}
+	order := make([]int32, len(columns))
+	for i := range order {
+		order[i] = s.items[i].place
+	}
+	return order
 }
 
 // Fill is the policy in force; never [Auto].
 func (p *Plan) Fill() Fill { return p.fill }
 
 // NValid is the number of columns that have a gene token.
-func (p *Plan) NValid() int { return len(p.order) }
+func (p *Plan) NValid() int { return len(p.tokens) }
 
 // NGenes is the number of columns.
-func (p *Plan) NGenes() int { return len(p.tokens) }
+func (p *Plan) NGenes() int { return len(p.places) }
 
 // MaxLength is the longest sentence that a cell of the data set can have.
 func (p *Plan) MaxLength() int {
 	if p.fill == Expected || p.fill == None {
-		return min(p.padLength, len(p.order)+1)
+		return min(p.padLength, len(p.tokens)+1)
 	}
 	return p.padLength
 }
 
 // Weighted tells whether tokens carry multiplicities other than 1.
-func (p *Plan) Weighted() bool { return p.fill == Expected && len(p.order) < p.padLength-1 }
+func (p *Plan) Weighted() bool { return p.fill == Expected && len(p.tokens) < p.padLength-1 }
 
 // Varying tells whether cells have sentences of different lengths: where only
 // expressed genes are taken, and where a panel's cell that expresses every
 // gene leaves nothing to draw from.
 func (p *Plan) Varying() bool {
-	return p.fill == None || p.fill != Expected && len(p.order) < p.padLength-1
+	return p.fill == None || p.fill != Expected && len(p.tokens) < p.padLength-1
 }

@@ -59,7 +59,7 @@ type Match struct {
 // the id's symbol (see [SymbolOf]).
 func (v *Vocabulary) Match(c Column) *Match {
 	m := &Match{Column: c.Name, Tokens: make([]int32, len(c.Genes)), vocabulary: v}
-	seen := make(map[int32]struct{}, len(c.Genes))
+	seen := make([]bool, v.NGenes())
 	for i, name := range c.Genes {
 		token := v.Token(name)
 		if token == Unknown {
@@ -75,13 +75,13 @@ func (v *Vocabulary) Match(c Column) *Match {
 			continue
 		}
 		m.NMatched++
-		if _, twice := seen[token]; twice {
+		if seen[token] {
 			m.NRepeated++
 			m.Repeated = few(m.Repeated, name)
 		}
-		seen[token] = struct{}{}
+		seen[token] = true
 	}
-	m.nDistinct = len(seen)
+	m.nDistinct = m.NMatched - m.NRepeated
 	m.looked = []string{fmt.Sprintf("%s (%d)", c.Name, m.NMatched)}
 	return m
 }

@@ -1,21 +1,14 @@
 package vocabulary
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
 // renamed are families of human genes that HGNC renamed in 2019 and 2020 because
-// spreadsheets took their symbols for dates, both ways.
-var renamed = []struct {
-	old, new *regexp.Regexp
-	toNew    string
-	toOld    string
-}{
-	{regexp.MustCompile(`^MARCH(\d+)$`), regexp.MustCompile(`^MARCHF(\d+)$`), "MARCHF$1", "MARCH$1"},
-	{regexp.MustCompile(`^SEPT(\d+)$`), regexp.MustCompile(`^SEPTIN(\d+)$`), "SEPTIN$1", "SEPT$1"},
-	{regexp.MustCompile(`^MARC(\d+)$`), regexp.MustCompile(`^MTARC(\d+)$`), "MTARC$1", "MARC$1"},
-	{regexp.MustCompile(`^DEC1$`), regexp.MustCompile(`^DELEC1$`), "DELEC1", "DEC1"},
+// spreadsheets took their symbols for dates, both ways; a number follows.
+var renamed = map[string]string{
+	"MARCH": "MARCHF", "MARCHF": "MARCH",
+	"SEPT": "SEPTIN", "SEPTIN": "SEPT",
+	"MARC": "MTARC", "MTARC": "MARC",
+	"DEC": "DELEC", "DELEC": "DEC",
 }
 
 // bare is a name without case and punctuation: "HLA.A" and "hla-a" are both
@@ -51,11 +44,10 @@ func (v *Vocabulary) Suggest(name string) string {
 		return v.genes[token]
 	}
 	upper := strings.ToUpper(name)
-	for _, r := range renamed {
-		for _, other := range []string{r.old.ReplaceAllString(upper, r.toNew), r.new.ReplaceAllString(upper, r.toOld)} {
-			if other != upper && v.Token(other) != Unknown {
-				return other
-			}
+	family := strings.TrimRight(upper, "0123456789")
+	if other, known := renamed[family]; known && family != upper {
+		if symbol := other + upper[len(family):]; v.Token(symbol) != Unknown {
+			return symbol
 		}
 	}
 	return ""
