@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 import se600m
 from conftest import IMMUNE
-from se600m import _native, errors
+from se600m import _models, _native, errors
 
 
 def snapshot(adata):
@@ -134,6 +134,19 @@ def test_dimension_flow():
 
 
 # -- what it says ------------------------------------------------------------------------------
+
+
+def test_the_default_model_says_once_that_there_is_a_better_one(caplog, capsys):
+    _models._notice.cache_clear()
+    with caplog.at_level("INFO", logger="se600m"):
+        for _ in range(2):
+            se600m.load_model()
+            se600m.load_model("se-mini")  # asked for by name
+    (said,) = [r.getMessage() for r in caplog.records if "SE-600M" in r.getMessage()]
+    assert "se-mini" in said
+    assert "arcinstitute/SE-600M" in said
+    se600m.load_model(progress=True)
+    assert capsys.readouterr().err == f"{said}\n", "on the screen where somebody watches"
 
 
 def test_what_the_caller_decides_is_not_warned_of(immune):

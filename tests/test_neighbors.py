@@ -295,7 +295,7 @@ def test_kinds_of_labels(labels, want):
 def test_other_models_are_told(immune, random_model):
     other = immune.copy()
     se600m.embed(immune)
-    se600m.embed(other, model=random_model(output_dim=64).model)
+    se600m.embed(other, model=random_model(output_dim=se600m.load_model().output_dim).model)
     text = r"adata \(model 'se-mini'\) and reference \(model .*different models.*same model"
     with pytest.warns(errors.DataWarning, match=text) as told:
         se600m.nearest(immune, other)
