@@ -89,7 +89,7 @@ fmt: $(VENV)/.dev
 docs: setup
 	SE600M_WRITE_DOCS=1 $(PY) -m pytest -q tests/test_errors.py
 
-# The model in the package, trained anew in an environment of its own (torch); half an hour of one free core.
+# The model in the package, trained anew in an environment of its own (torch); minutes on one core.
 TRAIN := .venv-train
 $(TRAIN)/.installed: tools/train_mini/requirements.txt
 	@test -x $(TRAIN)/bin/python || $(PYTHON) -m venv $(TRAIN)
@@ -97,7 +97,7 @@ $(TRAIN)/.installed: tools/train_mini/requirements.txt
 	@touch $@
 
 train-mini: $(TRAIN)/.installed
-	$(TRAIN)/bin/python tools/train_mini/train.py
+	OPENBLAS_NUM_THREADS=1 $(TRAIN)/bin/python tools/train_mini/train.py
 
 # The reference's environment, apart from the one that tests run in. TORCH is what pip is to install for torch,
 # whose waiting threads must not burn shared cores.

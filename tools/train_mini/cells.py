@@ -40,12 +40,16 @@ def read_cells(path: Path) -> Cells:
     adata = anndata.read_h5ad(path)
     counts = sparse.csr_matrix(adata.X)
     if counts.nnz == 0 or counts.data.min() < 0 or np.any(counts.data % 1):
-        raise SystemExit(f"{path}: X holds values that are no counts, such as {counts.data.min(initial=0)}: give raw counts")
+        raise SystemExit(
+            f"{path}: X holds values that are no counts, such as {counts.data.min(initial=0)}: give raw counts"
+        )
     seen = np.asarray((counts > 0).sum(0)).ravel() >= MIN_CELLS
     symbols = adata.var_names.astype(str)
     kept = seen & ~symbols.duplicated() & np.array([not NONCODING.search(s) for s in symbols])
     if not kept.any():
-        raise SystemExit(f"{path}: none of {len(symbols)} genes is in {MIN_CELLS} cells and has a protein-coding gene's symbol")
+        raise SystemExit(
+            f"{path}: none of {len(symbols)} genes is in {MIN_CELLS} cells and has a protein-coding gene's symbol"
+        )
     totals = np.asarray(counts.sum(1)).ravel()
     return Cells(counts[:, kept].toarray().astype(np.int64), totals, list(symbols[kept]))
 

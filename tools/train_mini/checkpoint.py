@@ -17,7 +17,11 @@ def save(folder: Path, model: StateModel, genes: list[str], name: str) -> None:
     """Write ``model.safetensors``, ``config.yaml`` and ``protein_embeddings.pt``, numbers as float16."""
     state = {key: value.detach().numpy().astype(np.float16) for key, value in model.state_dict().items()}
     table = state.pop("gene_embeddings")
-    state |= {f"gene_embedding_{'layer.' + key.removeprefix('encoder.')}": value for key, value in state.items() if key.startswith("encoder.")}
+    state |= {
+        f"gene_embedding_{'layer.' + key.removeprefix('encoder.')}": value
+        for key, value in state.items()
+        if key.startswith("encoder.")
+    }
     sizes = model.sizes
     dims = Dims(
         sizes.n_genes, sizes.token_dim, sizes.emsize, sizes.d_hid, sizes.nhead, sizes.nlayers, sizes.output_dim,

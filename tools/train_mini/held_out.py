@@ -46,7 +46,9 @@ def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(0) / np.maximum(np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0), 1e-9)
 
 
-def evaluate(model: StateModel, cells: Cells, designs: Designs, random: np.random.Generator, n_panels: int = 3) -> dict[str, float]:
+def evaluate(
+    model: StateModel, cells: Cells, designs: Designs, random: np.random.Generator, n_panels: int = 3
+) -> dict[str, float]:
     """Measure a model on cells that it was not trained on; means over random panels of 760 genes."""
     whole = PCA(30, random_state=0).fit_transform(log_normalised(cells.counts, cells.totals))
     variable = np.argsort(-GeneFacts.of(cells, random).shared)[:300]
@@ -61,7 +63,9 @@ def evaluate(model: StateModel, cells: Cells, designs: Designs, random: np.rando
         same_panel, _ = embed(model, sentences(second, totals, panel, random))
         other_panel, _ = embed(model, sentences(second, totals, other, random))
         components = PCA(min(50, len(cells) - 1), random_state=0).fit(log_normalised(first, totals)[:, panel.genes])
-        pca, pca_second = (components.transform(log_normalised(part, totals)[:, panel.genes]) for part in (first, second))
+        pca, pca_second = (
+            components.transform(log_normalised(part, totals)[:, panel.genes]) for part in (first, second)
+        )
         genes, depth = torch.from_numpy(variable), torch.full((len(cells),), 4.0)
         decoded = model.decode(torch.from_numpy(embedding), genes, depth, torch.from_numpy(dataset)).numpy()
         measured = log_normalised(cells.counts - first, cells.totals - totals)[:, variable]

@@ -64,19 +64,21 @@ class Layer(nn.Module):
         self.linear2 = nn.Linear(sizes.d_hid, d)
 
     def forward(self, x: Tensor, scores: Tensor, read: Tensor | None = None) -> Tensor:
-        """Tokens ``[B, S, d]`` and additions to scores ``[B, 1, 1, S]`` to ``[B, S, d]``, or to tokens ``read`` alone."""
+        """Transform tokens ``[B, S, d]``, or ``read`` alone, with additions to scores ``[B, 1, 1, S]``."""
         kept = x if read is None else x[:, read]
         h = self.norm1(kept + self.out_proj(self.attend(x, scores, read)))
         return self.norm2(h + self.linear2(F.gelu(self.linear1(h))))
 
     def attend(self, x: Tensor, scores: Tensor, read: Tensor | None = None) -> Tensor:
-        """What attention brings to each token, or to the tokens ``read`` alone."""
+        """Give what attention brings to each token, or to the tokens ``read`` alone."""
         d = x.shape[-1]
         weight, offset = self.qkv_proj.weight, self.qkv_proj.bias
         kept = x if read is None else x[:, read]
         q = F.linear(kept, weight[:d], offset[:d])
         k, v = F.linear(x, weight[d:], offset[d:]).chunk(2, -1)
-        q, k, v = (t.float().unflatten(-1, (self.nhead, -1)).transpose(1, 2) for t in (q, k, v))  # float32 is faster here
+        q, k, v = (
+            t.float().unflatten(-1, (self.nhead, -1)).transpose(1, 2) for t in (q, k, v)
+        )  # float32 is faster here
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=scores)
         return mixed.transpose(1, 2).flatten(2)
 
@@ -182,10 +184,14 @@ class StateModel(nn.Module):
         for layer in first:
             x = layer(x, scores)
         head = self.decoder(last(x, scores, torch.tensor([0, -1])))
-        return F.normalize(head[:, 0].float(), dim=-1), self.dataset_embedder(head[:, 1]), self.dataset_encoder(head[:, 1])
+        return (
+            F.normalize(head[:, 0].float(), dim=-1),
+            self.dataset_embedder(head[:, 1]),
+            self.dataset_encoder(head[:, 1]),
+        )
 
     def tokens(self, genes: Tensor, values: Tensor, multiplicity: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of sentences, the dataset token among them, and what to add to the scores of each as a key."""
+        """Give tokens of sentences, the dataset token last, and what to add to the scores of each as a key."""
         rows = F.normalize(F.embedding(genes[:, 1:], self.gene_embeddings), dim=-1)
         cls, dataset = (t.expand(len(genes), 1, -1) for t in (self.cls_token, self.dataset_token))
         x = self.encoder(torch.cat([cls, rows, dataset], 1)) * math.sqrt(self.sizes.emsize)
