@@ -1,6 +1,7 @@
 """Real cells, and random models made on the spot."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 import scanpy as sc
 
 import statefiles
+
+# A shell that starts tests in the background has Ctrl-C ignored, and child processes inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything converts: tests leave the user's cache alone.
 _cache = tempfile.TemporaryDirectory(prefix="se600m-test-cache-")

@@ -221,14 +221,17 @@ def test_ctrl_c_leaves_no_file(tmp_path, random_model):
         [*COMMAND, "embed", str(IMMUNE), str(tmp_path / "out.h5ad"), "--model", str(slow.folder)],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    # It is at work once ONNX Runtime's library is in its memory; a moment later it embeds.
-    maps = Path(f"/proc/{process.pid}/maps")
-    while process.poll() is None and "libonnxruntime" not in maps.read_text():
-        time.sleep(0.05)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    pressed = time.monotonic()
-    _, stderr = process.communicate(timeout=60)
+    try:
+        # It is at work once ONNX Runtime's library is in its memory; a moment later it embeds.
+        maps = Path(f"/proc/{process.pid}/maps")
+        while process.poll() is None and "libonnxruntime" not in maps.read_text():
+            time.sleep(0.05)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        pressed = time.monotonic()
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert time.monotonic() - pressed < 3, "a second to stop, and the interpreter's own end"
     assert process.returncode == 130, stderr
     assert "nothing was written" in stderr
