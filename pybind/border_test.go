@@ -53,7 +53,7 @@ func openDefault(t *testing.T) (model int64) {
 	}
 	dir := filepath.Join(t.TempDir(), "converted")
 	finish(t, "convert", map[string]any{"source": filepath.Dir(found[0]), "destination": dir, "name": "default"}, nil)
-	model, err = OpenModel(dir, "cpu")
+	model, err = OpenModel(dir, "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 }
 
 func TestOpenFails(t *testing.T) {
-	_, err := OpenModel(t.TempDir(), "cpu")
+	_, err := OpenModel(t.TempDir(), "cpu", "auto")
 	refused(t, err, "model", "config.json")
 	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
 	refused(t, err, "runtime", "nowhere.so")

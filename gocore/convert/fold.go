@@ -56,7 +56,7 @@ func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	w.placed["folded"] = weight{[]int{w.dims.NGenes + 2, d}, w.out.End(begin)}
+	w.placed["folded"] = weight{onnx.Float32, []int{w.dims.NGenes + 2, d}, w.out.End(begin)}
 	return nil
 }
 

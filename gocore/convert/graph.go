@@ -18,10 +18,12 @@ type graph struct {
 	*source
 	placed weights
 	used   map[string]onnx.Value
+	// inInt8: products of layers are made in 8 bits.
+	inInt8 bool
 }
 
 func newGraph(name string, s *source, placed weights) *graph {
-	return &graph{onnx.NewGraph(name), s, placed, map[string]onnx.Value{}}
+	return &graph{onnx.NewGraph(name), s, placed, map[string]onnx.Value{}, modeldir.Variant(name).IsInt8()}
 }
 
 // weight refers to a placed tensor.
@@ -30,7 +32,7 @@ func (g *graph) weight(name string) onnx.Value {
 		return v
 	}
 	w := g.placed[name] // one that is not placed has no length, which Model reports
-	v := g.External(onnx.Value(name), onnx.Float32, w.shape, w.at)
+	v := g.External(onnx.Value(name), w.elem, w.shape, w.at)
 	g.used[name] = v
 	return v
 }
@@ -51,6 +53,20 @@ func (g *graph) write(path string) error {
 
 func (g *graph) matMul(x onnx.Value, weight string) onnx.Value {
 	return g.Op("MatMul", []onnx.Value{x, g.weight(weight)})
+}
+
+// product is a product with one of a layer's weights.
+func (g *graph) product(x onnx.Value, weight string) onnx.Value { return g.products(x, weight)[0] }
+
+// products are the products of the same tokens with some of a layer's weights.
+func (g *graph) products(x onnx.Value, weights ...string) (products []onnx.Value) {
+	if g.inInt8 {
+		return g.int8Products(x, weights)
+	}
+	for _, weight := range weights {
+		products = append(products, g.matMul(x, weight))
+	}
+	return products
 }
 
 func (g *graph) linear(x onnx.Value, name string) onnx.Value {
@@ -155,10 +171,7 @@ func (g *graph) foldedTokens(tokens, values onnx.Value) onnx.Value {
 
 // attention is the attention of every token to every token, before out_proj.
 func (g *graph) attention(x, bias onnx.Value, prefix string) onnx.Value {
-	inputs := []onnx.Value{
-		g.matMul(x, prefix+"q"), g.matMul(x, prefix+"k"), g.matMul(x, prefix+"v"),
-		g.weight(prefix + "qkv_proj.bias"),
-	}
+	inputs := append(g.products(x, prefix+"q", prefix+"k", prefix+"v"), g.weight(prefix+"qkv_proj.bias"))
 	if bias != "" {
 		inputs = append(inputs, "", bias)
 	}
@@ -173,10 +186,10 @@ func (g *graph) layer(i int, x, bias onnx.Value) onnx.Value {
 // afterAttention is the rest of a layer.
 func (g *graph) afterAttention(i int, x, attention onnx.Value) onnx.Value {
 	prefix := layerPrefix(i)
-	h := g.addNorm(x, g.matMul(attention, prefix+"out_proj.weight"), prefix+"out_proj.bias", prefix+"norm1")
+	h := g.addNorm(x, g.product(attention, prefix+"out_proj.weight"), prefix+"out_proj.bias", prefix+"norm1")
 	// BiasGelu is the exact Gelu (erf) of its two inputs' sum.
-	f := g.Fused("BiasGelu", []onnx.Value{g.matMul(h, prefix+"linear1.weight"), g.weight(prefix + "linear1.bias")})
-	return g.addNorm(h, g.matMul(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
+	f := g.Fused("BiasGelu", []onnx.Value{g.product(h, prefix+"linear1.weight"), g.weight(prefix + "linear1.bias")})
+	return g.addNorm(h, g.product(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
 }
 
 // skipBlock finishes a skip block whose first Linear gave inside:
@@ -210,7 +223,7 @@ func (g *graph) forEveryToken(bias, x onnx.Value) onnx.Value {
 	return g.Op("Expand", []onnx.Value{bias, shape})
 }
 
-// embedGraph is the dense or the weighted graph. Its outputs are the head's
+// embedGraph is the dense or the weighted graph, or its twin. Its outputs are the head's
 // vectors at [CLS], not normalised, [B, output_dim], and the dataset
 // embeddings, [B, dataset_dim].
 func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
@@ -219,7 +232,7 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	x := g.foldedTokens(tokens, values)
 	var bias, biasAll onnx.Value
-	if variant == modeldir.Weighted {
+	if variant == modeldir.Weighted || variant == modeldir.Weighted.Int8() {
 		bias = g.attentionBias(g.Input("log_multiplicity", onnx.Float32, "batch", "length"))
 		biasAll = g.forEveryToken(bias, x)
 	}
@@ -233,14 +246,15 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 		other = g.slice(x, -1, math.MaxInt32)
 	}
 	read := g.concat(cls, other)
+	g.inInt8 = false // few tokens cost next to nothing
 	g.outputs(g.head(g.afterAttention(last, read, g.attentionOfRead(read, x, bias, layerPrefix(last)))))
 	return g
 }
 
 // contextualGraph is the weighted graph up to the last layer, which it runs on
-// every token. Its output is the vector of every slot, [B, S, emsize].
-func (s *source) contextualGraph(placed weights) *graph {
-	g := newGraph(string(modeldir.Contextual), s, placed)
+// every token, or its twin. Its output is the vector of every slot, [B, S, emsize].
+func (s *source) contextualGraph(variant modeldir.Variant, placed weights) *graph {
+	g := newGraph(string(variant), s, placed)
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	logMultiplicity := g.Input("log_multiplicity", onnx.Float32, "batch", "length")

@@ -3,9 +3,7 @@ package embed
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	goruntime "runtime"
-	"sync"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/runtime"
@@ -27,23 +25,16 @@ type Model struct {
 	Config     *modeldir.Config
 	Vocabulary *vocabulary.Vocabulary
 
-	provider runtime.Provider
+	provider  runtime.Provider
+	precision string
 
-	mu       sync.Mutex
-	idle     sync.Cond // signalled when a use ends
-	uses     int
-	closed   bool
-	sessions map[sessionKey]*runtime.Session
+	sessions sessions
 }
 
-type sessionKey struct {
-	variant modeldir.Variant
-	threads int
-}
-
-// Open opens a converted model directory on a device. Graphs are opened when
+// Open opens a converted model directory on a device, in a precision: "auto",
+// "fp32" or "int8". Graphs are opened when
 // they are first needed. ONNX Runtime must be open (package runtime).
-func Open(dir, device string) (*Model, error) {
+func Open(dir, device, precision string) (*Model, error) {
 	config, genes, err := modeldir.Read(dir)
 	if err != nil {
 		return nil, err
@@ -56,66 +47,20 @@ func Open(dir, device string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider, sessions: map[sessionKey]*runtime.Session{}}
-	m.idle.L = &m.mu
+	if precision, err = resolvePrecision(precision, provider); err != nil {
+		return nil, err
+	}
+	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider, precision: precision}
+	m.sessions.open = map[sessionKey]*openSession{}
+	m.sessions.idle.L = &m.sessions.mu
 	return m, nil
 }
 
 // Device is where the model runs.
 func (m *Model) Device() string { return m.provider.Name() }
 
-// begin notes a use, which keeps the model open until end.
-func (m *Model) begin() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return fmt.Errorf("embed: model %q: %w", m.Config.Name, ErrClosed)
-	}
-	m.uses++
-	return nil
-}
-
-func (m *Model) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.uses--
-	m.idle.Broadcast()
-}
-
-// Close frees the sessions once every use has ended. It may be called twice.
-func (m *Model) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
-	for m.uses > 0 {
-		m.idle.Wait()
-	}
-	var errs []error
-	for key, s := range m.sessions {
-		errs = append(errs, s.Close())
-		delete(m.sessions, key)
-	}
-	return errors.Join(errs...)
-}
-
-// session opens a graph, or finds it open.
-func (m *Model) session(variant modeldir.Variant, threads int) (*runtime.Session, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := sessionKey{variant, threads}
-	if s := m.sessions[key]; s != nil {
-		return s, nil
-	}
-	inputs, outputs := m.signature(variant)
-	s, err := runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
-		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
-	})
-	if err != nil {
-		return nil, err
-	}
-	m.sessions[key] = s
-	return s, nil
-}
+// Precision is "fp32" or "int8".
+func (m *Model) Precision() string { return m.precision }
 
 // signature names a graph's inputs and outputs, in order.
 func (m *Model) signature(variant modeldir.Variant) (inputs, outputs []string) {

@@ -55,6 +55,9 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 		func() error {
 			return options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
 		},
+		// Without VNNI instructions sums of 8-bit products would saturate; this
+		// takes slower kernels there, and gives the same numbers everywhere.
+		func() error { return options.AddSessionConfigEntry("session.x64quantprecision", "1") },
 		func() error { return o.Provider.configure(options) },
 	} {
 		if err := set(); err != nil {
