@@ -232,10 +232,10 @@ func TestOpenFails(t *testing.T) {
 	refused(t, err, "model", "config.json")
 	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
 	refused(t, err, "runtime", "nowhere.so")
-	if name, err := CheckDevice("auto"); name != "cpu" || err != nil {
-		t.Errorf("%q, %v", name, err)
+	if resolved, err := CheckDevice("auto", "auto"); resolved != `{"device":"cpu","precision":"fp32"}` || err != nil {
+		t.Errorf("%q, %v", resolved, err)
 	}
-	_, err = CheckDevice("abacus")
+	_, err = CheckDevice("abacus", "auto")
 	refused(t, err, "device", "abacus")
 	if Version() == "" {
 		t.Error("no version")

@@ -30,15 +30,15 @@ func OpenRuntime(path string) (ortVersion string, err error) {
 	return runtime.Version(), err
 }
 
-// CheckDevice tells the name of a device that is there, and for one that is not
-// what it lacks.
-func CheckDevice(device string) (name string, err error) {
+// CheckDevice tells the names of a device that is there and of its precision,
+// {"device": …, "precision": …}, and for one that is not what it lacks.
+func CheckDevice(device, precision string) (resolved string, err error) {
 	defer export(&err)
-	p, err := runtime.ResolveDevice(device)
+	p, err := runtime.ResolveDevice(device, precision)
 	if err != nil {
 		return "", err
 	}
-	return p.Name(), nil
+	return toJSON(map[string]any{"device": p.Name(), "precision": p.Precision()})
 }
 
 // OpenModel opens a converted model directory on a device, in a precision.

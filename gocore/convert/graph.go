@@ -22,8 +22,8 @@ type graph struct {
 	inInt8 bool
 }
 
-func newGraph(name string, s *source, placed weights) *graph {
-	return &graph{onnx.NewGraph(name), s, placed, map[string]onnx.Value{}, modeldir.Variant(name).IsInt8()}
+func newGraph(variant modeldir.Variant, s *source, placed weights) *graph {
+	return &graph{onnx.NewGraph(string(variant)), s, placed, map[string]onnx.Value{}, variant.IsInt8()}
 }
 
 // weight refers to a placed tensor.
@@ -227,12 +227,12 @@ func (g *graph) forEveryToken(bias, x onnx.Value) onnx.Value {
 // vectors at [CLS], not normalised, [B, output_dim], and the dataset
 // embeddings, [B, dataset_dim].
 func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
-	g := newGraph(string(variant), s, placed)
+	g := newGraph(variant, s, placed)
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	x := g.foldedTokens(tokens, values)
 	var bias, biasAll onnx.Value
-	if variant == modeldir.Weighted || variant == modeldir.Weighted.Int8() {
+	if variant.Base() == modeldir.Weighted {
 		bias = g.attentionBias(g.Input("log_multiplicity", onnx.Float32, "batch", "length"))
 		biasAll = g.forEveryToken(bias, x)
 	}
@@ -254,7 +254,7 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 // contextualGraph is the weighted graph up to the last layer, which it runs on
 // every token, or its twin. Its output is the vector of every slot, [B, S, emsize].
 func (s *source) contextualGraph(variant modeldir.Variant, placed weights) *graph {
-	g := newGraph(string(variant), s, placed)
+	g := newGraph(variant, s, placed)
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	logMultiplicity := g.Input("log_multiplicity", onnx.Float32, "batch", "length")
@@ -303,7 +303,7 @@ func (g *graph) lookUp(tokens onnx.Value) onnx.Value {
 // every stage as an output. It is made of standard operators alone, so that it
 // also checks the fused ones.
 func (s *source) traceGraph(placed weights) *graph {
-	g := newGraph(string(modeldir.Trace), s, placed)
+	g := newGraph(modeldir.Trace, s, placed)
 	d := g.dims
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")

@@ -25,14 +25,12 @@ type Model struct {
 	Config     *modeldir.Config
 	Vocabulary *vocabulary.Vocabulary
 
-	provider  runtime.Provider
-	precision string
-
+	provider runtime.Provider
 	sessions sessions
 }
 
-// Open opens a converted model directory on a device, in a precision: "auto",
-// "fp32" or "int8". Graphs are opened when
+// Open opens a converted model directory on a device, in a precision (see
+// [runtime.ResolveDevice]). Graphs are opened when
 // they are first needed. ONNX Runtime must be open (package runtime).
 func Open(dir, device, precision string) (*Model, error) {
 	config, genes, err := modeldir.Read(dir)
@@ -43,14 +41,11 @@ func Open(dir, device, precision string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model directory %q: %w", dir, err)
 	}
-	provider, err := runtime.ResolveDevice(device)
+	provider, err := runtime.ResolveDevice(device, precision)
 	if err != nil {
 		return nil, err
 	}
-	if precision, err = resolvePrecision(precision, provider); err != nil {
-		return nil, err
-	}
-	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider, precision: precision}
+	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider}
 	m.sessions.open = map[sessionKey]*openSession{}
 	m.sessions.idle.L = &m.sessions.mu
 	return m, nil
@@ -59,8 +54,8 @@ func Open(dir, device, precision string) (*Model, error) {
 // Device is where the model runs.
 func (m *Model) Device() string { return m.provider.Name() }
 
-// Precision is "fp32" or "int8".
-func (m *Model) Precision() string { return m.precision }
+// Precision is what the model's products are computed in.
+func (m *Model) Precision() runtime.Precision { return m.provider.Precision() }
 
 // signature names a graph's inputs and outputs, in order.
 func (m *Model) signature(variant modeldir.Variant) (inputs, outputs []string) {

@@ -137,7 +137,7 @@ func (s *sessions) find(key sessionKey, open func() (*runtime.Session, error)) (
 // newSession opens a graph, in the model's precision where it has one in it.
 func (m *Model) newSession(variant modeldir.Variant, threads int) (*runtime.Session, error) {
 	inputs, outputs := m.signature(variant)
-	if m.precision == int8Name {
+	if m.Precision() == runtime.INT8 {
 		variant = variant.Int8()
 	}
 	return runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{

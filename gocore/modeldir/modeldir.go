@@ -89,6 +89,9 @@ func (v Variant) Int8() Variant {
 // IsInt8 tells whether the variant's layers multiply in 8 bits.
 func (v Variant) IsInt8() bool { return strings.HasSuffix(string(v), int8Suffix) }
 
+// Base is the variant that v is, or is the twin of.
+func (v Variant) Base() Variant { return Variant(strings.TrimSuffix(string(v), int8Suffix)) }
+
 // File is the variant's file name.
 func (v Variant) File() string { return string(v) + ".onnx" }
 

@@ -670,15 +670,11 @@ def load_model(
     if not isinstance(device, str):
         raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
     directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings).resolve()
-    key = (str(directory), device, precision)
+    _native.open_runtime()
+    chosen = json.loads(_native.call("CheckDevice", device, precision))
+    key = (str(directory), chosen["device"], chosen["precision"])
     model = _opened.get(key)
     if model is None or not model._open.alive:
-        model = Model(directory, device, precision)
-        # By what was chosen, too: "auto" shares the weights with what it stands for.
-        same = _opened.get((str(directory), model.device, model.precision))
-        if same is not None and same._open.alive:
-            model.close()
-            model = same
-        _opened[key] = _opened[(str(directory), model.device, model.precision)] = model
+        model = _opened[key] = Model(directory, device, precision)
         log.info("model %s from checkpoint %s, in %s", model.name, model.config["source"]["checkpoint"], directory)
     return model
