@@ -53,7 +53,7 @@ func openDefault(t *testing.T) (model int64) {
 	}
 	dir := filepath.Join(t.TempDir(), "converted")
 	finish(t, "convert", map[string]any{"source": filepath.Dir(found[0]), "destination": dir, "name": "default"}, nil)
-	model, err = OpenModel(dir, "cpu")
+	model, err = OpenModel(dir, "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,14 +228,14 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 }
 
 func TestOpenFails(t *testing.T) {
-	_, err := OpenModel(t.TempDir(), "cpu")
+	_, err := OpenModel(t.TempDir(), "cpu", "auto")
 	refused(t, err, "model", "config.json")
 	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
 	refused(t, err, "runtime", "nowhere.so")
-	if name, err := CheckDevice("auto"); name != "cpu" || err != nil {
-		t.Errorf("%q, %v", name, err)
+	if resolved, err := CheckDevice("auto", "auto"); resolved != `{"device":"cpu","precision":"fp32"}` || err != nil {
+		t.Errorf("%q, %v", resolved, err)
 	}
-	_, err = CheckDevice("abacus")
+	_, err = CheckDevice("abacus", "auto")
 	refused(t, err, "device", "abacus")
 	if Version() == "" {
 		t.Error("no version")

@@ -57,6 +57,7 @@ var codes = []struct {
 	{modeldir.ErrNotAModel, "model"},
 	{modeldir.ErrFormat, "model"},
 	{runtime.ErrDevice, "device"},
+	{runtime.ErrPrecision, "option"},
 	{runtime.ErrLibrary, "runtime"},
 	{runtime.ErrSession, "runtime"},
 	{runtime.ErrRun, "runtime"},

@@ -30,21 +30,21 @@ func OpenRuntime(path string) (ortVersion string, err error) {
 	return runtime.Version(), err
 }
 
-// CheckDevice tells the name of a device that is there, and for one that is not
-// what it lacks.
-func CheckDevice(device string) (name string, err error) {
+// CheckDevice tells the names of a device that is there and of its precision,
+// {"device": …, "precision": …}, and for one that is not what it lacks.
+func CheckDevice(device, precision string) (resolved string, err error) {
 	defer export(&err)
-	p, err := runtime.ResolveDevice(device)
+	p, err := runtime.ResolveDevice(device, precision)
 	if err != nil {
 		return "", err
 	}
-	return p.Name(), nil
+	return toJSON(map[string]any{"device": p.Name(), "precision": p.Precision()})
 }
 
-// OpenModel opens a converted model directory on a device.
-func OpenModel(dir, device string) (handle int64, err error) {
+// OpenModel opens a converted model directory on a device, in a precision.
+func OpenModel(dir, device, precision string) (handle int64, err error) {
 	defer export(&err)
-	m, err := embed.Open(dir, device)
+	m, err := embed.Open(dir, device, precision)
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +78,7 @@ func DescribeModel(handle int64) (description string, err error) {
 		stages = append(stages, stage(s))
 	}
 	return toJSON(map[string]any{
-		"config": m.Config, "device": m.Device(), "checksum": m.Config.Checksum(), "stages": stages,
+		"config": m.Config, "device": m.Device(), "precision": m.Precision(), "checksum": m.Config.Checksum(), "stages": stages,
 		"runtime": runtime.Version(), "library": runtime.Library(),
 	})
 }

@@ -42,13 +42,30 @@ def test_batches_and_threads(random_model, immune, pbmc, kind, fill, correction)
             assert np.array_equal(got, want), (batch_size, threads)
 
 
+@pytest.mark.parametrize("kind, fill", [("transcriptome", "shared"), ("transcriptome", "none"), ("panel", "expected")])
+def test_int8(random_model, immune, pbmc, kind, fill):
+    """One scale a token: neither the batch nor another cell's values matter."""
+    adata, options = cells(immune, pbmc, kind)
+    folder = random_model(pad_length=2048 if kind == "panel" else 300).folder
+    model = se600m.load_model(folder, precision="int8")
+    options |= {"fill": fill}
+    want = embedded(adata, model, **options)
+    for batch_size in (1, 3, 64):
+        for threads in (1, 2, 5):
+            got = embedded(adata, model, batch_size=batch_size, threads=threads, **options)
+            assert np.array_equal(got, want), (batch_size, threads)
+    assert np.array_equal(embedded(adata[5:12], model, **options), want[5:12])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("encoding", ["soft-bins", "scale", "none"])
 @pytest.mark.parametrize("n_cells", [7, 24])
-def test_odd_widths(random_model, immune, encoding, n_cells):
+def test_odd_widths(random_model, immune, encoding, n_cells, precision):
     """Widths that fill no vector register: a kernel's last elements must be computed like the others."""
-    model = random_model(
+    folder = random_model(
         encoding=encoding, token_dim=13, emsize=33, nhead=3, d_hid=45, output_dim=21, pad_length=131
-    ).model
+    ).folder
+    model = se600m.load_model(folder, precision=precision)
     for fill in ("shared", "none"):
         want = embedded(immune[:n_cells], model, fill=fill)
         for batch_size in (1, 2, 3, 5, 64):

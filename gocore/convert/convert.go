@@ -127,11 +127,17 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 	if config.Files[modeldir.GeneEmbeddingsFile], err = s.writeGeneEmbeddings(ctx, dir, progress); err != nil {
 		return err
 	}
-	// The embedding graphs share the weights; the trace adds what folding took away.
-	graphs := map[modeldir.Variant]*graph{
-		modeldir.Dense: s.embedGraph(modeldir.Dense, placed), modeldir.Weighted: s.embedGraph(modeldir.Weighted, placed),
-		modeldir.Contextual: s.contextualGraph(placed),
+	if config.Files[modeldir.Int8File], err = s.writeInt8(ctx, dir, placed, progress); err != nil {
+		return err
 	}
+	// The embedding graphs share the weights; the trace adds what folding took away.
+	graphs := map[modeldir.Variant]*graph{}
+	add := func(variant modeldir.Variant, graphOf func(modeldir.Variant, weights) *graph) {
+		graphs[variant], graphs[variant.Int8()] = graphOf(variant, placed), graphOf(variant.Int8(), placed)
+	}
+	add(modeldir.Dense, s.embedGraph)
+	add(modeldir.Weighted, s.embedGraph)
+	add(modeldir.Contextual, s.contextualGraph)
 	if config.Files[modeldir.SourceFile], err = s.writeSource(ctx, dir, placed, progress); err != nil {
 		return err
 	}
@@ -178,7 +184,7 @@ func (s *source) totalBytes() int64 {
 		n += size
 	}
 	const passes = 3 // over the gene table: folded, embedded, copied
-	return n + passes*int64(s.dims.NGenes)*int64(s.dims.TokenDim)*4
+	return n + s.int8Bytes() + passes*int64(s.dims.NGenes)*int64(s.dims.TokenDim)*4
 }
 
 // notice goes beside the licence files of the source.

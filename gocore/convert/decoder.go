@@ -112,7 +112,7 @@ func (g *graph) rowByRow(x onnx.Value, weight string) onnx.Value {
 // see nRead.
 func (s *source) decoderGraph(placed weights) *graph {
 	const first = decoderBlock1 + ".intermediate_dense"
-	g := newGraph(string(modeldir.Decoder), s, placed)
+	g := newGraph(modeldir.Decoder, s, placed)
 	genes := g.Input("genes", onnx.Float32, "n_genes", g.dims.EmSize)
 	cells := g.Input("cells", onnx.Float32, "n_cells", s.decoderCellWidth())
 	perCell := func(x onnx.Value) onnx.Value { return g.Op("Unsqueeze", []onnx.Value{x, g.Ints(1)}) }

@@ -56,7 +56,7 @@ func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	w.placed["folded"] = weight{[]int{w.dims.NGenes + 2, d}, w.out.End(begin)}
+	w.placed["folded"] = weight{onnx.Float32, []int{w.dims.NGenes + 2, d}, w.out.End(begin)}
 	return nil
 }
 
@@ -116,13 +116,13 @@ func (f *fold) open(finishProduct func(*graph, onnx.Value) onnx.Value) error {
 	if err != nil {
 		return err
 	}
-	g := newGraph("fold", own.source, own.placed)
+	g := newGraph(foldFile, own.source, own.placed)
 	product := g.Op("MatMul", []onnx.Value{g.Input("rows", onnx.Float32, "n", f.dims.TokenDim), g.weight("encoder.0.weight")})
 	g.Output(finishProduct(g, product), "folded", onnx.Float32, "n", f.dims.EmSize)
 	if err := g.write(f.files + ".onnx"); err != nil {
 		return err
 	}
-	provider, err := runtime.ResolveDevice("cpu")
+	provider, err := runtime.ResolveDevice("cpu", "auto")
 	if err != nil {
 		return err
 	}

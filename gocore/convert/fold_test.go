@@ -166,7 +166,7 @@ func TestWeightsAreTransposed(t *testing.T) {
 // encoding, with and without a dataset token.
 func TestGraphsOpen(t *testing.T) {
 	statetest.NeedRuntime(t)
-	cpu, err := runtime.ResolveDevice("cpu")
+	cpu, err := runtime.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,10 +18,12 @@ type graph struct {
 	*source
 	placed weights
 	used   map[string]onnx.Value
+	// inInt8: products of layers are made in 8 bits.
+	inInt8 bool
 }
 
-func newGraph(name string, s *source, placed weights) *graph {
-	return &graph{onnx.NewGraph(name), s, placed, map[string]onnx.Value{}}
+func newGraph(variant modeldir.Variant, s *source, placed weights) *graph {
+	return &graph{onnx.NewGraph(string(variant)), s, placed, map[string]onnx.Value{}, variant.IsInt8()}
 }
 
 // weight refers to a placed tensor.
@@ -30,7 +32,7 @@ func (g *graph) weight(name string) onnx.Value {
 		return v
 	}
 	w := g.placed[name] // one that is not placed has no length, which Model reports
-	v := g.External(onnx.Value(name), onnx.Float32, w.shape, w.at)
+	v := g.External(onnx.Value(name), w.elem, w.shape, w.at)
 	g.used[name] = v
 	return v
 }
@@ -53,6 +55,20 @@ func (g *graph) matMul(x onnx.Value, weight string) onnx.Value {
 	return g.Op("MatMul", []onnx.Value{x, g.weight(weight)})
 }
 
+// product is a product with one of a layer's weights.
+func (g *graph) product(x onnx.Value, weight string) onnx.Value { return g.products(x, weight)[0] }
+
+// products are the products of the same tokens with some of a layer's weights.
+func (g *graph) products(x onnx.Value, weights ...string) (products []onnx.Value) {
+	if g.inInt8 {
+		return g.int8Products(x, weights)
+	}
+	for _, weight := range weights {
+		products = append(products, g.matMul(x, weight))
+	}
+	return products
+}
+
 func (g *graph) linear(x onnx.Value, name string) onnx.Value {
 	return g.Op("Add", []onnx.Value{g.matMul(x, name+".weight"), g.weight(name + ".bias")})
 }
@@ -62,11 +78,11 @@ func (g *graph) layerNorm(x onnx.Value, name string) onnx.Value {
 		onnx.Attr{Name: "axis", Value: -1}, onnx.Attr{Name: "epsilon", Value: layerNormEps})
 }
 
-// addNorm is LayerNorm(x + y + bias).
+// addNorm is LayerNorm(x + y + bias). On the CPU ONNX Runtime's fused
+// SkipLayerNormalization takes three times as long as these three operators.
 func (g *graph) addNorm(x, y onnx.Value, bias, norm string) onnx.Value {
-	return g.Fused("SkipLayerNormalization",
-		[]onnx.Value{y, x, g.weight(norm + ".weight"), g.weight(norm + ".bias"), g.weight(bias)},
-		onnx.Attr{Name: "epsilon", Value: layerNormEps})
+	y = g.Op("Add", []onnx.Value{y, g.weight(bias)})
+	return g.layerNorm(g.Op("Add", []onnx.Value{y, x}), norm)
 }
 
 // projectionFromProduct finishes the projection of W·e:
@@ -81,12 +97,6 @@ func (g *graph) projectionFromProduct(product onnx.Value) onnx.Value {
 func (g *graph) tokenFromProduct(product onnx.Value) onnx.Value {
 	return g.Op("Mul", []onnx.Value{g.projectionFromProduct(product), g.Scalar(float32(math.Sqrt(float64(g.dims.EmSize))))})
 }
-
-// nRead is how many tokens are read at the end: [CLS], and the dataset token or
-// [CLS] once more. One row a sentence would be another number for a batch of
-// one: a product with a single row has a kernel of its own, which rounds
-// differently.
-const nRead = 2
 
 // batchOf is the number of sentences, as a one-element list.
 func (g *graph) batchOf(x onnx.Value) onnx.Value {
@@ -159,27 +169,27 @@ func (g *graph) foldedTokens(tokens, values onnx.Value) onnx.Value {
 	return x
 }
 
-// attention is the attention of some queries to all tokens, before out_proj.
-func (g *graph) attention(queries, x, bias onnx.Value, prefix string) onnx.Value {
-	inputs := []onnx.Value{
-		g.matMul(queries, prefix+"q"), g.matMul(x, prefix+"k"), g.matMul(x, prefix+"v"),
-		g.weight(prefix + "qkv_proj.bias"),
-	}
+// attention is the attention of every token to every token, before out_proj.
+func (g *graph) attention(x, bias onnx.Value, prefix string) onnx.Value {
+	inputs := append(g.products(x, prefix+"q", prefix+"k", prefix+"v"), g.weight(prefix+"qkv_proj.bias"))
 	if bias != "" {
 		inputs = append(inputs, "", bias)
 	}
 	return g.Fused("MultiHeadAttention", inputs, onnx.Attr{Name: "num_heads", Value: g.dims.NHead})
 }
 
-// layer is one post-norm transformer layer for some tokens (all, or those that
-// are read at the end) over all tokens x.
-func (g *graph) layer(i int, some, x, bias onnx.Value) onnx.Value {
+// layer is one post-norm transformer layer.
+func (g *graph) layer(i int, x, bias onnx.Value) onnx.Value {
+	return g.afterAttention(i, x, g.attention(x, bias, layerPrefix(i)))
+}
+
+// afterAttention is the rest of a layer.
+func (g *graph) afterAttention(i int, x, attention onnx.Value) onnx.Value {
 	prefix := layerPrefix(i)
-	h := g.matMul(g.attention(some, x, bias, prefix), prefix+"out_proj.weight")
-	h = g.addNorm(some, h, prefix+"out_proj.bias", prefix+"norm1")
+	h := g.addNorm(x, g.product(attention, prefix+"out_proj.weight"), prefix+"out_proj.bias", prefix+"norm1")
 	// BiasGelu is the exact Gelu (erf) of its two inputs' sum.
-	f := g.Fused("BiasGelu", []onnx.Value{g.matMul(h, prefix+"linear1.weight"), g.weight(prefix + "linear1.bias")})
-	return g.addNorm(h, g.matMul(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
+	f := g.Fused("BiasGelu", []onnx.Value{g.product(h, prefix+"linear1.weight"), g.weight(prefix + "linear1.bias")})
+	return g.addNorm(h, g.product(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
 }
 
 // skipBlock finishes a skip block whose first Linear gave inside:
@@ -205,35 +215,30 @@ func (g *graph) attentionBias(logMultiplicity onnx.Value) onnx.Value {
 	return g.Op("Unsqueeze", []onnx.Value{bias, g.Ints(1, 2)})
 }
 
-// forQueries repeats a bias for a number of queries, which ONNX Runtime's
-// operator does not do by itself.
-func (g *graph) forQueries(bias, n onnx.Value) onnx.Value {
-	shape := g.Op("Concat", []onnx.Value{g.Ints(1, 1), n, g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
+// forEveryToken repeats a bias for the T queries of x, [B, T, emsize], which
+// ONNX Runtime's operator does not do by itself.
+func (g *graph) forEveryToken(bias, x onnx.Value) onnx.Value {
+	nTokens := g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
+	shape := g.Op("Concat", []onnx.Value{g.Ints(1, 1), nTokens, g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
 	return g.Op("Expand", []onnx.Value{bias, shape})
 }
 
-// nTokens is T of [B, T, emsize], as a one-element list.
-func (g *graph) nTokens(x onnx.Value) onnx.Value {
-	return g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
-}
-
-// embedGraph is the dense or the weighted graph. Its outputs are the head's
+// embedGraph is the dense or the weighted graph, or its twin. Its outputs are the head's
 // vectors at [CLS], not normalised, [B, output_dim], and the dataset
 // embeddings, [B, dataset_dim].
 func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
-	g := newGraph(string(variant), s, placed)
+	g := newGraph(variant, s, placed)
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	x := g.foldedTokens(tokens, values)
-	var biasAll, biasRead onnx.Value
-	if variant == modeldir.Weighted {
-		bias := g.attentionBias(g.Input("log_multiplicity", onnx.Float32, "batch", "length"))
-		biasAll = g.forQueries(bias, g.nTokens(x))
-		biasRead = g.forQueries(bias, g.Ints(nRead))
+	var bias, biasAll onnx.Value
+	if variant.Base() == modeldir.Weighted {
+		bias = g.attentionBias(g.Input("log_multiplicity", onnx.Float32, "batch", "length"))
+		biasAll = g.forEveryToken(bias, x)
 	}
 	last := g.dims.NLayers - 1
 	for i := range last {
-		x = g.layer(i, x, x, biasAll)
+		x = g.layer(i, x, biasAll)
 	}
 	cls := g.slice(x, 0, 1)
 	other := cls
@@ -241,21 +246,22 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 		other = g.slice(x, -1, math.MaxInt32)
 	}
 	read := g.concat(cls, other)
-	g.outputs(g.head(g.layer(last, read, x, biasRead)))
+	g.inInt8 = false // few tokens cost next to nothing
+	g.outputs(g.head(g.afterAttention(last, read, g.attentionOfRead(read, x, bias, layerPrefix(last)))))
 	return g
 }
 
 // contextualGraph is the weighted graph up to the last layer, which it runs on
-// every token. Its output is the vector of every slot, [B, S, emsize].
-func (s *source) contextualGraph(placed weights) *graph {
-	g := newGraph(string(modeldir.Contextual), s, placed)
+// every token, or its twin. Its output is the vector of every slot, [B, S, emsize].
+func (s *source) contextualGraph(variant modeldir.Variant, placed weights) *graph {
+	g := newGraph(variant, s, placed)
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
 	logMultiplicity := g.Input("log_multiplicity", onnx.Float32, "batch", "length")
 	x := g.foldedTokens(tokens, values)
-	bias := g.forQueries(g.attentionBias(logMultiplicity), g.nTokens(x))
+	bias := g.forEveryToken(g.attentionBias(logMultiplicity), x)
 	for i := range g.dims.NLayers {
-		x = g.layer(i, x, x, bias)
+		x = g.layer(i, x, bias)
 	}
 	if g.dims.DatasetDim > 0 {
 		x = g.slice(x, 0, -1)
@@ -297,7 +303,7 @@ func (g *graph) lookUp(tokens onnx.Value) onnx.Value {
 // every stage as an output. It is made of standard operators alone, so that it
 // also checks the fused ones.
 func (s *source) traceGraph(placed weights) *graph {
-	g := newGraph(string(modeldir.Trace), s, placed)
+	g := newGraph(modeldir.Trace, s, placed)
 	d := g.dims
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")

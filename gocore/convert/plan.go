@@ -203,8 +203,8 @@ func checkFinite(name string, values []float32) error {
 }
 
 // transpose turns a row-major [rows, columns] matrix around.
-func transpose(values []float32, rows, columns int) []float32 {
-	turned := make([]float32, len(values))
+func transpose[T any](values []T, rows, columns int) []T {
+	turned := make([]T, len(values))
 	const block = 32 // keeps both sides in the cache
 	for r0 := 0; r0 < rows; r0 += block {
 		for c0 := 0; c0 < columns; c0 += block {

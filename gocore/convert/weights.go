@@ -11,6 +11,7 @@ import (
 
 // weight is a tensor of the graphs, in its place in an external data file.
 type weight struct {
+	elem  onnx.ElementType
 	shape []int
 	at    onnx.Location
 }
@@ -32,7 +33,7 @@ func (w *weightsWriter) put(name string, values []float32, shape ...int) error {
 	if err != nil {
 		return err
 	}
-	w.placed[name] = weight{shape, at}
+	w.placed[name] = weight{onnx.Float32, shape, at}
 	w.progress(at.Length)
 	return nil
 }
@@ -172,7 +173,7 @@ func (w *weightsWriter) geneTable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.placed["gene_table"] = weight{[]int{w.dims.NGenes, w.dims.TokenDim}, w.out.End(begin)}
+	w.placed["gene_table"] = weight{onnx.Float32, []int{w.dims.NGenes, w.dims.TokenDim}, w.out.End(begin)}
 	return nil
 }
 

@@ -96,7 +96,7 @@ func (r *contextualRunner) run(ctx context.Context, b *batch.Batch) error {
 	} else {
 		r.logMultiplicity = logs(r.logMultiplicity, b.Multiplicity)
 	}
-	session, err := r.model.session(modeldir.Contextual, r.threads)
+	session, err := r.model.session(ctx, modeldir.Contextual, r.threads)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (m *Model) Decode(ctx context.Context, d *Decode, out []float32) error {
 	if err != nil {
 		return err
 	}
-	session, err := m.session(modeldir.Decoder, how.threadsPerRun)
+	session, err := m.session(ctx, modeldir.Decoder, how.threadsPerRun)
 	if err != nil {
 		return err
 	}

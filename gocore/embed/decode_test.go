@@ -109,7 +109,7 @@ func openModel(t *testing.T, checkpoint *statetest.Model) *embed.Model {
 	if err := convert.Convert(t.Context(), src, dir, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	m, err := embed.Open(dir, "cpu")
+	m, err := embed.Open(dir, "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 // open converts a small random checkpoint and opens it.
 func open(t *testing.T, encoding string, dataset bool) *embed.Model {
 	t.Helper()
-	m, err := embed.Open(converted(t, encoding, dataset), "cpu")
+	m, err := embed.Open(converted(t, encoding, dataset), "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestConcurrentUse(t *testing.T) {
 		c.Fill = f.fill
 		results[i].want, _ = run(t, m, c)
 	}
-	fresh, err := embed.Open(m.Dir, "cpu") // its sessions are opened by all of them at once
+	fresh, err := embed.Open(m.Dir, "cpu", "auto") // its sessions are opened by all of them at once
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,10 @@ import (
 
 func TestRefusedModels(t *testing.T) {
 	dir := converted(t, "none", false)
-	if _, err := embed.Open(t.TempDir(), "cpu"); !errors.Is(err, modeldir.ErrNotAModel) {
+	if _, err := embed.Open(t.TempDir(), "cpu", "auto"); !errors.Is(err, modeldir.ErrNotAModel) {
 		t.Errorf("an empty folder: %v", err)
 	}
-	if _, err := embed.Open(dir, "abacus"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "abacus") {
+	if _, err := embed.Open(dir, "abacus", "auto"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "abacus") {
 		t.Errorf("no such device: %v", err)
 	}
 	graph := filepath.Join(dir, modeldir.Dense.File())
@@ -36,7 +36,7 @@ func TestRefusedModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := embed.Open(dir, "cpu")
+	m, err := embed.Open(dir, "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestRefusedModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := embed.Open(dir, "cpu"); !errors.Is(err, vocabulary.ErrVocabulary) || !strings.Contains(err.Error(), "GENE1") {
+	if _, err := embed.Open(dir, "cpu", "auto"); !errors.Is(err, vocabulary.ErrVocabulary) || !strings.Contains(err.Error(), "GENE1") {
 		t.Errorf("a gene twice: %v", err)
 	}
 }

@@ -24,12 +24,15 @@ func newGroup(ctx context.Context) (group, context.Context) {
 
 // Go runs f in a goroutine.
 func (g group) Go(f func() error) {
-	g.Group.Go(func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("embed: panic: %v: %w\n%s", p, ErrPanic, debug.Stack())
-			}
-		}()
-		return f()
-	})
+	g.Group.Go(func() error { return recovered(f) })
+}
+
+// recovered runs f and makes an error of a panic.
+func recovered(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("embed: panic: %v: %w\n%s", p, ErrPanic, debug.Stack())
+		}
+	}()
+	return f()
 }

@@ -3,9 +3,7 @@ package embed
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	goruntime "runtime"
-	"sync"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/runtime"
@@ -28,22 +26,13 @@ type Model struct {
 	Vocabulary *vocabulary.Vocabulary
 
 	provider runtime.Provider
-
-	mu       sync.Mutex
-	idle     sync.Cond // signalled when a use ends
-	uses     int
-	closed   bool
-	sessions map[sessionKey]*runtime.Session
+	sessions sessions
 }
 
-type sessionKey struct {
-	variant modeldir.Variant
-	threads int
-}
-
-// Open opens a converted model directory on a device. Graphs are opened when
+// Open opens a converted model directory on a device, in a precision (see
+// [runtime.ResolveDevice]). Graphs are opened when
 // they are first needed. ONNX Runtime must be open (package runtime).
-func Open(dir, device string) (*Model, error) {
+func Open(dir, device, precision string) (*Model, error) {
 	config, genes, err := modeldir.Read(dir)
 	if err != nil {
 		return nil, err
@@ -52,70 +41,21 @@ func Open(dir, device string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model directory %q: %w", dir, err)
 	}
-	provider, err := runtime.ResolveDevice(device)
+	provider, err := runtime.ResolveDevice(device, precision)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider, sessions: map[sessionKey]*runtime.Session{}}
-	m.idle.L = &m.mu
+	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider}
+	m.sessions.open = map[sessionKey]*openSession{}
+	m.sessions.idle.L = &m.sessions.mu
 	return m, nil
 }
 
 // Device is where the model runs.
 func (m *Model) Device() string { return m.provider.Name() }
 
-// begin notes a use, which keeps the model open until end.
-func (m *Model) begin() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return fmt.Errorf("embed: model %q: %w", m.Config.Name, ErrClosed)
-	}
-	m.uses++
-	return nil
-}
-
-func (m *Model) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.uses--
-	m.idle.Broadcast()
-}
-
-// Close frees the sessions once every use has ended. It may be called twice.
-func (m *Model) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
-	for m.uses > 0 {
-		m.idle.Wait()
-	}
-	var errs []error
-	for key, s := range m.sessions {
-		errs = append(errs, s.Close())
-		delete(m.sessions, key)
-	}
-	return errors.Join(errs...)
-}
-
-// session opens a graph, or finds it open.
-func (m *Model) session(variant modeldir.Variant, threads int) (*runtime.Session, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := sessionKey{variant, threads}
-	if s := m.sessions[key]; s != nil {
-		return s, nil
-	}
-	inputs, outputs := m.signature(variant)
-	s, err := runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
-		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
-	})
-	if err != nil {
-		return nil, err
-	}
-	m.sessions[key] = s
-	return s, nil
-}
+// Precision is what the model's products are computed in.
+func (m *Model) Precision() runtime.Precision { return m.provider.Precision() }
 
 // signature names a graph's inputs and outputs, in order.
 func (m *Model) signature(variant modeldir.Variant) (inputs, outputs []string) {

@@ -48,7 +48,7 @@ func (r *runner) run(ctx context.Context, b *batch.Batch) error {
 		r.logMultiplicity = logs(r.logMultiplicity, b.Multiplicity)
 		inputs = append(inputs, runtime.Tensor{Shape: shape, Float32: r.logMultiplicity})
 	}
-	session, err := r.model.session(variant, r.threads)
+	session, err := r.model.session(ctx, variant, r.threads)
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 	if err != nil {
 		return err
 	}
-	session, err := m.session(modeldir.Trace, how.threadsPerRun)
+	session, err := m.session(ctx, modeldir.Trace, how.threadsPerRun)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 //	config.json          what the model is and where it came from ([Config])
 //	genes.txt            the vocabulary, one gene symbol a line, in token order
 //	weights.bin          weights of the embedding graphs, ONNX external data
+//	int8.bin             the layers' weights once more, in 8 bits, with a scale a channel
 //	source.bin           weights of the trace graph alone: the gene table as it was
 //	gene_embeddings.bin  float32 [n_genes, emsize], little-endian, row-major: the
 //	                     projection of each gene's row as it was, not normalised
@@ -14,6 +15,7 @@
 //	trace.onnx           nothing folded or left out: every stage, every token
 //	decoder.onnx         gene embeddings [G, emsize] and cells [C, decoder inputs]
 //	                     to predicted log1p expression [C, G]
+//	*_int8.onnx          dense, weighted and contextual once more, over int8.bin
 //	licence/             licence, notice and model card of the source
 //
 // The decoder's two files are there only if the checkpoint has a decoder.
@@ -37,7 +39,7 @@ import (
 )
 
 // FormatVersion counts changes that older readers can't read.
-const FormatVersion = 2
+const FormatVersion = 3
 
 // The files of a directory.
 const (
@@ -45,6 +47,7 @@ const (
 	GenesFile   = "genes.txt"
 	WeightsFile = "weights.bin"
 	SourceFile  = "source.bin"
+	Int8File    = "int8.bin"
 	// GeneEmbeddingsFile is read without ONNX Runtime.
 	GeneEmbeddingsFile = "gene_embeddings.bin"
 	DecoderWeightsFile = "decoder.bin"
@@ -69,6 +72,25 @@ const (
 	Trace      Variant = "trace"
 	Decoder    Variant = "decoder"
 )
+
+const int8Suffix = "_int8"
+
+// Int8 is the variant's twin whose layers multiply in 8 bits; the trace and the
+// decoder have none and are their own.
+func (v Variant) Int8() Variant {
+	switch v {
+	case Dense, Weighted, Contextual:
+		return v + int8Suffix
+	default:
+		return v
+	}
+}
+
+// IsInt8 tells whether the variant's layers multiply in 8 bits.
+func (v Variant) IsInt8() bool { return strings.HasSuffix(string(v), int8Suffix) }
+
+// Base is the variant that v is, or is the twin of.
+func (v Variant) Base() Variant { return Variant(strings.TrimSuffix(string(v), int8Suffix)) }
 
 // File is the variant's file name.
 func (v Variant) File() string { return string(v) + ".onnx" }

@@ -95,11 +95,11 @@ func TestGenesWithoutALastLineEnd(t *testing.T) {
 
 // A directory as this version of the format has it. It must stay readable: a
 // field that gets another name here has got one in users' models, too.
-func TestReadFormat2(t *testing.T) {
+func TestReadFormat3(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "genes.txt"), "CD3D\nLYZ\n")
 	write(t, filepath.Join(dir, "config.json"), `{
-  "format_version": 2,
+  "format_version": 3,
   "name": "se-mini",
   "dimensions": {
     "n_genes": 2, "token_dim": 16, "emsize": 8, "d_hid": 12, "nhead": 3, "nlayers": 4,
@@ -118,7 +118,7 @@ func TestReadFormat2(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &modeldir.Config{
-		FormatVersion: 2, Name: "se-mini",
+		FormatVersion: 3, Name: "se-mini",
 		Dimensions: modeldir.Dimensions{
 			NGenes: 2, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 3, NLayers: 4,
 			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
@@ -204,7 +204,7 @@ func TestRefusedDirectories(t *testing.T) {
 		},
 		{"config.json is no JSON", content("config.json", "{"), []error{modeldir.ErrNotAModel}, nil},
 		{
-			"two JSON values", content("config.json", `{"format_version": 2} {}`),
+			"two JSON values", content("config.json", `{"format_version": 3} {}`),
 			[]error{modeldir.ErrNotAModel},
 			nil,
 		},
@@ -221,12 +221,12 @@ func TestRefusedDirectories(t *testing.T) {
 		{
 			"a newer format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion + 1 }),
 			[]error{modeldir.ErrFormat},
-			[]string{"format 3", "upgrade"},
+			[]string{"format 4", "upgrade"},
 		},
 		{
 			"an older format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion - 1 }),
 			[]error{modeldir.ErrFormat},
-			[]string{"format 1", "convert the checkpoint again"},
+			[]string{"format 2", "convert the checkpoint again"},
 		},
 		{
 			// The version comes first: later fields may have other types by then.

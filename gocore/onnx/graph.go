@@ -21,16 +21,30 @@ const (
 	Float32 = ElementType(onnxpb.TensorProto_FLOAT)
 	Int32   = ElementType(onnxpb.TensorProto_INT32)
 	Int64   = ElementType(onnxpb.TensorProto_INT64)
+	Int8    = ElementType(onnxpb.TensorProto_INT8)
+	Uint8   = ElementType(onnxpb.TensorProto_UINT8)
 )
+
+// size is how many bytes an element has.
+func (e ElementType) size() int64 {
+	switch e {
+	case Int64:
+		return 8
+	case Int8, Uint8:
+		return 1
+	default:
+		return 4
+	}
+}
 
 // Microsoft is the domain of ONNX Runtime's own fused operators.
 const Microsoft = "com.microsoft"
 
 const (
-	// Opset 20 has Gelu; ONNX Runtime knows it since 1.17.
-	opsetVersion = 20
-	// IR version 9 came with opset 20.
-	irVersion = 9
+	// Opset 21 has QuantizeLinear by blocks; ONNX Runtime knows it since 1.18.
+	opsetVersion = 21
+	// IR version 10 came with opset 21.
+	irVersion = 10
 )
 
 // Value is a tensor in a graph, by its unique name. The zero Value is an
@@ -119,10 +133,7 @@ func (g *Graph) Output(v, name Value, elem ElementType, dims ...any) {
 
 // External refers to a tensor in an external data file.
 func (g *Graph) External(name Value, elem ElementType, shape []int, at Location) Value {
-	size := int64(4)
-	if elem == Int64 {
-		size = 8
-	}
+	size := elem.size()
 	for _, n := range shape {
 		size *= int64(n)
 	}
@@ -162,6 +173,16 @@ func (g *Graph) Scalar(value float32) Value {
 	g.define(name)
 	g.proto.Initializer = append(g.proto.Initializer, &onnxpb.TensorProto{
 		Name: proto.String(string(name)), DataType: proto.Int32(int32(Float32)), FloatData: []float32{value},
+	})
+	return name
+}
+
+// Byte is a constant of 8 bits without dimensions.
+func (g *Graph) Byte(elem ElementType, value int32) Value {
+	name := g.unique("byte")
+	g.define(name)
+	g.proto.Initializer = append(g.proto.Initializer, &onnxpb.TensorProto{
+		Name: proto.String(string(name)), DataType: proto.Int32(int32(elem)), Int32Data: []int32{value},
 	})
 	return name
 }

@@ -40,14 +40,14 @@ func linear() *onnx.Graph {
 
 func TestModel(t *testing.T) {
 	model, text := decode(t, linear())
-	if model.GetProducerName() != "tests" || model.GetProducerVersion() != "7" || model.GetIrVersion() != 9 {
+	if model.GetProducerName() != "tests" || model.GetProducerVersion() != "7" || model.GetIrVersion() != 10 {
 		t.Errorf("%s %s, IR %d", model.GetProducerName(), model.GetProducerVersion(), model.GetIrVersion())
 	}
 	imports := map[string]int64{}
 	for _, o := range model.OpsetImport {
 		imports[o.GetDomain()] = o.GetVersion()
 	}
-	if len(imports) != 2 || imports[""] != 20 || imports["com.microsoft"] != 1 {
+	if len(imports) != 2 || imports[""] != 21 || imports["com.microsoft"] != 1 {
 		t.Errorf("opsets %v", imports)
 	}
 	var nodes []string

@@ -16,8 +16,8 @@ import (
 // pageSize is what tensors are aligned to, so that ONNX Runtime can map them.
 const pageSize = 4096
 
-// WeightsWriter writes float32 tensors one after the other into an external
-// data file, without holding them.
+// WeightsWriter writes tensors one after the other into an external data file,
+// without holding them.
 type WeightsWriter struct {
 	file   *os.File
 	out    *bufio.Writer
@@ -74,6 +74,24 @@ func (w *WeightsWriter) Tensor(values []float32) (Location, error) {
 	}
 	if err := w.Write(values); err != nil {
 		return Location{}, err
+	}
+	return w.End(offset), nil
+}
+
+// Int8 appends a tensor of whole numbers of 8 bits.
+func (w *WeightsWriter) Int8(values []int8) (Location, error) {
+	offset, err := w.Begin()
+	if err != nil {
+		return Location{}, err
+	}
+	w.buffer = w.buffer[:0]
+	for _, v := range values {
+		w.buffer = append(w.buffer, byte(v))
+	}
+	n, err := w.out.Write(w.buffer)
+	w.offset += int64(n)
+	if err != nil {
+		return Location{}, fmt.Errorf("onnx: external data: %w", err)
 	}
 	return w.End(offset), nil
 }

@@ -12,6 +12,8 @@ type cuda struct{ id int }
 
 func (c cuda) Name() string { return fmt.Sprintf("cuda:%d", c.id) }
 
+func (cuda) Precision() Precision { return FP32 }
+
 func (c cuda) check() error { return needProviderLibrary("libonnxruntime_providers_cuda.so") }
 
 func (c cuda) configure(options *ort.SessionOptions) error {

@@ -47,7 +47,7 @@ func TestOpen(t *testing.T) {
 	if _, err := runtime.NewSession("model.onnx", runtime.SessionOptions{Provider: provider(t)}); !errors.Is(err, runtime.ErrLibrary) {
 		t.Errorf("a session without a library: %v", err)
 	}
-	if _, err := runtime.ResolveDevice("cuda"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "no ONNX Runtime library") {
+	if _, err := runtime.ResolveDevice("cuda", "auto"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "no ONNX Runtime library") {
 		t.Errorf("a GPU without a library: %v", err)
 	}
 	text := filepath.Join(t.TempDir(), "text.so")
@@ -77,7 +77,7 @@ func TestOpen(t *testing.T) {
 
 func provider(t *testing.T) runtime.Provider {
 	t.Helper()
-	p, err := runtime.ResolveDevice("cpu")
+	p, err := runtime.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}

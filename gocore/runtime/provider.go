@@ -18,20 +18,27 @@ var ErrDevice = errors.New("device not available")
 type Provider interface {
 	// Name is the device as a user names it, such as "cpu" or "cuda:0".
 	Name() string
+	// Precision is what it computes products in.
+	Precision() Precision
 	// check says, as an error that wraps [ErrDevice], what the machine lacks.
 	check() error
 	// configure adds the provider to a session's options.
 	configure(*ort.SessionOptions) error
 }
 
-// ResolveDevice gives the provider for "auto", "cpu", "cuda", "cuda:N",
-// "tensorrt" or "tensorrt:N". What a device asked for by name lacks is an
-// error; only "auto" chooses. Errors wrap [ErrDevice].
-func ResolveDevice(device string) (Provider, error) {
+// ResolveDevice gives the provider for a device, "auto", "cpu", "cuda",
+// "cuda:N", "tensorrt" or "tensorrt:N", and a precision, "auto", "fp32" or
+// "int8", which the CPU has. "auto" is exact: fp32. What a device asked for by
+// name lacks is an error; only "auto" chooses. Errors wrap [ErrDevice] or
+// [ErrPrecision].
+func ResolveDevice(device, precision string) (Provider, error) {
+	wanted, err := parsePrecision(precision)
+	if err != nil {
+		return nil, err
+	}
 	kind, ordinal, numbered := strings.Cut(device, ":")
 	id := 0
 	if numbered {
-		var err error
 		if id, err = strconv.Atoi(ordinal); err != nil || id < 0 {
 			return nil, fmt.Errorf("device=%q: %q is no device number: %w", device, ordinal, ErrDevice)
 		}
@@ -39,7 +46,7 @@ func ResolveDevice(device string) (Provider, error) {
 	var p Provider
 	switch {
 	case kind == "auto" && !numbered, kind == "cpu" && !numbered:
-		p = cpu{}
+		p = cpu{wanted}
 	case kind == "cuda":
 		p = cuda{id}
 	case kind == "tensorrt":
@@ -47,6 +54,9 @@ func ResolveDevice(device string) (Provider, error) {
 	default:
 		return nil, fmt.Errorf("device=%q is not one of \"auto\", \"cpu\", \"cuda\", \"cuda:N\", \"tensorrt\", \"tensorrt:N\": %w",
 			device, ErrDevice)
+	}
+	if p.Precision() != wanted {
+		return nil, fmt.Errorf("device=%q has no precision=%q: leave one of them out: %w", device, precision, ErrDevice)
 	}
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("device=%q: %w", device, err)

@@ -12,7 +12,7 @@ import (
 func TestResolveDevice(t *testing.T) {
 	for _, device := range []string{"auto", "cpu"} {
 		t.Run(device, func(t *testing.T) {
-			p, err := runtime.ResolveDevice(device)
+			p, err := runtime.ResolveDevice(device, "auto")
 			if err != nil || p.Name() != "cpu" {
 				t.Errorf("got %v, %v", p, err)
 			}
@@ -20,7 +20,7 @@ func TestResolveDevice(t *testing.T) {
 	}
 	for _, device := range []string{"", "gpu", "CPU", "cpu:0", "auto:1", "cuda:", "cuda:one", "cuda:-1", "cuda:0:1", "tensorrt:x"} {
 		t.Run("refused "+device, func(t *testing.T) {
-			_, err := runtime.ResolveDevice(device)
+			_, err := runtime.ResolveDevice(device, "auto")
 			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), `"`+device+`"`) {
 				t.Errorf("got %v", err)
 			}
@@ -37,7 +37,7 @@ func TestDevicesThatAreMissing(t *testing.T) {
 		"tensorrt": "libonnxruntime_providers_tensorrt.so", "tensorrt:1": "libonnxruntime_providers_tensorrt.so",
 	} {
 		t.Run(device, func(t *testing.T) {
-			p, err := runtime.ResolveDevice(device)
+			p, err := runtime.ResolveDevice(device, "auto")
 			if err == nil {
 				if p.Name() == "cpu" {
 					t.Errorf("%s became the CPU", device)
@@ -49,5 +49,27 @@ func TestDevicesThatAreMissing(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestResolvePrecision(t *testing.T) {
+	for precision, want := range map[string]runtime.Precision{"auto": runtime.FP32, "fp32": runtime.FP32, "int8": runtime.INT8} {
+		t.Run(precision, func(t *testing.T) {
+			p, err := runtime.ResolveDevice("auto", precision)
+			if err != nil || p.Name() != "cpu" || p.Precision() != want {
+				t.Errorf("got %v, %v", p, err)
+			}
+		})
+	}
+	for _, precision := range []string{"", "INT8", "int4"} {
+		t.Run("refused "+precision, func(t *testing.T) {
+			_, err := runtime.ResolveDevice("cpu", precision)
+			if !errors.Is(err, runtime.ErrPrecision) || !strings.Contains(err.Error(), `"`+precision+`"`) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	if _, err := runtime.ResolveDevice("cuda", "int8"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), `precision="int8"`) {
+		t.Errorf("got %v", err)
 	}
 }

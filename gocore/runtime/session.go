@@ -51,6 +51,13 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 		func() error { return options.SetLogSeverityLevel(ort.LoggingLevelError) },
 		// Waiting threads must not burn the cores that tokenisation shares.
 		func() error { return options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0") },
+		// It would undo what makes LayerNorm fast on the CPU (package convert).
+		func() error {
+			return options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+		},
+		// Without VNNI instructions sums of 8-bit products would saturate; this
+		// takes slower kernels there, and gives the same numbers everywhere.
+		func() error { return options.AddSessionConfigEntry("session.x64quantprecision", "1") },
 		func() error { return o.Provider.configure(options) },
 	} {
 		if err := set(); err != nil {

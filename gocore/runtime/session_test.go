@@ -32,7 +32,7 @@ func write(t *testing.T, g *onnx.Graph) (path string) {
 func open(t *testing.T, path string, inputs, outputs []string) *runtime.Session {
 	t.Helper()
 	statetest.NeedRuntime(t)
-	cpu, err := runtime.ResolveDevice("cpu")
+	cpu, err := runtime.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestConcurrentRuns(t *testing.T) {
 
 func TestRefusedModels(t *testing.T) {
 	statetest.NeedRuntime(t)
-	cpu, err := runtime.ResolveDevice("cpu")
+	cpu, err := runtime.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ type tensorRT struct{ id int }
 
 func (t tensorRT) Name() string { return fmt.Sprintf("tensorrt:%d", t.id) }
 
+func (tensorRT) Precision() Precision { return FP32 }
+
 func (t tensorRT) check() error { return needProviderLibrary("libonnxruntime_providers_tensorrt.so") }
 
 func (t tensorRT) configure(options *ort.SessionOptions) error {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def _checks() -> Iterator[Check]:
         yield _checked(name, look)
     for device in ("cuda", "tensorrt"):
         try:
-            yield Check(f"device {device}", True, str(_native.call("CheckDevice", device)))
+            yield Check(f"device {device}", True, json.loads(_native.call("CheckDevice", device, "auto"))["device"])
         except errors.SE600MError as error:
             yield Check(f"device {device}", True, f"not here: {error}")
 

@@ -110,9 +110,9 @@ class Model:
         Widths of the embedding and of the dataset embedding (0: the model has none).
     """
 
-    def __init__(self, directory: Path, device: str = "auto") -> None:
+    def __init__(self, directory: Path, device: str = "auto", precision: str = "auto") -> None:
         self.runtime_version = _native.open_runtime()
-        handle: int = _native.call("OpenModel", str(directory), device)
+        handle: int = _native.call("OpenModel", str(directory), device, precision)
         self._open = weakref.finalize(self, _close, handle)
         description = json.loads(_native.call("DescribeModel", handle))
         self.config: dict[str, Any] = description["config"]
@@ -121,7 +121,7 @@ class Model:
         self._stages: list[dict[str, Any]] = description["stages"]
         self.directory = directory
         self.name: str = self.config["name"]
-        self.precision: str = self.config["precision"]
+        self.precision: str = description["precision"]
         self.genes: list[str] = _native.call("ModelGenes", handle).split("\n")
         self.dimensions: dict[str, int] = self.config["dimensions"]
 
@@ -628,7 +628,7 @@ def _elsewhere(adata: AnnData, report: Report) -> str | None:
     return _anndata.place_of_expression(adata, report.where) if wrong else None
 
 
-_opened: weakref.WeakValueDictionary[tuple[str, str], Model] = weakref.WeakValueDictionary()
+_opened: weakref.WeakValueDictionary[tuple[str, str, str], Model] = weakref.WeakValueDictionary()
 
 
 def load_model(
@@ -651,7 +651,8 @@ def load_model(
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, ``"tensorrt"``. A device asked for by name never
         becomes another one.
     precision
-        ``"auto"`` or ``"fp32"``, both exact.
+        ``"auto"`` or ``"fp32"``, both exact; ``"int8"``, on the CPU: the layers multiply in 8 bits, with a
+        scale for each weight's output channel and each token.
     checkpoint
         Name of one of several checkpoints in a folder, such as ``"epoch=4.ckpt"``. Which one was taken is
         logged (logger ``se600m``, INFO) and stands in ``model.config["source"]["checkpoint"]``.
@@ -664,13 +665,16 @@ def load_model(
     ------
     ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
     """
-    if precision not in ("auto", "fp32"):
-        raise errors.OptionError(f"precision={precision!r} is not one of 'auto', 'fp32'")
+    if not isinstance(precision, str):
+        raise errors.OptionError(f"precision={precision!r} is not a name such as 'auto', 'fp32' or 'int8'")
     if not isinstance(device, str):
         raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
     directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings).resolve()
-    model = _opened.get((str(directory), device))
+    _native.open_runtime()
+    chosen = json.loads(_native.call("CheckDevice", device, precision))
+    key = (str(directory), chosen["device"], chosen["precision"])
+    model = _opened.get(key)
     if model is None or not model._open.alive:
-        model = _opened[(str(directory), device)] = Model(directory, device)
+        model = _opened[key] = Model(directory, device, precision)
         log.info("model %s from checkpoint %s, in %s", model.name, model.config["source"]["checkpoint"], directory)
     return model

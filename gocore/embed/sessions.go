@@ -1,0 +1,146 @@
+package embed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/runtime"
+)
+
+// sessions keeps a model's open graphs, each with a prepared copy of the
+// weights, which at full size are gigabytes. So what ended uses opened is
+// closed when a later one needs something else.
+type sessions struct {
+	mu     sync.Mutex
+	idle   sync.Cond // signalled when a use ends
+	uses   int
+	closed bool
+	open   map[sessionKey]*openSession
+}
+
+type sessionKey struct {
+	variant modeldir.Variant
+	threads int
+}
+
+// openSession is a session, or will be one.
+type openSession struct {
+	ready   chan struct{} // closed once the others are set
+	session *runtime.Session
+	err     error
+	// left: every use that needed it has ended.
+	left bool
+}
+
+// begin notes a use, which keeps the model open until end.
+func (m *Model) begin() error {
+	s := &m.sessions
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("embed: model %q: %w", m.Config.Name, ErrClosed)
+	}
+	if s.uses == 0 {
+		for _, o := range s.open {
+			o.left = true
+		}
+	}
+	s.uses++
+	return nil
+}
+
+func (m *Model) end() {
+	s := &m.sessions
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses--
+	s.idle.Broadcast()
+}
+
+// Close frees the sessions once every use has ended. It may be called twice.
+func (m *Model) Close() error {
+	s := &m.sessions
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for s.uses > 0 {
+		s.idle.Wait()
+	}
+	return s.free(func(*openSession) bool { return true })
+}
+
+// free closes some sessions that no use needs.
+func (s *sessions) free(which func(*openSession) bool) error {
+	var errs []error
+	for key, o := range s.open {
+		if which(o) {
+			errs = append(errs, o.session.Close())
+			delete(s.open, key)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// session opens a graph, or finds it open. Opening takes seconds at full size
+// and can't be stopped: when the context ends it goes on in the background, as
+// a use of its own.
+func (m *Model) session(ctx context.Context, variant modeldir.Variant, threads int) (*runtime.Session, error) {
+	o, err := m.sessions.find(sessionKey{variant, threads}, func() (*runtime.Session, error) {
+		return m.newSession(variant, threads)
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-o.ready:
+		return o.session, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("embed: %w", ctx.Err())
+	}
+}
+
+// find finds a session, or begins to open it.
+func (s *sessions) find(key sessionKey, open func() (*runtime.Session, error)) (*openSession, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.open[key]; o != nil {
+		o.left = false
+		return o, nil
+	}
+	if err := s.free(func(o *openSession) bool { return o.left }); err != nil {
+		return nil, err
+	}
+	o := &openSession{ready: make(chan struct{})}
+	s.open[key] = o
+	s.uses++
+	go func() {
+		o.err = recovered(func() (err error) {
+			o.session, err = open()
+			return err
+		})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if o.err != nil {
+			delete(s.open, key)
+		}
+		close(o.ready)
+		s.uses--
+		s.idle.Broadcast()
+	}()
+	return o, nil
+}
+
+// newSession opens a graph, in the model's precision where it has one in it.
+func (m *Model) newSession(variant modeldir.Variant, threads int) (*runtime.Session, error) {
+	inputs, outputs := m.signature(variant)
+	if m.Precision() == runtime.INT8 {
+		variant = variant.Int8()
+	}
+	return runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
+		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
+	})
+}

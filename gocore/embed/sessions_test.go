@@ -1,0 +1,145 @@
+package embed
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/se600m/se600m-go/gocore/convert"
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/runtime"
+)
+
+func openSmall(t *testing.T) *Model {
+	t.Helper()
+	statetest.NeedRuntime(t)
+	src, dir := filepath.Join(t.TempDir(), "small"), filepath.Join(t.TempDir(), "converted")
+	if err := statetest.NewModel(statetest.Small, "none", false).WriteFolder(src); err != nil {
+		t.Fatal(err)
+	}
+	if err := convert.Convert(t.Context(), src, dir, convert.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(dir, "cpu", "auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// A session is kept while uses need it, and closed when a later one needs
+// another.
+func TestSessionsThatNothingNeedsAreClosed(t *testing.T) {
+	m := openSmall(t)
+	dense1, dense2, weighted2 := sessionKey{modeldir.Dense, 1}, sessionKey{modeldir.Dense, 2}, sessionKey{modeldir.Weighted, 2}
+	for _, step := range []struct {
+		name        string
+		needs, open []sessionKey
+	}{
+		{"one", []sessionKey{dense1}, []sessionKey{dense1}},
+		{"the same", []sessionKey{dense1, dense1}, []sessionKey{dense1}},
+		{"other threads", []sessionKey{dense2}, []sessionKey{dense2}},
+		{"two graphs", []sessionKey{dense2, weighted2}, []sessionKey{dense2, weighted2}},
+		{"one of the two", []sessionKey{weighted2}, []sessionKey{dense2, weighted2}},
+		{"and another", []sessionKey{weighted2, dense1}, []sessionKey{weighted2, dense1}},
+	} {
+		if err := m.begin(); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range step.needs {
+			if _, err := m.session(t.Context(), key.variant, key.threads); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.end()
+		open := slices.Collect(maps.Keys(m.sessions.open))
+		if len(open) != len(step.open) || slices.ContainsFunc(step.open, func(k sessionKey) bool { return !slices.Contains(open, k) }) {
+			t.Errorf("%s: open are %v, want %v", step.name, open, step.open)
+		}
+	}
+}
+
+// What a running use has open stays, whatever others begin and end meanwhile.
+func TestSessionsInUseStayOpen(t *testing.T) {
+	m := openSmall(t)
+	if err := m.begin(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := m.session(t.Context(), modeldir.Dense, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.begin(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.session(t.Context(), modeldir.Dense, 2); err != nil {
+		t.Fatal(err)
+	}
+	m.end()
+	again, err := m.session(t.Context(), modeldir.Dense, 1)
+	if err != nil || again != first {
+		t.Errorf("got %p, %v; want %p", again, err, first)
+	}
+	m.end()
+}
+
+// An opening can't be stopped, but who waits for it can leave; whoever comes
+// later finds it, and Close waits for it.
+func TestLeavingAnOpening(t *testing.T) {
+	m := openSmall(t)
+	key := sessionKey{modeldir.Dense, 1}
+	release := make(chan struct{})
+	if _, err := m.sessions.find(key, func() (*runtime.Session, error) {
+		<-release
+		return m.newSession(key.variant, key.threads)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.session(ctx, key.variant, key.threads); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	closed := make(chan error)
+	go func() { closed <- m.Close() }()
+	select {
+	case err := <-closed:
+		t.Errorf("closed while a graph was being opened: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// After an opening that failed or panicked the next one tries again.
+func TestOpeningsThatFail(t *testing.T) {
+	m := openSmall(t)
+	key := sessionKey{modeldir.Dense, 1}
+	for name, open := range map[string]func() (*runtime.Session, error){
+		"an error": func() (*runtime.Session, error) { return nil, runtime.ErrSession },
+		"a panic":  func() (*runtime.Session, error) { panic("a deliberate panic") },
+	} {
+		o, err := m.sessions.find(key, open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-o.ready
+		if !errors.Is(o.err, runtime.ErrSession) && !errors.Is(o.err, ErrPanic) {
+			t.Errorf("%s: got %v", name, o.err)
+		}
+	}
+	if _, err := m.session(t.Context(), key.variant, key.threads); err != nil {
+		t.Error(err)
+	}
+}
