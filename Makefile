@@ -15,7 +15,7 @@ PY     := $(VENV)/bin/python
 GO     := ./gocore/... ./pybind/...
 
 GO_SOURCES := $(shell find gocore pybind -name '*.go' ! -name '*_test.go')
-ORT_LIBRARY = $$($(PY) -c 'from se600m import _native; print(_native.find_library())')
+ORT_LIBRARY = $$($(PY) -c 'from se600m import _library; print(_library.find())')
 
 GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format pkgname --hide-summary=output
 GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0

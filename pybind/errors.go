@@ -56,6 +56,7 @@ var codes = []struct {
 	{convert.ErrExists, "exists"},
 	{modeldir.ErrNotAModel, "model"},
 	{modeldir.ErrFormat, "model"},
+	{runtime.ErrPrecision, "option"},
 	{runtime.ErrDevice, "device"},
 	{runtime.ErrPrecision, "option"},
 	{runtime.ErrLibrary, "runtime"},

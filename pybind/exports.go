@@ -30,6 +30,9 @@ func OpenRuntime(path string) (ortVersion string, err error) {
 	return runtime.Version(), err
 }
 
+// RuntimeLibrary is the path of the library that [OpenRuntime] has loaded, or "".
+func RuntimeLibrary() string { return runtime.Library() }
+
 // CheckDevice tells the names of a device that is there and of its precision,
 // {"device": …, "precision": …}, and for one that is not what it lacks.
 func CheckDevice(device, precision string) (resolved string, err error) {

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import scanpy as sc
 
+import se600m
 import statefiles
+from se600m import _library
+
+# What the user has installed, for the tests that need it.
+OPENVINO = Path(_library.find("openvino"))
 
 # A shell that starts tests in the background has Ctrl-C ignored, and child processes inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -20,8 +25,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Before anything converts: tests leave the user's cache alone.
 _cache = tempfile.TemporaryDirectory(prefix="se600m-test-cache-")
 os.environ["SE600M_CACHE"] = _cache.name
-
-import se600m  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 IMMUNE = DATA / "immune559.h5ad"

@@ -15,7 +15,7 @@ import errors_table
 import se600m
 import statefiles
 from conftest import RandomModel
-from se600m import _models, errors
+from se600m import _cache, _models, errors
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_hyper_parameters_win_over_the_config(made, tmp_path):
 
 def test_a_checkpoint_is_converted_once(made, monkeypatch):
     first = made.model.directory
-    assert first.parent == _models.cache_dir() / "converted"
+    assert first.parent == _cache.cache_dir() / "converted"
     monkeypatch.setattr(_models, "convert", None)  # must not be called
     assert se600m.load_model(made.folder).directory == first
     monkeypatch.undo()
@@ -190,7 +190,7 @@ def test_another_gene_table(made, tmp_path):
 def test_an_older_conversion_in_the_cache_is_made_again(made, monkeypatch):
     assert str(made.model.config["format_version"]) == _models._FORMAT
     monkeypatch.setattr(_models, "_FORMAT", "1")
-    old = _models.cache_dir() / "converted" / _models._key(made.folder, None, None)
+    old = _cache.cache_dir() / "converted" / _models._key(made.folder, None, None)
     monkeypatch.undo()
     shutil.copytree(made.model.directory, old)
     errors_table.change_config(format_version=1)(old)

@@ -11,7 +11,7 @@ import pytest
 import errors_table
 import se600m
 from conftest import RandomModel
-from se600m import _models, _native, errors
+from se600m import _cache, _library, errors
 from test_embed import assert_unchanged, snapshot
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def given(immune, pbmc, tmp_path):
 
 def plain(message, folder):
     """Leave out what differs from machine to machine."""
-    return message.replace(str(folder), "FOLDER").replace(_native.find_library(), "libonnxruntime.so")
+    return message.replace(str(folder), "FOLDER").replace(_library.find(), "libonnxruntime.so")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -62,7 +62,7 @@ def test_each_is_of_its_class_and_names_the_value(given, case, monkeypatch):
             assert_unchanged(*taken)
         assert not (given.folder / "executed").exists()
         assert not [p for p in given.folder.rglob("*") if "unfinished" in p.name]
-        assert not [p for p in (_models.cache_dir() / "converted").glob("*") if "unfinished" in p.name]
+        assert not [p for p in (_cache.cache_dir() / "converted").glob("*") if "unfinished" in p.name]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert se600m.load_model() is not None, "the process goes on"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import se600m
-from se600m import _native, _se600m, errors
+from se600m import _library, _native, _se600m, errors
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path(_se600m.__file__)
@@ -52,7 +52,7 @@ def test_unknown_handles_and_requests():
 
 
 def test_another_onnxruntime_in_one_process_is_refused(tmp_path):
-    _native.open_runtime()
+    _library.open_runtime()
     with pytest.raises(errors.RuntimeLibraryError, match=r"other\.so"):
         _native.call("OpenRuntime", str(tmp_path / "other.so"))
     copy = tmp_path / "copy.so"

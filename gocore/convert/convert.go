@@ -133,7 +133,9 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 	// The embedding graphs share the weights; the trace adds what folding took away.
 	graphs := map[modeldir.Variant]*graph{}
 	add := func(variant modeldir.Variant, graphOf func(modeldir.Variant, weights) *graph) {
-		graphs[variant], graphs[variant.Int8()] = graphOf(variant, placed), graphOf(variant.Int8(), placed)
+		for _, v := range []modeldir.Variant{variant, variant.Int8(), variant.OpenVINO()} {
+			graphs[v] = graphOf(v, placed)
+		}
 	}
 	add(modeldir.Dense, s.embedGraph)
 	add(modeldir.Weighted, s.embedGraph)
@@ -146,7 +148,7 @@ func (s *source) write(ctx context.Context, dir string, o Options) error {
 		if config.Files[modeldir.DecoderWeightsFile], err = s.writeDecoder(ctx, dir, placed, progress); err != nil {
 			return err
 		}
-		graphs[modeldir.Decoder] = s.decoderGraph(placed)
+		graphs[modeldir.Decoder] = s.decoderGraph(placed) // has no fused operators
 	}
 	for variant, graph := range graphs {
 		path := filepath.Join(dir, variant.File())

@@ -20,10 +20,22 @@ type graph struct {
 	used   map[string]onnx.Value
 	// inInt8: products of layers are made in 8 bits.
 	inInt8 bool
+	// standard leaves out ONNX Runtime's own fused operators.
+	standard bool
+	// layersPerPart, if not zero, is how many layers a provider may run without
+	// a pause.
+	layersPerPart int
 }
 
 func newGraph(variant modeldir.Variant, s *source, placed weights) *graph {
-	return &graph{onnx.NewGraph(string(variant)), s, placed, map[string]onnx.Value{}, variant.IsInt8()}
+	g := &graph{
+		Graph: onnx.NewGraph(string(variant)), source: s, placed: placed, used: map[string]onnx.Value{},
+		inInt8: variant.IsInt8(),
+	}
+	if variant.IsOpenVINO() {
+		g.standard, g.layersPerPart = true, s.dims.LayersPerPart()
+	}
+	return g
 }
 
 // weight refers to a placed tensor.
@@ -171,11 +183,35 @@ func (g *graph) foldedTokens(tokens, values onnx.Value) onnx.Value {
 
 // attention is the attention of every token to every token, before out_proj.
 func (g *graph) attention(x, bias onnx.Value, prefix string) onnx.Value {
+	if g.standard {
+		return g.standardAttention(x, bias, prefix)
+	}
 	inputs := append(g.products(x, prefix+"q", prefix+"k", prefix+"v"), g.weight(prefix+"qkv_proj.bias"))
 	if bias != "" {
 		inputs = append(inputs, "", bias)
 	}
 	return g.Fused("MultiHeadAttention", inputs, onnx.Attr{Name: "num_heads", Value: g.dims.NHead})
+}
+
+func (g *graph) standardAttention(x, bias onnx.Value, prefix string) onnx.Value {
+	d, width := int64(g.dims.EmSize), g.dims.EmSize/g.dims.NHead
+	biases := g.weight(prefix + "qkv_proj.bias")
+	heads := func(part string, position int64, order []int) onnx.Value {
+		own := g.Op("Slice", []onnx.Value{biases, g.Ints(position * d), g.Ints((position + 1) * d), g.Ints(0)})
+		v := g.Op("Add", []onnx.Value{g.matMul(x, prefix+part), own})
+		v = g.Op("Reshape", []onnx.Value{v, g.Ints(0, 0, int64(g.dims.NHead), int64(width))})
+		return g.Op("Transpose", []onnx.Value{v}, onnx.Attr{Name: "perm", Value: order})
+	}
+	q := heads("q", 0, []int{0, 2, 1, 3})
+	k := heads("k", 1, []int{0, 2, 3, 1})
+	v := heads("v", 2, []int{0, 2, 1, 3})
+	scores := g.Op("Mul", []onnx.Value{g.Op("MatMul", []onnx.Value{q, k}), g.Scalar(float32(1 / math.Sqrt(float64(width))))})
+	if bias != "" {
+		scores = g.Op("Add", []onnx.Value{scores, bias})
+	}
+	scores = g.Op("Softmax", []onnx.Value{scores}, onnx.Attr{Name: "axis", Value: -1})
+	mixed := g.Op("Transpose", []onnx.Value{g.Op("MatMul", []onnx.Value{scores, v})}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1, 3}})
+	return g.Op("Reshape", []onnx.Value{mixed, g.Ints(0, 0, d)})
 }
 
 // layer is one post-norm transformer layer.
@@ -187,9 +223,27 @@ func (g *graph) layer(i int, x, bias onnx.Value) onnx.Value {
 func (g *graph) afterAttention(i int, x, attention onnx.Value) onnx.Value {
 	prefix := layerPrefix(i)
 	h := g.addNorm(x, g.product(attention, prefix+"out_proj.weight"), prefix+"out_proj.bias", prefix+"norm1")
-	// BiasGelu is the exact Gelu (erf) of its two inputs' sum.
-	f := g.Fused("BiasGelu", []onnx.Value{g.product(h, prefix+"linear1.weight"), g.weight(prefix + "linear1.bias")})
+	f := g.biasGelu(g.product(h, prefix+"linear1.weight"), prefix+"linear1.bias")
 	return g.addNorm(h, g.product(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
+}
+
+// biasGelu is the exact Gelu (erf) of x + bias.
+func (g *graph) biasGelu(x onnx.Value, bias string) onnx.Value {
+	inputs := []onnx.Value{x, g.weight(bias)}
+	if g.standard {
+		return g.Op("Gelu", []onnx.Value{g.Op("Add", inputs)}) // erf by default
+	}
+	return g.Fused("BiasGelu", inputs)
+}
+
+// pause ends a part after some layer. OpenVINO makes one node of all that it
+// can run, and a run ends early only between nodes; SampleOp, an echo, is not
+// among what it can.
+func (g *graph) pause(layer int, x onnx.Value) onnx.Value {
+	if n := layer + 1; g.layersPerPart == 0 || n%g.layersPerPart != 0 || n == g.dims.NLayers {
+		return x
+	}
+	return g.Fused("SampleOp", []onnx.Value{x})
 }
 
 // skipBlock finishes a skip block whose first Linear gave inside:
@@ -216,8 +270,11 @@ func (g *graph) attentionBias(logMultiplicity onnx.Value) onnx.Value {
 }
 
 // forEveryToken repeats a bias for the T queries of x, [B, T, emsize], which
-// ONNX Runtime's operator does not do by itself.
+// ONNX Runtime's fused operator does not do by itself.
 func (g *graph) forEveryToken(bias, x onnx.Value) onnx.Value {
+	if g.standard {
+		return bias
+	}
 	nTokens := g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
 	shape := g.Op("Concat", []onnx.Value{g.Ints(1, 1), nTokens, g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
 	return g.Op("Expand", []onnx.Value{bias, shape})
@@ -238,7 +295,7 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 	}
 	last := g.dims.NLayers - 1
 	for i := range last {
-		x = g.layer(i, x, biasAll)
+		x = g.pause(i, g.layer(i, x, biasAll))
 	}
 	cls := g.slice(x, 0, 1)
 	other := cls
@@ -252,7 +309,8 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 }
 
 // contextualGraph is the weighted graph up to the last layer, which it runs on
-// every token, or its twin. Its output is the vector of every slot, [B, S, emsize].
+// every token, or its twin. Its output is the vector of every slot, [B, S,
+// emsize].
 func (s *source) contextualGraph(variant modeldir.Variant, placed weights) *graph {
 	g := newGraph(variant, s, placed)
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
@@ -261,7 +319,7 @@ func (s *source) contextualGraph(variant modeldir.Variant, placed weights) *grap
 	x := g.foldedTokens(tokens, values)
 	bias := g.forEveryToken(g.attentionBias(logMultiplicity), x)
 	for i := range g.dims.NLayers {
-		x = g.layer(i, x, bias)
+		x = g.pause(i, g.layer(i, x, bias))
 	}
 	if g.dims.DatasetDim > 0 {
 		x = g.slice(x, 0, -1)
@@ -304,6 +362,7 @@ func (g *graph) lookUp(tokens onnx.Value) onnx.Value {
 // also checks the fused ones.
 func (s *source) traceGraph(placed weights) *graph {
 	g := newGraph(modeldir.Trace, s, placed)
+	g.standard = true
 	d := g.dims
 	tokens := g.Input("gene_indices", onnx.Int32, "batch", "length")
 	values := g.Input("expression_values", onnx.Float32, "batch", "length")
@@ -331,36 +390,11 @@ func (s *source) traceGraph(placed weights) *graph {
 	g.Output(x, "tokens", onnx.Float32, "batch", "tokens", d.EmSize)
 	bias := g.attentionBias(logMultiplicity)
 	for i := range d.NLayers {
-		x = g.standardLayer(i, x, bias)
+		x = g.layer(i, x, bias)
 		g.Output(x, onnx.Value(fmt.Sprintf("layer_%d", i+1)), onnx.Float32, "batch", "tokens", d.EmSize)
 	}
-	h := g.Op("Relu", []onnx.Value{g.linear(x, "decoder.0.intermediate_dense")})
-	h = g.layerNorm(g.Op("Add", []onnx.Value{x, g.linear(h, "decoder.0.dense")}), "decoder.0.layer_norm")
-	head := g.linear(h, "decoder.1")
+	head := g.head(x)
 	g.Output(head, "head", onnx.Float32, "batch", "tokens", d.OutputDim)
 	g.outputs(head)
 	return g
-}
-
-// standardLayer is a transformer layer in standard operators.
-func (g *graph) standardLayer(i int, x, bias onnx.Value) onnx.Value {
-	prefix, width := layerPrefix(i), g.dims.EmSize/g.dims.NHead
-	biases := g.weight(prefix + "qkv_proj.bias")
-	heads := func(part string, position int, order []int) onnx.Value {
-		d := int64(g.dims.EmSize)
-		own := g.Op("Slice", []onnx.Value{biases, g.Ints(int64(position) * d), g.Ints(int64(position+1) * d), g.Ints(0)})
-		v := g.Op("Add", []onnx.Value{g.matMul(x, prefix+part), own})
-		v = g.Op("Reshape", []onnx.Value{v, g.Ints(0, 0, int64(g.dims.NHead), int64(width))})
-		return g.Op("Transpose", []onnx.Value{v}, onnx.Attr{Name: "perm", Value: order})
-	}
-	q := heads("q", 0, []int{0, 2, 1, 3})
-	k := heads("k", 1, []int{0, 2, 3, 1})
-	v := heads("v", 2, []int{0, 2, 1, 3})
-	scores := g.Op("Mul", []onnx.Value{g.Op("MatMul", []onnx.Value{q, k}), g.Scalar(float32(1 / math.Sqrt(float64(width))))})
-	scores = g.Op("Softmax", []onnx.Value{g.Op("Add", []onnx.Value{scores, bias})}, onnx.Attr{Name: "axis", Value: -1})
-	mixed := g.Op("Transpose", []onnx.Value{g.Op("MatMul", []onnx.Value{scores, v})}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1, 3}})
-	mixed = g.Op("Reshape", []onnx.Value{mixed, g.Ints(0, 0, int64(g.dims.EmSize))})
-	h := g.layerNorm(g.Op("Add", []onnx.Value{x, g.linear(mixed, prefix+"out_proj")}), prefix+"norm1")
-	f := g.Op("Gelu", []onnx.Value{g.linear(h, prefix+"linear1")}) // exact (erf) by default
-	return g.layerNorm(g.Op("Add", []onnx.Value{h, g.linear(f, prefix+"linear2")}), prefix+"norm2")
 }

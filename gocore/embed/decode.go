@@ -109,7 +109,7 @@ func (m *Model) Decode(ctx context.Context, d *Decode, out []float32) error {
 		cellWidth++
 	}
 	width := dims.EmSize + cellWidth
-	how, err := spread(d.Threads, width)
+	how, err := m.spread(d.Threads, width)
 	if err != nil {
 		return err
 	}

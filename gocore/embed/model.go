@@ -30,8 +30,8 @@ type Model struct {
 }
 
 // Open opens a converted model directory on a device, in a precision (see
-// [runtime.ResolveDevice]). Graphs are opened when
-// they are first needed. ONNX Runtime must be open (package runtime).
+// [runtime.ResolveDevice]). Graphs are opened when they are first needed. ONNX
+// Runtime must be open (package runtime).
 func Open(dir, device, precision string) (*Model, error) {
 	config, genes, err := modeldir.Read(dir)
 	if err != nil {
@@ -97,11 +97,15 @@ const (
 	// a batch is as large as its largest node stays below this many operations
 	// (half a second at 40 GFLOP/s).
 	maxNodeFLOP = 2e10
+	// OpenVINO's nodes are several layers (see
+	// [modeldir.Dimensions.LayersPerPart]): half a second at the 100 GFLOP/s that
+	// narrow models reach.
+	maxPartFLOP = 5e10
 	maxTokens   = 1 << 16
 )
 
 // spread divides threads (0: all cores) among runs of a model of some width.
-func spread(threads, width int) (execution, error) {
+func (m *Model) spread(threads, width int) (execution, error) {
 	if threads < 0 || threads > 1024 {
 		return execution{}, fmt.Errorf("embed: threads=%d: %w", threads, ErrOption)
 	}
@@ -109,7 +113,7 @@ func spread(threads, width int) (execution, error) {
 		threads = goruntime.GOMAXPROCS(0)
 	}
 	e := execution{runners: 1, threadsPerRun: threads, workers: min(threads, 8)}
-	if width < wideEmSize {
+	if width < wideEmSize && !runtime.IsOpenVINO(m.provider) {
 		e.runners, e.threadsPerRun = threads, 1
 	}
 	return e, nil
@@ -118,11 +122,14 @@ func spread(threads, width int) (execution, error) {
 // plan spreads a model's work over a number of threads (0: all cores).
 func (m *Model) plan(threads, length int) (execution, error) {
 	d := m.Config.Dimensions
-	e, err := spread(threads, d.EmSize)
+	e, err := m.spread(threads, d.EmSize)
 	if err != nil {
 		return execution{}, err
 	}
-	flopPerToken := float64(2*d.EmSize*max(d.EmSize, d.DHid)) + float64(4*length*d.EmSize)
-	e.tokenBudget = max(1, min(maxTokens, int(maxNodeFLOP/flopPerToken)))
+	budget := maxNodeFLOP / (float64(2*d.EmSize*max(d.EmSize, d.DHid)) + float64(4*length*d.EmSize))
+	if runtime.IsOpenVINO(m.provider) {
+		budget = maxPartFLOP / (float64(min(d.NLayers, d.LayersPerPart())) * d.LayerFLOP(length))
+	}
+	e.tokenBudget = max(1, int(min(maxTokens, budget)))
 	return e, nil
 }

@@ -134,11 +134,14 @@ func (s *sessions) find(key sessionKey, open func() (*runtime.Session, error)) (
 	return o, nil
 }
 
-// newSession opens a graph, in the model's precision where it has one in it.
+// newSession opens a graph, or its twin for the model's precision or provider.
 func (m *Model) newSession(variant modeldir.Variant, threads int) (*runtime.Session, error) {
 	inputs, outputs := m.signature(variant)
-	if m.Precision() == runtime.INT8 {
+	switch {
+	case m.Precision() == runtime.INT8:
 		variant = variant.Int8()
+	case runtime.IsOpenVINO(m.provider):
+		variant = variant.OpenVINO()
 	}
 	return runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
 		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,

@@ -16,6 +16,8 @@
 //	decoder.onnx         gene embeddings [G, emsize] and cells [C, decoder inputs]
 //	                     to predicted log1p expression [C, G]
 //	*_int8.onnx          dense, weighted and contextual once more, over int8.bin
+//	*_openvino.onnx      dense, weighted and contextual once more, for the OpenVINO
+//	                     execution provider
 //	licence/             licence, notice and model card of the source
 //
 // The decoder's two files are there only if the checkpoint has a decoder.
@@ -73,24 +75,45 @@ const (
 	Decoder    Variant = "decoder"
 )
 
-const int8Suffix = "_int8"
+const (
+	int8Suffix     = "_int8"
+	openVINOSuffix = "_openvino"
+)
+
+// hasTwins tells which variants have twins: those with transformer layers but
+// the trace.
+func (v Variant) hasTwins() bool { return v == Dense || v == Weighted || v == Contextual }
 
 // Int8 is the variant's twin whose layers multiply in 8 bits; the trace and the
 // decoder have none and are their own.
 func (v Variant) Int8() Variant {
-	switch v {
-	case Dense, Weighted, Contextual:
+	if v.hasTwins() {
 		return v + int8Suffix
-	default:
-		return v
 	}
+	return v
 }
 
 // IsInt8 tells whether the variant's layers multiply in 8 bits.
 func (v Variant) IsInt8() bool { return strings.HasSuffix(string(v), int8Suffix) }
 
+// OpenVINO is the variant's twin for the OpenVINO execution provider, which
+// lacks ONNX Runtime's fused operators: made of standard ones, in parts between
+// which a run can end early (see [Dimensions.LayersPerPart]). The trace and the
+// decoder are made of standard operators anyway and are their own.
+func (v Variant) OpenVINO() Variant {
+	if v.hasTwins() {
+		return v + openVINOSuffix
+	}
+	return v
+}
+
+// IsOpenVINO tells whether the variant is such a twin.
+func (v Variant) IsOpenVINO() bool { return strings.HasSuffix(string(v), openVINOSuffix) }
+
 // Base is the variant that v is, or is the twin of.
-func (v Variant) Base() Variant { return Variant(strings.TrimSuffix(string(v), int8Suffix)) }
+func (v Variant) Base() Variant {
+	return Variant(strings.TrimSuffix(strings.TrimSuffix(string(v), int8Suffix), openVINOSuffix))
+}
 
 // File is the variant's file name.
 func (v Variant) File() string { return string(v) + ".onnx" }
@@ -107,6 +130,23 @@ type Dimensions struct {
 	DatasetDim  int `json:"dataset_dim"` // 0 without a dataset token
 	PadLength   int `json:"pad_length"`
 	CLSTokenIdx int `json:"cls_token_idx"`
+}
+
+// LayerFLOP is how many operations a token takes in one layer, in a sentence of
+// some length.
+func (d Dimensions) LayerFLOP(length int) float64 {
+	return float64(2*d.EmSize*(4*d.EmSize+2*d.DHid)) + float64(4*length*d.EmSize)
+}
+
+// partFLOP is how many operations a sentence of full length takes at most in
+// one part of an OpenVINO twin, which runs without a pause: under a second at
+// the 350 GFLOP/s that two cores with bf16 reach. Every part has buffers of its
+// own, about 100 MB at SE-600M's width, so parts are no smaller than that.
+const partFLOP = 3e11
+
+// LayersPerPart is how many layers make a part of an OpenVINO twin.
+func (d Dimensions) LayersPerPart() int {
+	return max(1, int(partFLOP/(d.LayerFLOP(d.PadLength)*float64(d.PadLength))))
 }
 
 // DecoderInputs are what the expression decoder takes besides a gene embedding

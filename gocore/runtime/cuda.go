@@ -14,9 +14,14 @@ func (c cuda) Name() string { return fmt.Sprintf("cuda:%d", c.id) }
 
 func (cuda) Precision() Precision { return FP32 }
 
-func (c cuda) check() error { return needProviderLibrary("libonnxruntime_providers_cuda.so") }
+func (cuda) check() error {
+	if err := needProviderLibrary("libonnxruntime_providers_cuda.so", "cuda"); err != nil {
+		return err
+	}
+	return needDriver()
+}
 
-func (c cuda) configure(options *ort.SessionOptions) error {
+func (c cuda) configure(options *ort.SessionOptions, _ int) error {
 	p, err := ort.NewCUDAProviderOptions()
 	if err != nil {
 		return err

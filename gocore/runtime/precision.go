@@ -18,6 +18,8 @@ const (
 	// INT8 rounds to whole numbers of 8 bits what enters the layers' products;
 	// attention is exact.
 	INT8 Precision = "int8"
+	// BF16 rounds to 8 significant bits what enters products; sums are fp32.
+	BF16 Precision = "bf16"
 )
 
 // parsePrecision reads a precision's name; "auto" is fp32.
@@ -25,8 +27,8 @@ func parsePrecision(name string) (Precision, error) {
 	switch p := Precision(name); p {
 	case "auto", FP32:
 		return FP32, nil
-	case INT8:
-		return INT8, nil
+	case BF16, INT8:
+		return p, nil
 	}
-	return "", fmt.Errorf("precision=%q is not one of \"auto\", \"fp32\", \"int8\": %w", name, ErrPrecision)
+	return "", fmt.Errorf("precision=%q is not one of \"auto\", \"fp32\", \"bf16\", \"int8\": %w", name, ErrPrecision)
 }

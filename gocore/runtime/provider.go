@@ -22,15 +22,16 @@ type Provider interface {
 	Precision() Precision
 	// check says, as an error that wraps [ErrDevice], what the machine lacks.
 	check() error
-	// configure adds the provider to a session's options.
-	configure(*ort.SessionOptions) error
+	// configure adds the provider to the options of a session whose runs take
+	// some threads each.
+	configure(options *ort.SessionOptions, threads int) error
 }
 
-// ResolveDevice gives the provider for a device, "auto", "cpu", "cuda",
-// "cuda:N", "tensorrt" or "tensorrt:N", and a precision, "auto", "fp32" or
-// "int8", which the CPU has. "auto" is exact: fp32. What a device asked for by
-// name lacks is an error; only "auto" chooses. Errors wrap [ErrDevice] or
-// [ErrPrecision].
+// ResolveDevice gives the provider for a device, "auto", "cpu", "openvino",
+// "cuda", "cuda:N", "tensorrt" or "tensorrt:N", and a precision, "auto", "fp32",
+// "bf16" or "int8". "auto" is exact: fp32. The CPU has int8, and bf16 through
+// OpenVINO. What a device asked for by name lacks is an error; only "auto"
+// chooses. Errors wrap [ErrDevice] or [ErrPrecision].
 func ResolveDevice(device, precision string) (Provider, error) {
 	wanted, err := parsePrecision(precision)
 	if err != nil {
@@ -45,14 +46,16 @@ func ResolveDevice(device, precision string) (Provider, error) {
 	}
 	var p Provider
 	switch {
-	case kind == "auto" && !numbered, kind == "cpu" && !numbered:
+	case (kind == "auto" || kind == "cpu") && !numbered && wanted != BF16:
 		p = cpu{wanted}
+	case (kind == "auto" || kind == "cpu" || kind == "openvino") && !numbered:
+		p = openVINO{wanted}
 	case kind == "cuda":
 		p = cuda{id}
 	case kind == "tensorrt":
 		p = tensorRT{id}
 	default:
-		return nil, fmt.Errorf("device=%q is not one of \"auto\", \"cpu\", \"cuda\", \"cuda:N\", \"tensorrt\", \"tensorrt:N\": %w",
+		return nil, fmt.Errorf("device=%q is not one of \"auto\", \"cpu\", \"openvino\", \"cuda\", \"cuda:N\", \"tensorrt\", \"tensorrt:N\": %w",
 			device, ErrDevice)
 	}
 	if p.Precision() != wanted {
@@ -65,17 +68,22 @@ func ResolveDevice(device, precision string) (Provider, error) {
 }
 
 // needProviderLibrary checks for a provider's own library beside ONNX
-// Runtime's, and for the NVIDIA driver.
-func needProviderLibrary(file string) error {
+// Runtime's. The runtime is the one that has it, as a user names it.
+func needProviderLibrary(file, runtime string) error {
 	if Library() == "" {
 		return fmt.Errorf("no ONNX Runtime library is loaded to look beside: %w", ErrDevice)
 	}
 	beside := filepath.Join(filepath.Dir(Library()), file)
 	if _, err := os.Stat(beside); err != nil {
-		return fmt.Errorf("%s is missing beside %s: the CPU build of ONNX Runtime is loaded; "+
-			"install the Python package onnxruntime-gpu in place of onnxruntime, or use device=\"cpu\": %w",
-			file, Library(), ErrDevice)
+		return fmt.Errorf("%s is missing beside %s, the ONNX Runtime library that this process has loaded: "+
+			"`se600m runtime install %s` and start a new process, or use device=\"cpu\" and precision=\"fp32\": %w",
+			file, Library(), runtime, ErrDevice)
 	}
+	return nil
+}
+
+// needDriver checks for the NVIDIA driver.
+func needDriver() error {
 	for _, driver := range []string{"/dev/nvidiactl", "/dev/dxg"} {
 		if _, err := os.Stat(driver); err == nil {
 			return nil

@@ -18,7 +18,15 @@ func TestResolveDevice(t *testing.T) {
 			}
 		})
 	}
-	for _, device := range []string{"", "gpu", "CPU", "cpu:0", "auto:1", "cuda:", "cuda:one", "cuda:-1", "cuda:0:1", "tensorrt:x"} {
+	t.Run("a precision that the device lacks", func(t *testing.T) {
+		for device, precision := range map[string]string{"cuda": "bf16", "openvino": "int8"} {
+			_, err := runtime.ResolveDevice(device, precision)
+			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), precision) {
+				t.Errorf("%s, %s: got %v", device, precision, err)
+			}
+		}
+	})
+	for _, device := range []string{"", "gpu", "CPU", "cpu:0", "auto:1", "cuda:", "cuda:one", "cuda:-1", "cuda:0:1", "tensorrt:x", "openvino:0"} {
 		t.Run("refused "+device, func(t *testing.T) {
 			_, err := runtime.ResolveDevice(device, "auto")
 			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), `"`+device+`"`) {
@@ -34,6 +42,7 @@ func TestDevicesThatAreMissing(t *testing.T) {
 	statetest.NeedRuntime(t)
 	for device, file := range map[string]string{
 		"cuda": "libonnxruntime_providers_cuda.so", "cuda:3": "libonnxruntime_providers_cuda.so",
+		"openvino": "libonnxruntime_providers_openvino.so",
 		"tensorrt": "libonnxruntime_providers_tensorrt.so", "tensorrt:1": "libonnxruntime_providers_tensorrt.so",
 	} {
 		t.Run(device, func(t *testing.T) {

@@ -58,7 +58,7 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 		// Without VNNI instructions sums of 8-bit products would saturate; this
 		// takes slower kernels there, and gives the same numbers everywhere.
 		func() error { return options.AddSessionConfigEntry("session.x64quantprecision", "1") },
-		func() error { return o.Provider.configure(options) },
+		func() error { return o.Provider.configure(options, max(1, o.Threads)) },
 	} {
 		if err := set(); err != nil {
 			return fail(err)

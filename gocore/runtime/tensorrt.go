@@ -14,9 +14,14 @@ func (t tensorRT) Name() string { return fmt.Sprintf("tensorrt:%d", t.id) }
 
 func (tensorRT) Precision() Precision { return FP32 }
 
-func (t tensorRT) check() error { return needProviderLibrary("libonnxruntime_providers_tensorrt.so") }
+func (tensorRT) check() error {
+	if err := needProviderLibrary("libonnxruntime_providers_tensorrt.so", "cuda"); err != nil {
+		return err
+	}
+	return needDriver()
+}
 
-func (t tensorRT) configure(options *ort.SessionOptions) error {
+func (t tensorRT) configure(options *ort.SessionOptions, _ int) error {
 	p, err := ort.NewTensorRTProviderOptions()
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from se600m import _models, _native, errors
+from se600m import _cache, _library, _native, _runtimes, errors
 from se600m._model import load_model
 
 
@@ -58,11 +58,13 @@ def _checks() -> Iterator[Check]:
         ("processor", _processor),
         ("ONNX Runtime", _runtime),
         ("its Python packages", _runtime_packages),
-        ("cache", _cache),
+        ("installed runtimes", _installed_runtimes),
+        ("faster choices", _faster),
+        ("cache", _cache_folder),
         ("default model", _default_model),
     ):
         yield _checked(name, look)
-    for device in ("cuda", "tensorrt"):
+    for device in ("openvino", "cuda", "tensorrt"):
         try:
             yield Check(f"device {device}", True, json.loads(_native.call("CheckDevice", device, "auto"))["device"])
         except errors.SE600MError as error:
@@ -82,7 +84,8 @@ def _packages() -> str:
     return f"se600m-go {_native.version()}, Python {platform.python_version()}, {versions}"
 
 
-def _processor() -> str:
+def _cpu() -> tuple[str, set[str]]:
+    """Name the processor, and the instructions that it has."""
     model, flags = platform.machine(), set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -93,14 +96,19 @@ def _processor() -> str:
             elif key.strip() == "flags":
                 flags = set(value.split())
                 break
+    return model, flags
+
+
+def _processor() -> str:
+    model, flags = _cpu()
     useful = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags]
     return f"{model}, {len(os.sched_getaffinity(0))} cores to use, {' '.join(useful) or 'no AVX2'}"
 
 
 def _runtime() -> str:
-    version = _native.open_runtime()
-    origin = "from SE600M_ORT_LIBRARY" if os.environ.get("SE600M_ORT_LIBRARY") else "from the Python package"
-    return f"{version}, {origin}: {_native.find_library()}"
+    version = _library.open_runtime()
+    loaded = _native.call("RuntimeLibrary")
+    return f"{version}, loaded {_library.origin(loaded)}: {loaded}"
 
 
 def _runtime_packages() -> str:
@@ -119,8 +127,29 @@ def _runtime_packages() -> str:
     return ", ".join(found) or "none installed"
 
 
-def _cache() -> str:
-    folder = _models.cache_dir()
+def _installed_runtimes() -> str:
+    found = []
+    for runtime in _runtimes.installed():
+        damaged = runtime.damage()
+        if damaged is not None:
+            raise errors.RuntimeLibraryError(
+                f"{runtime.flavour}: {runtime.folder / damaged} is not what was installed: "
+                f"`se600m runtime install {runtime.flavour}` mends it"
+            )
+        found.append(f"{runtime.flavour} {runtime.version} ({runtime.size / 1e6:,.1f} MB)")
+    return ", ".join(found) or f"none; `se600m runtime install {'|'.join(_runtimes.PINNED)}`"
+
+
+def _faster() -> str:
+    """Tell what this machine could do that "auto", which is exact, does not choose."""
+    if not _cpu()[1] & {"avx512_bf16", "amx_bf16"}:
+        return "none: the processor has no instructions for bfloat16"
+    there = any(runtime.flavour == "openvino" for runtime in _runtimes.installed())
+    return 'precision="bf16"' + ("" if there else " after `se600m runtime install openvino`")
+
+
+def _cache_folder() -> str:
+    folder = _cache.cache_dir()
     existing = folder
     while not existing.exists():
         existing = existing.parent

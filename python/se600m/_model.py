@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _decode, _genes, _models, _native, _progress, errors
+from se600m import _anndata, _decode, _genes, _library, _models, _native, _progress, errors
 from se600m._flow import DimensionFlow, Stage
 from se600m._report import Report, log
 
@@ -111,7 +111,7 @@ class Model:
     """
 
     def __init__(self, directory: Path, device: str = "auto", precision: str = "auto") -> None:
-        self.runtime_version = _native.open_runtime()
+        self.runtime_version = _library.open_runtime(device, precision)
         handle: int = _native.call("OpenModel", str(directory), device, precision)
         self._open = weakref.finalize(self, _close, handle)
         description = json.loads(_native.call("DescribeModel", handle))
@@ -648,11 +648,13 @@ def load_model(
         Name of a model in the package, a converted model directory, or a checkpoint, which is
         converted into the cache when it is first used. None: the package's default model.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, ``"tensorrt"``. A device asked for by name never
-        becomes another one.
+        ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"``,
+        ``"tensorrt"``. A device asked for by name never becomes another one.
     precision
         ``"auto"`` or ``"fp32"``, both exact; ``"int8"``, on the CPU: the layers multiply in 8 bits, with a
-        scale for each weight's output channel and each token.
+        scale for each weight's output channel and each token; ``"bf16"``, on a CPU with AVX512-BF16 or AMX,
+        through OpenVINO (``se600m runtime install openvino``): what enters products is rounded to 8
+        significant bits, and numbers belong to a kind of processor.
     checkpoint
         Name of one of several checkpoints in a folder, such as ``"epoch=4.ckpt"``. Which one was taken is
         logged (logger ``se600m``, INFO) and stands in ``model.config["source"]["checkpoint"]``.
@@ -669,9 +671,9 @@ def load_model(
         raise errors.OptionError(f"precision={precision!r} is not a name such as 'auto', 'fp32' or 'int8'")
     if not isinstance(device, str):
         raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
+    _library.open_runtime(device, precision)
+    chosen = json.loads(_native.call("CheckDevice", device, precision))  # before a checkpoint is converted
     directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings).resolve()
-    _native.open_runtime()
-    chosen = json.loads(_native.call("CheckDevice", device, precision))
     key = (str(directory), chosen["device"], chosen["precision"])
     model = _opened.get(key)
     if model is None or not model._open.alive:

@@ -9,9 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-import platformdirs
-
-from se600m import _native, _progress, errors
+from se600m import _cache, _library, _native, _progress, errors
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini"
@@ -21,12 +19,6 @@ _NOTICE = (
 )
 _FORMAT = "3"
 """Changes whenever conversion writes something else: older conversions in the cache are then not used."""
-
-
-def cache_dir() -> Path:
-    """Folder for converted models: ``SE600M_CACHE``, else the user's cache folder."""
-    override = os.environ.get("SE600M_CACHE")
-    return Path(override) if override else platformdirs.user_cache_path("se600m", appauthor=False)
 
 
 def bundled() -> list[str]:
@@ -65,7 +57,7 @@ def resolve(
     table = None if protein_embeddings is None else Path(protein_embeddings).expanduser()
     if table is not None and not table.is_file():
         raise errors.ModelNotFoundError(f"protein_embeddings={str(protein_embeddings)!r}: there is no such file")
-    destination = cache_dir() / "converted" / _key(path, checkpoint, table)
+    destination = _cache.cache_dir() / "converted" / _key(path, checkpoint, table)
     if (destination / "config.json").is_file():
         return destination
     convert(
@@ -138,7 +130,7 @@ def convert(
     ModelNotFoundError, CheckpointError, UnsafePickleError, DestinationExistsError
         What is wrong with the source or the destination. Nothing is left behind.
     """
-    _native.open_runtime()
+    _library.open_runtime()
     request = {
         "source": os.fspath(source),
         "destination": os.fspath(destination),
@@ -153,6 +145,6 @@ def convert(
             _native.run("convert", request, update)
         except errors.DestinationExistsError:
             # Another process may have finished the same conversion into the cache meanwhile.
-            in_cache = cache_dir() in Path(destination).parents
+            in_cache = _cache.cache_dir() in Path(destination).parents
             if not (in_cache and (Path(destination) / "config.json").is_file()):
                 raise

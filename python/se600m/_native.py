@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -100,28 +98,3 @@ def match_genes(
 def version() -> str:
     """Version of the native core."""
     return str(call("Version"))
-
-
-def open_runtime() -> str:
-    """Load ONNX Runtime, once in a process, and return its version."""
-    return str(call("OpenRuntime", find_library()))
-
-
-def find_library() -> str:
-    """Path of ONNX Runtime's shared library: ``SE600M_ORT_LIBRARY``, else the one in the Python package.
-
-    The Python module ``onnxruntime`` is located, not imported.
-    """
-    override = os.environ.get("SE600M_ORT_LIBRARY")
-    if override:
-        return override
-    spec = importlib.util.find_spec("onnxruntime")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        found = sorted(glob.glob(os.path.join(glob.escape(folder), "capi", "libonnxruntime.so*")))
-        if found:
-            return found[-1]
-    raise errors.RuntimeLibraryError(
-        "ONNX Runtime's library was not found: `pip install onnxruntime`, "
-        "or set SE600M_ORT_LIBRARY to the path of a libonnxruntime.so"
-    )

@@ -18,8 +18,8 @@ _Checkpoint = Annotated[str | None, typer.Option(help="Which of several checkpoi
 _ProteinEmbeddings = Annotated[
     Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
 ]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or tensorrt.")]
-_Precision = Annotated[str, typer.Option(help="auto, fp32 or int8.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
+_Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or int8.")]
 _Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
@@ -253,6 +253,45 @@ def doctor() -> None:
     diagnosis = se600m.doctor()
     print(diagnosis)
     raise typer.Exit(0 if diagnosis.ok else 1)
+
+
+_Flavour = Annotated[str, typer.Argument(metavar="openvino|cuda|cpu", help="Which build of ONNX Runtime.")]
+runtimes = typer.Typer(no_args_is_help=True, help="Builds of ONNX Runtime beside the Python package's.")
+app.add_typer(runtimes, name="runtime")
+
+
+@runtimes.command("install")
+def install_runtime(
+    flavour: _Flavour,
+    wheel: Annotated[
+        Path | None, typer.Option("--from", metavar="WHEEL", help="The wheel, on a machine without a network.")
+    ] = None,
+) -> None:
+    """Download a pinned build and put its libraries into the cache; Python's own packages stay as they are."""
+    from se600m import _runtimes
+
+    runtime = _runtimes.install(flavour, wheel)
+    _say.print(f"{flavour}: ONNX Runtime {runtime.version}, {runtime.size / 1e6:,.1f} MB, in {runtime.folder}")
+
+
+@runtimes.command("list")
+def list_runtimes() -> None:
+    """List the builds that are in the cache."""
+    from se600m import _runtimes
+
+    there = {runtime.flavour: runtime for runtime in _runtimes.installed()}
+    for flavour, pinned in _runtimes.PINNED.items():
+        found = f"{there[flavour].size / 1e6:,.1f} MB, {there[flavour].folder}" if flavour in there else "not installed"
+        print(f"{flavour:<8}  {pinned.distribution} {pinned.version}  {found}")
+
+
+@runtimes.command("remove")
+def remove_runtime(flavour: _Flavour) -> None:
+    """Remove a build from the cache."""
+    from se600m import _runtimes
+
+    for folder in _runtimes.remove(flavour):
+        _say.print(f"removed {folder}")
 
 
 def main() -> None:

@@ -1,0 +1,59 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+
+	ort "github.com/yalue/onnxruntime_go"
+	syscpu "golang.org/x/sys/cpu"
+)
+
+// openVINO runs on the CPU through OpenVINO, which can compute in bfloat16. It
+// makes one node of every part of a graph between operators that it lacks, and
+// compiles that when a session opens.
+type openVINO struct{ precision Precision }
+
+// IsOpenVINO tells whether a provider is OpenVINO's: it takes the graphs made
+// for it, and spreads one run over all threads that it is given.
+func IsOpenVINO(p Provider) bool {
+	_, is := p.(openVINO)
+	return is
+}
+
+func (openVINO) Name() string { return "openvino" }
+
+// Precision is not int8: that takes other graphs, which are ONNX Runtime's own
+// provider's.
+func (o openVINO) Precision() Precision {
+	if o.precision == BF16 {
+		return BF16
+	}
+	return FP32
+}
+
+func (o openVINO) check() error {
+	if o.precision == BF16 && !hasBF16 {
+		return fmt.Errorf("precision=%q: this processor has neither AVX512-BF16 nor AMX: use precision=\"fp32\": %w", BF16, ErrDevice)
+	}
+	return needProviderLibrary("libonnxruntime_providers_openvino.so", "openvino")
+}
+
+// hasBF16 tells whether the processor has instructions for products in
+// bfloat16. Without them OpenVINO would compute in fp32 and not say so.
+var hasBF16 = syscpu.X86.HasAVX512BF16 || syscpu.X86.HasAMXBF16
+
+func (o openVINO) configure(options *ort.SessionOptions, threads int) error {
+	hint := "f32"
+	if o.precision == BF16 {
+		hint = "bf16"
+	}
+	config, err := json.Marshal(map[string]any{"CPU": map[string]any{
+		"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": "1",
+		// Threads bound to cores would wait for whatever else runs there.
+		"ENABLE_CPU_PINNING": false,
+	}})
+	if err != nil {
+		return err
+	}
+	return options.AppendExecutionProviderOpenVINO(map[string]string{"device_type": "CPU", "load_config": string(config)})
+}
