@@ -268,7 +268,9 @@ OPTIONS = [
     Case("an unknown device", embed(device="gpu"), errors.DeviceError, 'device="gpu" is not one of .*"cuda:N"'),
     Case("a device number that is none", embed(device="cuda:x"), errors.DeviceError, '"x" is no device number'),
     Case("a device as a number", embed(device=0), errors.OptionError, "device=0"),
-    Case("an unknown precision", embed(precision="int3"), errors.OptionError, 'precision="int3" is not one of .*"fp32"'),
+    Case(
+        "an unknown precision", embed(precision="int3"), errors.OptionError, 'precision="int3" is not one of .*"fp32"'
+    ),
     Case("a precision as a number", embed(precision=16), errors.OptionError, "precision=16"),
 ]
 

@@ -1,9 +1,9 @@
 """precision="int8": how far from exact, and where it is in force."""
 
 import numpy as np
-import oracle
 import pytest
 
+import oracle
 import se600m
 from se600m import errors
 

@@ -34,7 +34,8 @@ FILES = {
     "onnxruntime/capi/_pybind_state.py": b"raise SystemExit",
     "onnxruntime/LICENSE": b"terms",
     "onnxruntime/ThirdPartyNotices.txt": b"their terms",
-    "onnxruntime_openvino-9.9.9.dist-info/METADATA": b"Metadata-Version: 2.1\nName: onnxruntime-openvino\nVersion: 9.9.9\n",
+    "onnxruntime_openvino-9.9.9.dist-info/METADATA": b"Metadata-Version: 2.1\nName: onnxruntime-openvino\n"
+    b"Version: 9.9.9\n",
     "onnxruntime_openvino-9.9.9.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: cp313-cp313-manylinux_2_28_x86_64\n",
     "onnxruntime_openvino-9.9.9.dist-info/RECORD": b"",
 }
@@ -157,14 +158,14 @@ def test_an_index_without_it_or_none(cache, index, wheel, monkeypatch):
     with pytest.raises(errors.RuntimeLibraryError, match=r"could not download .*9\.9\.9.*--from"):
         _runtimes.install("openvino")
     monkeypatch.setattr(_runtimes.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(errors.MissingPackageError, match="pip is needed .*--from"):
+    with pytest.raises(errors.MissingPackageError, match=r"pip is needed .*--from"):
         _runtimes.install("openvino")
     assert not list((cache / "runtimes").iterdir())
 
 
 def test_other_machines(cache, wheel, monkeypatch):
     monkeypatch.setattr(_runtimes.platform, "machine", lambda: "aarch64")
-    with pytest.raises(errors.RuntimeLibraryError, match="aarch64.*pip install onnxruntime"):
+    with pytest.raises(errors.RuntimeLibraryError, match=r"aarch64.*pip install onnxruntime"):
         _runtimes.install("openvino", wheel)
 
 
