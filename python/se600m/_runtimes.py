@@ -128,7 +128,7 @@ def install(flavour: str, wheel: str | os.PathLike[str] | None = None, progress:
     pinned = _pinned(flavour)
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise errors.RuntimeLibraryError(
-            f"runtimes are for Linux on x86_64; this is {sys.platform} on {platform.machine()}: `pip install onnxruntime`"
+            f"runtimes are for Linux on x86_64, not {sys.platform} on {platform.machine()}: `pip install onnxruntime`"
         )
     there = _read(flavour)
     if there is not None and there.damage() is None:
