@@ -61,7 +61,7 @@ def overlap(run: np.ndarray, mean: np.ndarray) -> float:
 def transcriptome(report: Report, name: str, model: se600m.Model, reference: Reference, adata: anndata.AnnData) -> None:
     """Judge `shared` and `independent` where there is a valid gene for every slot."""
     n_mean, n_single = 16, 8
-    report.section(f"{name}, whole pipeline: {adata.n_obs} cells, {n_mean + n_single} reference runs")
+    report.section(f"{name}, whole pipeline, {adata.n_obs} cells, {n_mean + n_single} reference runs")
     runs = runs_of(reference, adata, n_mean + n_single)
     own = mean_distance(runs, runs, itself=True)
     report.tell("reference: its own seed-to-seed distance", own)
@@ -87,7 +87,7 @@ def transcriptome(report: Report, name: str, model: se600m.Model, reference: Ref
 def panel(report: Report, name: str, model: se600m.Model, reference: Reference, adata: anndata.AnnData) -> None:
     """Judge `expected` where there are fewer valid genes than slots."""
     n_runs = 32
-    report.section(f"{name}, whole pipeline: {adata.n_obs} cells, {n_runs} reference runs")
+    report.section(f"{name}, whole pipeline, {adata.n_obs} cells, {n_runs} reference runs")
     runs = runs_of(reference, adata, n_runs)
     mean = runs.mean(0)
     expected, _, chosen = model.compute(adata, progress=False)

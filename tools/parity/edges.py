@@ -29,7 +29,7 @@ def _outcome(action) -> str:
 
 def edges(report: Report, model: se600m.Model, reference: Reference) -> None:
     """Tell how both sides end, and compare the numbers where both have some."""
-    report.section("Cells at the edge, reference / ours")
+    report.section("cells at the edge, reference / ours")
     random = np.random.default_rng(4)
     genes = model.genes[:100]
     counts = random.poisson(2.0, (2, 100)).astype(np.float32)

@@ -168,7 +168,7 @@ def _step(name: str, *paths: Path) -> dict[str, Any]:
 
 def full_size(report: Report, cells: anndata.AnnData) -> None:
     """Judge conversion and embedding at full size; about 8 GB on the disk while it runs."""
-    report.section("Full size: a random SE-600M, two cells")
+    report.section("random, two cells")
     with tempfile.TemporaryDirectory(prefix="se600m-full-size-") as scratch:
         folder = Path(scratch)
         source, target = folder / "checkpoint", folder / "converted"

@@ -65,7 +65,7 @@ def same_numbers(
     report: Report, name: str, model: se600m.Model, reference: Reference, adata: anndata.AnnData, *, panel: bool
 ) -> None:
     """Compare sentences and everything computed from identical ones."""
-    report.section(f"{name}: {adata.n_obs} cells × {adata.n_vars:,} genes")
+    report.section(f"{name}, {adata.n_obs} cells × {adata.n_vars:,} genes")
     collator = reference.collator(adata)
     drawn = collator.draw(seed=0)
     seen = model.compute(adata[:1].copy(), min_coverage=0, progress=False)[2]
@@ -107,7 +107,7 @@ def same_numbers(
 
 def own_differences(report: Report, model: se600m.Model, adata: anndata.AnnData) -> None:
     """Measure what the deliberate shortcuts change: folding, and merging equal tokens."""
-    report.section("Shortcuts against the long way, on our side")
+    report.section("shortcuts against the long way, on our side")
     sentences = model.tokenize(adata, fill="shared")
     indices, values = sentences.gene_indices[:4], sentences.expression_values[:4]
     embedding, _ = model.embed_sentences(indices, values)

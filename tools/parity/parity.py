@@ -32,6 +32,7 @@ import se600m
 from statefiles import Dims
 
 ROOT = Path(__file__).resolve().parents[2]
+MINI = ROOT / "python" / "se600m" / "models" / "se-mini"
 
 
 def pbmc68k() -> anndata.AnnData:
@@ -56,16 +57,19 @@ def random_checkpoint(path: Path) -> Path:
     return path
 
 
-def compare(report: Report, checkpoint: Path, name: str, cells: anndata.AnnData, n_cells: int, scratch: Path) -> None:
-    """Compare all that a model of moderate size can show."""
-    model, reference = se600m.load_model(checkpoint), Reference(as_ckpt(checkpoint, scratch / "reference.ckpt"))
+def compare(
+    report: Report, checkpoint: Path, cells_name: str, cells: anndata.AnnData, n_cells: int, folder: Path
+) -> None:
+    """Compare everything that can be compared on one checkpoint."""
+    report.model = checkpoint.stem
+    model, reference = se600m.load_model(checkpoint), Reference(as_ckpt(checkpoint, folder / "reference.ckpt"))
     whole, pbmc = some_of(cells, n_cells), some_of(pbmc68k(), n_cells)
-    same_numbers(report, name, model, reference, whole, panel=False)
+    same_numbers(report, cells_name, model, reference, whole, panel=False)
     same_numbers(report, "pbmc68k", model, reference, pbmc, panel=True)
     own_differences(report, model, whole)
     quirks(report, model, whole)
     edges(report, model, reference)
-    transcriptome(report, name, model, reference, whole)
+    transcriptome(report, cells_name, model, reference, whole)
     panel(report, "pbmc68k", model, reference, pbmc)
 
 
@@ -75,7 +79,11 @@ def main() -> int:
     immune = ROOT / "tests" / "data" / "immune559.h5ad"
     parser.add_argument("--cells", type=Path, default=immune, help="whole transcriptomes: counts, or log1p values")
     parser.add_argument("--n-cells", type=int, default=60, help="cells of each data set")
-    parser.add_argument("--checkpoint", type=Path, help="a State checkpoint to compare on, instead of a random one")
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        help="a State checkpoint to compare on, or 'random'; by default 'random' and the model in the package",
+    )
     parser.add_argument("--skip", choices=["live", "full-size"], action="append", default=[], help="leave a part out")
     parser.add_argument("--report", type=Path, help="write the table as markdown, too")
     args = parser.parse_args()
@@ -85,9 +93,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="se600m-parity-") as scratch:
         os.environ["SE600M_CACHE"] = str(Path(scratch) / "cache")
         if "live" not in args.skip:
-            checkpoint = args.checkpoint or random_checkpoint(Path(scratch) / "random.ckpt")
-            compare(report, checkpoint, args.cells.stem, cells, args.n_cells, Path(scratch))
+            for number, name in enumerate(args.checkpoint or ["random", MINI]):
+                folder = Path(scratch) / str(number)
+                folder.mkdir()
+                checkpoint = random_checkpoint(folder / "random.ckpt") if name == "random" else Path(name)
+                compare(report, checkpoint, args.cells.stem, cells, args.n_cells, folder)
         if "full-size" not in args.skip:
+            report.model = "SE-600M's size"
             full_size(report, cells)
     report.show()
     if args.report:

@@ -13,7 +13,7 @@ import se600m
 
 def quirks(report: Report, model: se600m.Model, adata: anndata.AnnData) -> None:
     """Measure the [CLS] slot's value and the decision for each cell, raw or log1p."""
-    report.section("Quirks that are kept, by their effect")
+    report.section("quirks that are kept, by their effect")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", se600m.errors.DataWarning)
         embedding, _, seen = model.compute(adata, progress=False)

@@ -23,9 +23,12 @@ class Report:
     """Figures under headings, in the order in which they were measured."""
 
     sections: list[tuple[str, list[Line]]] = field(default_factory=list)
+    model: str = ""
+    """The model in hand; headings begin with it."""
 
     def section(self, title: str) -> None:
         """Begin a heading."""
+        title = f"{self.model}: {title}"
         self.sections.append((title, []))
         print(f"— {title}", flush=True)
 
