@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	ort "github.com/yalue/onnxruntime_go"
+	processor "golang.org/x/sys/cpu"
 )
 
 var (
@@ -55,9 +56,7 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 		func() error {
 			return options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
 		},
-		// Without VNNI instructions sums of 8-bit products would saturate; this
-		// takes slower kernels there, and gives the same numbers everywhere.
-		func() error { return options.AddSessionConfigEntry("session.x64quantprecision", "1") },
+		func() error { return options.AddSessionConfigEntry("session.x64quantprecision", exactInt8()) },
 		func() error { return o.Provider.configure(options, max(1, o.Threads)) },
 	} {
 		if err := set(); err != nil {
@@ -69,6 +68,16 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 		return fail(err)
 	}
 	return &Session{session: session, path: path}, nil
+}
+
+// exactInt8 tells whether sums of 8-bit products need slower kernels to be
+// exact: without VNNI instructions those of the usual ones saturate. ONNX
+// Runtime would take the slower ones even where VNNI is there.
+func exactInt8() string {
+	if processor.X86.HasAVX512VNNI || processor.X86.HasAVXVNNI {
+		return "0"
+	}
+	return "1"
 }
 
 // Close frees the session. No run may be under way.

@@ -210,3 +210,55 @@ func TestRefusedModels(t *testing.T) {
 		})
 	}
 }
+
+// Sums of 8-bit products are exact on every processor. These are the largest
+// there are: kernels that add two of them in 16 bits would cut them off.
+func TestProductsInInt8(t *testing.T) {
+	statetest.NeedRuntime(t)
+	const in, out = 64, 20
+	dir := t.TempDir()
+	weights, err := onnx.CreateWeights(filepath.Join(dir, "w.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]int8, in*out)
+	for i := range values {
+		values[i] = 127
+	}
+	w, err := weights.Int8(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := weights.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g := onnx.NewGraph("products")
+	x := g.Op("Cast", []onnx.Value{g.Input("x", onnx.Float32, "n", in)}, onnx.Attr{Name: "to", Value: int(onnx.Uint8)})
+	y := g.Fused("MatMulIntegerToFloat", []onnx.Value{
+		x, g.External("w", onnx.Int8, []int{in, out}, w), g.Scalar(1), g.Scalar(1), g.Byte(onnx.Uint8, 128), g.Byte(onnx.Int8, 0),
+	})
+	g.Output(y, "y", onnx.Float32, "n", out)
+	text, err := g.Model("tests", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "products.onnx")
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path, []string{"x"}, []string{"y"})
+	const n = 5
+	given, got := make([]float32, n*in), make([]float32, n*out)
+	for i := range given {
+		given[i] = 255
+	}
+	err = s.Run(t.Context(), []runtime.Tensor{{Shape: []int{n, in}, Float32: given}}, []runtime.Tensor{{Shape: []int{n, out}, Float32: got}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got {
+		if v != 127*127*in {
+			t.Fatalf("product %d is %v, want %d", i, v, 127*127*in)
+		}
+	}
+}
