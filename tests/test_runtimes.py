@@ -268,9 +268,11 @@ def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
     _runtimes.install("openvino", wheel)
     after = _doctor._faster()
     if flag is None:
-        assert before == after == "none: the processor has no instructions for bfloat16"
+        assert before == after == "none: the processor has no instructions for 8-bit products or bfloat16"
     else:
         assert before == 'precision="bf16" after `se600m runtime install openvino`'
         assert after == 'precision="bf16"'
+    monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx512_vnni"}))
+    assert _doctor._faster() == 'precision="int8"'
     assert "openvino 9.9.9" in _doctor._installed_runtimes()
     assert _cache.cache_dir() == cache
