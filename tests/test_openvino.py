@@ -31,7 +31,8 @@ def child(tmp_path_factory):
             [sys.executable, here / "openvino_child.py", task, report, *map(str, arguments)],
             capture_output=True, text=True, timeout=280, check=False,
             env=os.environ | {
-                "SE600M_ORT_LIBRARY": str(OPENVINO), "PYTHONPATH": f"{here}{os.pathsep}{here.parent / 'tools'}",
+                "SE600M_EXPERIMENTAL_OPENVINO": "1", "SE600M_ORT_LIBRARY": str(OPENVINO),
+                "PYTHONPATH": f"{here}{os.pathsep}{here.parent / 'tools'}",
             },
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -184,7 +184,7 @@ func (g *graph) foldedTokens(tokens, values onnx.Value) onnx.Value {
 // attention is the attention of every token to every token, before out_proj.
 func (g *graph) attention(x, bias onnx.Value, prefix string) onnx.Value {
 	if g.standard {
-		return g.standardAttention(x, bias, prefix)
+		return g.standardAttention(x, x, bias, prefix)
 	}
 	inputs := append(g.products(x, prefix+"q", prefix+"k", prefix+"v"), g.weight(prefix+"qkv_proj.bias"))
 	if bias != "" {
@@ -193,18 +193,18 @@ func (g *graph) attention(x, bias onnx.Value, prefix string) onnx.Value {
 	return g.Fused("MultiHeadAttention", inputs, onnx.Attr{Name: "num_heads", Value: g.dims.NHead})
 }
 
-func (g *graph) standardAttention(x, bias onnx.Value, prefix string) onnx.Value {
+func (g *graph) standardAttention(queries, x, bias onnx.Value, prefix string) onnx.Value {
 	d, width := int64(g.dims.EmSize), g.dims.EmSize/g.dims.NHead
 	biases := g.weight(prefix + "qkv_proj.bias")
-	heads := func(part string, position int64, order []int) onnx.Value {
+	heads := func(x onnx.Value, part string, position int64, order []int) onnx.Value {
 		own := g.Op("Slice", []onnx.Value{biases, g.Ints(position * d), g.Ints((position + 1) * d), g.Ints(0)})
 		v := g.Op("Add", []onnx.Value{g.matMul(x, prefix+part), own})
 		v = g.Op("Reshape", []onnx.Value{v, g.Ints(0, 0, int64(g.dims.NHead), int64(width))})
 		return g.Op("Transpose", []onnx.Value{v}, onnx.Attr{Name: "perm", Value: order})
 	}
-	q := heads("q", 0, []int{0, 2, 1, 3})
-	k := heads("k", 1, []int{0, 2, 3, 1})
-	v := heads("v", 2, []int{0, 2, 1, 3})
+	q := heads(queries, "q", 0, []int{0, 2, 1, 3})
+	k := heads(x, "k", 1, []int{0, 2, 3, 1})
+	v := heads(x, "v", 2, []int{0, 2, 1, 3})
 	scores := g.Op("Mul", []onnx.Value{g.Op("MatMul", []onnx.Value{q, k}), g.Scalar(float32(1 / math.Sqrt(float64(width))))})
 	if bias != "" {
 		scores = g.Op("Add", []onnx.Value{scores, bias})
@@ -304,7 +304,12 @@ func (s *source) embedGraph(variant modeldir.Variant, placed weights) *graph {
 	}
 	read := g.concat(cls, other)
 	g.inInt8 = false // few tokens cost next to nothing
-	g.outputs(g.head(g.afterAttention(last, read, g.attentionOfRead(read, x, bias, layerPrefix(last)))))
+	// The OpenVINO of onnxruntime-openvino 1.24.1 fails on attentionOfRead in bf16.
+	attend := g.attentionOfRead
+	if g.standard {
+		attend = g.standardAttention
+	}
+	g.outputs(g.head(g.afterAttention(last, read, attend(read, x, bias, layerPrefix(last)))))
 	return g
 }
 

@@ -98,6 +98,7 @@ def panel(report: Report, name: str, model: se600m.Model, reference: Reference, 
     report.tell("single reference runs, distance to their mean: mean", float(distances.mean()))
     report.at_most("expected: distance to the mean", float(np.linalg.norm(expected - mean, axis=1).mean()), best)
     own = mean_distance(runs, runs, itself=True)
-    for fill in ("shared", "independent"):
-        ratio = mean_distance(ours_of(model, adata, fill, 4), runs) / own
-        report.at_most(f"{fill} (4 seeds): distance to the reference's runs, of their own", ratio, 1.05)
+    # A seed of "shared" is one draw for all cells: it takes many for a mean over draws.
+    for fill, n_seeds in (("shared", 32), ("independent", 4)):
+        ratio = mean_distance(ours_of(model, adata, fill, n_seeds), runs) / own
+        report.at_most(f"{fill} ({n_seeds} seeds): distance to the reference's runs, of their own", ratio, 1.05)
