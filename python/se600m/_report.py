@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ class Report:
         if chunk["n_fractional_counts"]:
             self._fractional += [chunk["least_fractional"], chunk["most_fractional"]]
 
+    @cached_property
+    def median_share(self) -> float:
+        """Median of the shares, once all cells are reported."""
+        return float(np.median(self.share))
+
     def provenance(self) -> dict[str, Any]:
         """Give what is worth keeping with the embedding: text and numbers."""
         return {
@@ -67,7 +73,7 @@ class Report:
             "gene_column": self.match["column"],
             **{key: self.match[key] for key in _MATCHED},
             "n_valid": self.n_valid,
-            "share_median": float(np.median(self.share)),
+            "share_median": self.median_share,
             "share_min": float(self.share.min()),
             **self.counted,
         }
@@ -121,7 +127,7 @@ class Report:
             self.where,
             m["column"],
             f"{m['n_by_id']:,}",
-            100 * np.median(self.share),
+            100 * self.median_share,
             100 * self.share.min(),
         )
         if m["n_close"] > max(1, m["n_matched"] // 20):
@@ -135,10 +141,10 @@ class Report:
                 f"{m['n_repeated']:,} names in {m['column']} stand for a gene that an earlier one stands for, such as "
                 f"{', '.join(map(repr, m['repeated']))}: each stays a token of its own, as in the reference"
             )
-        if (median := float(np.median(self.share))) < 0.5:
+        if self.median_share < 0.5:
             warn(
                 f"{m['n_matched']:,} of {m['n_genes']:,} genes of {self.where} are known to the model, and carry "
-                f"{100 * median:.0f} % of a cell's values (median): these embeddings rest on little"
+                f"{100 * self.median_share:.0f} % of a cell's values (median): these embeddings rest on little"
             )
 
     def _tell_judgement(self, n: str) -> None:
