@@ -257,7 +257,7 @@ OPTIONS = [
         "OpenVINO without its library",
         embed(device="openvino"),
         errors.DeviceError,
-        "OpenVINO is an experiment.*SE600M_EXPERIMENTAL_OPENVINO=1",
+        "providers_openvino.so is missing .*`se600m runtime install openvino`",
     ),
     Case(
         "a precision that a device lacks",

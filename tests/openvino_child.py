@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import ctypes
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -83,6 +86,18 @@ def cancel(path: str) -> dict:
     return {"seconds": None}
 
 
+def signals(path: str) -> dict:
+    """Have OpenVINO made and unmade on one thread and another, and interrupt all of them, as Go's runtime does."""
+    model = se600m.load_model(path, precision="bf16")
+    indices = np.full((4, 20), model.cls_index, np.int32)
+    given = indices, np.ones(indices.shape, np.float32)
+    for round_ in range(6):
+        model.embed_sentences(*given, threads=1 + round_ % 2)
+        for thread in os.listdir("/proc/self/task"):
+            ctypes.CDLL(None).tgkill(os.getpid(), int(thread), signal.SIGURG)
+    return {"rounds": round_ + 1}
+
+
 if __name__ == "__main__":
-    task = {"numbers": numbers, "cancel": cancel}[sys.argv[1]]
+    task = {"numbers": numbers, "cancel": cancel, "signals": signals}[sys.argv[1]]
     Path(sys.argv[2]).write_text(json.dumps(task(*sys.argv[3:])))

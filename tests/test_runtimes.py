@@ -261,11 +261,18 @@ def test_another_library_later_is_a_named_error(cache, wheel):
 # -- doctor ------------------------------------------------------------------------------------
 
 
-def test_doctor_tells_what_is_there_and_what_is_faster(cache, wheel, monkeypatch):
-    monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx2"}))
-    assert _doctor._faster() == "none: the processor has no instructions for 8-bit products"
+@pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16", None])
+def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
+    monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx2", flag}))
+    before = _doctor._faster()
+    _runtimes.install("openvino", wheel)
+    after = _doctor._faster()
+    if flag is None:
+        assert before == after == "none: the processor has no instructions for 8-bit products or bfloat16"
+    else:
+        assert before == 'precision="bf16" after `se600m runtime install openvino`'
+        assert after == 'precision="bf16"'
     monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx512_vnni"}))
     assert _doctor._faster() == 'precision="int8"'
-    _runtimes.install("openvino", wheel)
     assert "openvino 9.9.9" in _doctor._installed_runtimes()
     assert _cache.cache_dir() == cache

@@ -3,7 +3,6 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 
 	ort "github.com/yalue/onnxruntime_go"
 	syscpu "golang.org/x/sys/cpu"
@@ -32,16 +31,7 @@ func (o openVINO) Precision() Precision {
 	return FP32
 }
 
-// experiment must be "1" for OpenVINO to be taken. In 3 of 14 runs of a test
-// that opens three models side by side the process received SIGSEGV, in a
-// thread that slept; why is not known.
-const experiment = "SE600M_EXPERIMENTAL_OPENVINO"
-
 func (o openVINO) check() error {
-	if os.Getenv(experiment) != "1" {
-		return fmt.Errorf("OpenVINO is an experiment, which has ended processes: set %s=1 to try it, "+
-			"or use device=\"cpu\" and precision=\"fp32\" or \"int8\": %w", experiment, ErrDevice)
-	}
 	if o.precision == BF16 && !hasBF16 {
 		return fmt.Errorf("precision=%q: this processor has neither AVX512-BF16 nor AMX: use precision=\"fp32\": %w", BF16, ErrDevice)
 	}

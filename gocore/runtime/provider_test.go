@@ -40,7 +40,6 @@ func TestResolveDevice(t *testing.T) {
 // what is missing.
 func TestDevicesThatAreMissing(t *testing.T) {
 	statetest.NeedRuntime(t)
-	t.Setenv("SE600M_EXPERIMENTAL_OPENVINO", "1")
 	for device, file := range map[string]string{
 		"cuda": "libonnxruntime_providers_cuda.so", "cuda:3": "libonnxruntime_providers_cuda.so",
 		"openvino": "libonnxruntime_providers_openvino.so",

@@ -40,6 +40,7 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 	if Library() == "" {
 		return fail(ErrLibrary)
 	}
+	defer keepSignalStack()()
 	options, err := ort.NewSessionOptions()
 	if err != nil {
 		return fail(err)

@@ -145,7 +145,10 @@ def _faster() -> str:
     flags, choices = _cpu()[1], []
     if flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
         choices.append('precision="int8"')
-    return ", ".join(choices) or "none: the processor has no instructions for 8-bit products"
+    if flags & {"avx512_bf16", "amx_bf16"}:
+        there = any(runtime.flavour == "openvino" for runtime in _runtimes.installed())
+        choices.append('precision="bf16"' + ("" if there else " after `se600m runtime install openvino`"))
+    return ", ".join(choices) or "none: the processor has no instructions for 8-bit products or bfloat16"
 
 
 def _cache_folder() -> str:

@@ -654,8 +654,7 @@ def load_model(
         ``"auto"`` or ``"fp32"``, both exact; ``"int8"``, on the CPU: the layers multiply in 8 bits, with a
         scale for each weight's output channel and each token; ``"bf16"``, on a CPU with AVX512-BF16 or AMX,
         through OpenVINO (``se600m runtime install openvino``): what enters products is rounded to 8
-        significant bits, and numbers belong to a kind of processor. OpenVINO is an experiment that has ended
-        processes, and is refused unless the environment has ``SE600M_EXPERIMENTAL_OPENVINO=1``.
+        significant bits, and numbers belong to a kind of processor.
     checkpoint
         Name of one of several checkpoints in a folder, such as ``"epoch=4.ckpt"``. Which one was taken is
         logged (logger ``se600m``, INFO) and stands in ``model.config["source"]["checkpoint"]``.

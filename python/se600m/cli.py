@@ -19,7 +19,7 @@ _ProteinEmbeddings = Annotated[
     Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
-_Precision = Annotated[str, typer.Option(help="auto, fp32 or int8; bf16 is an experiment.")]
+_Precision = Annotated[str, typer.Option(help="auto, fp32, int8 or bf16 (on OpenVINO).")]
 _Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")

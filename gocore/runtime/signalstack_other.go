@@ -1,0 +1,6 @@
+//go:build !linux
+
+package runtime
+
+// keepSignalStack has nothing to do where OpenVINO sets no signal stack.
+func keepSignalStack() (giveBack func()) { return func() {} }
