@@ -106,29 +106,36 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 	// A panel of 40 genes, one of them unknown.
 	panel := slices.Clone(genes[:40])
 	panel[5] = "no such gene"
-	columns, err := json.Marshal([]map[string]any{{"name": "var_names", "genes": panel}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	tokenMemory := borrowed(t, "int32", make([]int32, len(panel))...)
 	tokens, err := slice[int32](tokenMemory)
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := MatchGenes(model, string(columns), 0.5, uintptr(tokenMemory.Address))
+	request := func(tokens array, minimum float64, columns ...string) string {
+		text, err := toJSON(map[string]any{
+			"columns": slices.Repeat([]string{"var_names"}, len(columns)), "minimum": minimum, "tokens": tokens,
+			"names": borrowed(t, "uint8", []byte(strings.Join(columns, "\n"))...),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	lines := strings.Join(panel, "\n")
+	report, err := MatchGenes(model, request(tokenMemory, 0.5, lines))
 	if err != nil || !strings.Contains(report, `"n_matched":39`) || tokens[5] != -1 || tokens[6] != 6 {
 		t.Errorf("%s, %v, %v", report, err, tokens)
 	}
-	_, err = MatchGenes(model, string(columns), 0.99, uintptr(tokenMemory.Address))
-	refused(t, err, "gene-coverage", "39 of 40")
-	_, err = MatchGenes(model, "[]", 0.5, uintptr(tokenMemory.Address))
-	refused(t, err, "internal", "no columns")
-	_, err = MatchGenes(model, `[{"genes": ["A"]}, {"genes": []}]`, 0.5, uintptr(tokenMemory.Address))
-	refused(t, err, "internal", "columns of 1 and 0 names")
-	_, err = MatchGenes(model, "genes", 0.5, uintptr(tokenMemory.Address))
-	refused(t, err, "internal", "request")
-	_, err = MatchGenes(model, string(columns), 0.5, 0)
-	refused(t, err, "internal", "null address")
+	for _, wrong := range []struct{ request, code, message string }{
+		{request(tokenMemory, 0.99, lines), "gene-coverage", "39 of 40"},
+		{request(tokenMemory, 0.5), "internal", "in 0 columns"},
+		{request(tokenMemory, 0.5, lines, "A"), "internal", "41 names for 40 genes in 2 columns"},
+		{"genes", "internal", "request"},
+		{request(array{Length: 40, DType: "int32"}, 0.5, lines), "internal", "null address"},
+	} {
+		_, err := MatchGenes(model, wrong.request)
+		refused(t, err, wrong.code, wrong.message)
+	}
 
 	const nCells = 5
 	values := make([]float32, nCells*len(panel))

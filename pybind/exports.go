@@ -96,38 +96,52 @@ func ModelGenes(handle int64) (genes string, err error) {
 	return strings.Join(m.Vocabulary.Genes(), "\n"), nil
 }
 
-// MatchGenes finds a data set's genes in a model's vocabulary, by the one of
-// several JSON columns of names, [{"name": …, "genes": […]}], that has the most
-// of them. It writes their tokens (int32, -1 for unknown ones) to memory for as
-// many as the columns are long, and reports the coverage. It fails below a
-// minimum coverage.
-func MatchGenes(handle int64, columnsJSON string, minimum float64, tokens uintptr) (report string, err error) {
+// matchRequest are the columns that may name a data set's genes, and memory for
+// their tokens, -1 for genes that the model lacks.
+type matchRequest struct {
+	Columns []string `json:"columns"`
+	// Names are the genes of one column after another, a line each (uint8): a
+	// JSON string for each would take longer than finding it.
+	Names array `json:"names"`
+	// Minimum is the least coverage.
+	Minimum float64 `json:"minimum"`
+	Tokens  array   `json:"tokens"`
+}
+
+// MatchGenes finds a data set's genes in a model's vocabulary, by the column
+// that has the most of them, and reports the coverage.
+func MatchGenes(handle int64, requestJSON string) (report string, err error) {
 	defer export(&err)
 	m, err := models.get(handle)
 	if err != nil {
 		return "", err
 	}
-	var columns []vocabulary.Column
-	if err := fromJSON(columnsJSON, &columns); err != nil {
+	var request matchRequest
+	if err := fromJSON(requestJSON, &request); err != nil {
 		return "", err
 	}
-	if len(columns) == 0 {
-		return "", fmt.Errorf("pybind: no columns: %w", errMemory)
-	}
-	for _, c := range columns {
-		if len(c.Genes) != len(columns[0].Genes) {
-			return "", fmt.Errorf("pybind: columns of %d and %d names: %w", len(columns[0].Genes), len(c.Genes), errMemory)
-		}
-	}
-	match := m.Vocabulary.MatchBest(columns)
-	if err := match.Require(minimum); err != nil {
-		return "", err
-	}
-	out, err := slice[int32](array{Address: uint64(tokens), Length: len(match.Tokens)})
+	tokens, err := typed[int32](request.Tokens, "int32")
 	if err != nil {
 		return "", err
 	}
-	copy(out, match.Tokens)
+	names, err := typed[uint8](request.Names, "uint8")
+	if err != nil {
+		return "", err
+	}
+	lines := strings.Split(string(names), "\n")
+	if len(request.Columns) == 0 || len(lines) != len(request.Columns)*len(tokens) {
+		return "", fmt.Errorf("pybind: %d names for %d genes in %d columns: %w",
+			len(lines), len(tokens), len(request.Columns), errMemory)
+	}
+	columns := make([]vocabulary.Column, len(request.Columns))
+	for i, name := range request.Columns {
+		columns[i] = vocabulary.Column{Name: name, Genes: lines[i*len(tokens) : (i+1)*len(tokens)]}
+	}
+	match := m.Vocabulary.MatchBest(columns)
+	if err := match.Require(request.Minimum); err != nil {
+		return "", err
+	}
+	copy(tokens, match.Tokens)
 	return toJSON(map[string]any{
 		"column": match.Column, "n_genes": len(match.Tokens), "n_matched": match.NMatched, "n_by_id": match.NByID,
 		"n_repeated": match.NRepeated, "repeated": match.Repeated, "n_unnamed": match.NUnnamed,

@@ -78,6 +78,18 @@ def test_copy_leaves_the_original_alone(immune):
     assert "X_other" in result.uns
 
 
+def test_names_that_no_gene_has_move_none_of_the_others(immune):
+    """A line break, a null or half a surrogate pair in a name is still one name."""
+    want = se600m.tokenize(immune).gene_indices
+    strange = immune.copy()
+    unknown = np.flatnonzero(~immune.var_names.isin(se600m.load_model().genes))[:4]
+    names = list(immune.var_names)
+    for gene, name in zip(unknown, ["two\nlines", "nu\0ll", "half \ud800", ""], strict=True):
+        names[gene] = name
+    strange.var_names = names
+    assert np.array_equal(se600m.tokenize(strange).gene_indices, want)
+
+
 def test_layers_raw_and_gene_columns(immune, pbmc):
     se600m.embed(immune)
     want = immune.obsm["X_state"]

@@ -1,5 +1,6 @@
 """The border to Go: panics, error codes, handles, and the shared library itself."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -48,7 +49,12 @@ def test_unknown_handles_and_requests():
         _native.run("dance", {})
     model = se600m.load_model()  # kept: a model closes itself when nobody holds it
     with pytest.raises(errors.InternalError, match="null address"):
-        _native.call("MatchGenes", model._handle, '[{"name": "var_names", "genes": ["CD3D", "LYZ"]}]', 0.0, 0)
+        request = {
+            "columns": ["var_names"],
+            "names": {"address": 0, "length": 0, "dtype": "uint8"},
+            "tokens": {"address": 0, "length": 2, "dtype": "int32"},
+        }
+        _native.call("MatchGenes", model._handle, json.dumps(request))
 
 
 def test_another_onnxruntime_in_one_process_is_refused(tmp_path):

@@ -9,9 +9,9 @@ import (
 // column of AnnData's var.
 type Column struct {
 	// Name is what a user calls the column.
-	Name string `json:"name"`
+	Name string
 	// Genes has one name a gene; "" where there is none.
-	Genes []string `json:"genes"`
+	Genes []string
 }
 
 // nExamples is how many names an error or a report shows.

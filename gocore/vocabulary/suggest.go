@@ -1,6 +1,6 @@
 package vocabulary
 
-import "strings"
+import "bytes"
 
 // renamed are families of human genes that HGNC renamed in 2019 and 2020 because
 // spreadsheets took their symbols for dates, both ways; a number follows.
@@ -11,24 +11,24 @@ var renamed = map[string]string{
 	"DEC": "DELEC", "DELEC": "DEC",
 }
 
-// bare is a name without case and punctuation: "HLA.A" and "hla-a" are both
+// bare appends a name without case and punctuation: "HLA.A" and "hla-a" are both
 // HLAA. R replaces hyphens by points.
-func bare(name string) string {
-	return strings.Map(func(r rune) rune {
+func bare(to []byte, name string) []byte {
+	for _, c := range []byte(name) {
 		switch {
-		case r >= 'a' && r <= 'z':
-			return r - 'a' + 'A'
-		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-			return r
+		case c >= 'a' && c <= 'z':
+			to = append(to, c-'a'+'A')
+		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			to = append(to, c)
 		}
-		return -1
-	}, name)
+	}
+	return to
 }
 
 func (v *Vocabulary) fold() map[string]int32 {
 	folded := make(map[string]int32, len(v.genes))
 	for i, gene := range v.genes {
-		key := bare(gene)
+		key := string(bare(nil, gene))
 		if _, taken := folded[key]; !taken && key != "" {
 			folded[key] = int32(i)
 		}
@@ -40,13 +40,17 @@ func (v *Vocabulary) fold() map[string]int32 {
 // for: the same but for case and punctuation, or a renamed symbol. It returns
 // "" if there is none.
 func (v *Vocabulary) Suggest(name string) string {
-	if token, known := v.folded()[bare(name)]; known {
+	var room [64]byte // thousands of names are looked up; few are longer
+	key := bare(room[:0], name)
+	if token, known := v.folded()[string(key)]; known {
 		return v.genes[token]
 	}
-	upper := strings.ToUpper(name)
-	family := strings.TrimRight(upper, "0123456789")
-	if other, known := renamed[family]; known && family != upper {
-		if symbol := other + upper[len(family):]; v.Token(symbol) != Unknown {
+	family := bytes.TrimRight(key, "0123456789")
+	if len(family) == len(key) {
+		return ""
+	}
+	if other, known := renamed[string(family)]; known {
+		if symbol := other + string(key[len(family):]); v.Token(symbol) != Unknown {
 			return symbol
 		}
 	}

@@ -41,8 +41,8 @@ class Expression:
     n_genes: int
     where: str
     """What the matrix is called by a user, such as ``adata.raw.X``."""
-    columns: list[dict[str, Any]]
-    """Candidates for gene names: ``{"name": …, "genes": [one name a gene, "" for none]}``."""
+    columns: list[tuple[str, list[str]]]
+    """Candidates for gene names: what a column is called, and one name a gene, "" for none."""
     rows: Callable[[int, int], Any]
     """Gives rows first … last-1, in memory."""
     whole: Any
@@ -218,7 +218,7 @@ def _values_per_row(matrix: Any) -> int:
     return int(max(stored // n_rows, n_genes // 10))  # the first rows of a view may be emptier than the others
 
 
-def _gene_columns(var: pd.DataFrame, gene_column: str | None) -> list[dict[str, Any]]:
+def _gene_columns(var: pd.DataFrame, gene_column: str | None) -> list[tuple[str, list[str]]]:
     """List the columns that may have the genes' names: the one that is named, or all with text."""
     if gene_column is None:
         text = [
@@ -238,8 +238,8 @@ def _gene_columns(var: pd.DataFrame, gene_column: str | None) -> list[dict[str, 
     return [_named(f"var[{gene_column!r}]", names)]
 
 
-def _named(name: str, column: pd.Series[Any]) -> dict[str, Any]:
-    return {"name": name, "genes": column.astype(object).where(column.notna(), "").astype(str).tolist()}
+def _named(name: str, column: pd.Series[Any]) -> tuple[str, list[str]]:
+    return name, column.astype(object).where(column.notna(), "").astype(str).tolist()
 
 
 def _what_there_is(wanted: str, names: list[str], none: str) -> str:

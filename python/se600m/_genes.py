@@ -20,7 +20,7 @@ def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt
     if wrong is not None:
         raise errors.OptionError(f"genes has {wrong!r}: give gene symbols or Ensembl ids")
     try:
-        tokens, _ = _native.match_genes(model, [{"name": "genes", "genes": names}], 0.0)
+        tokens, _ = _native.match_genes(model, [("genes", names)], 0.0)
     except errors.GeneCoverageError:  # none of them
         tokens = np.full(len(names), -1, np.int32)
     unknown = list(dict.fromkeys(name for name, token in zip(names, tokens, strict=True) if token < 0))

@@ -615,7 +615,7 @@ def _run_cells(
         return dict(_native.run(kind, request, update))
     except errors.NotFiniteError as error:
         cell, gene = first + error.cell, error.gene  # type: ignore[attr-defined]
-        name = source.columns[0]["genes"][gene]
+        name = source.columns[0][1][gene]
         raise errors.NotFiniteError(
             f"{source.where}[{cell}, {gene}] (cell {adata.obs_names[cell]!r}, gene {name!r}) "
             "is NaN or infinite: replace it, or drop the cell or the gene, before embedding"

@@ -79,7 +79,7 @@ def run(kind: str, request: dict[str, Any], progress: Progress | None = None) ->
 
 
 def match_genes(
-    model: int, columns: list[dict[str, Any]], minimum: float
+    model: int, columns: list[tuple[str, list[str]]], minimum: float
 ) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
     """Find genes in a model's vocabulary by the best of some columns of names.
 
@@ -90,9 +90,23 @@ def match_genes(
     report
         The column that was taken, and what became of the names.
     """
-    tokens = np.full(len(columns[0]["genes"]), -1, dtype=np.int32)
-    report = call("MatchGenes", model, json.dumps(columns), minimum, tokens.ctypes.data if tokens.size else 0)
-    return tokens, json.loads(report)
+    tokens = np.full(len(columns[0][1]), -1, dtype=np.int32)
+    names = _lines([gene for _, genes in columns for gene in genes])
+    request = {
+        "columns": [name for name, _ in columns],
+        "names": array(names),
+        "minimum": minimum,
+        "tokens": array(tokens),
+    }
+    return tokens, json.loads(call("MatchGenes", model, json.dumps(request)))
+
+
+def _lines(names: list[str]) -> npt.NDArray[np.uint8]:
+    """Write a name a line, in UTF-8; a name of several lines, which is no gene's, becomes one line."""
+    text = "\n".join(names)
+    if text.count("\n") != len(names) - 1:
+        text = "\n".join(name.replace("\n", " ") for name in names)
+    return np.frombuffer(text.encode(errors="replace"), np.uint8)
 
 
 def version() -> str:
