@@ -150,7 +150,15 @@ func (g *graph) factors(values onnx.Value) onnx.Value {
 
 // softBins is the learned embedding of the values, [B, S, emsize].
 func (g *graph) softBins(values onnx.Value) onnx.Value {
-	h := g.linear(g.column(values), "count_encoder.0")
+	// The bias is the weight of a second input, which is 1: in narrow models the
+	// hidden layer is so much wider than a token that adding a bias to it takes
+	// as long as the product.
+	valueAndOne := g.Op("Pad", []onnx.Value{g.column(values), g.Ints(0, 0, 0, 0, 0, 1), g.Scalar(1)})
+	weights := g.Op("Concat", []onnx.Value{
+		g.weight("count_encoder.0.weight"),
+		g.Op("Unsqueeze", []onnx.Value{g.weight("count_encoder.0.bias"), g.Ints(0)}),
+	}, onnx.Attr{Name: "axis", Value: 0})
+	h := g.Op("MatMul", []onnx.Value{valueAndOne, weights})
 	h = g.Op("LeakyRelu", []onnx.Value{h}, onnx.Attr{Name: "alpha", Value: float32(0.01)})
 	bins := g.Op("Softmax", []onnx.Value{g.linear(h, "count_encoder.2")}, onnx.Attr{Name: "axis", Value: -1})
 	return g.matMul(bins, "bin_encoder.weight")

@@ -101,7 +101,9 @@ const (
 	// [modeldir.Dimensions.LayersPerPart]): half a second at the 100 GFLOP/s that
 	// narrow models reach.
 	maxPartFLOP = 5e10
-	maxTokens   = 1 << 16
+	// What narrow models keep of more tokens than this no longer fits the
+	// processor's caches: several times as many take up to half as long again.
+	maxTokens = 1 << 13
 )
 
 // spread divides threads (0: all cores) among runs of a model of some width.

@@ -53,6 +53,14 @@ def prepare(cells: str) -> dict[str, Any]:
     return {"cells": adata.n_obs}
 
 
+def encode(cells: str) -> dict[str, Any]:
+    """Run the model on everything that the loader gives: ``embed`` without reading, set-up and what ends workers."""
+    loader = loaders[cells]
+    start = time.perf_counter()
+    n = sum(len(batch) for batch, _ in opened["it"].encode(loader))
+    return {"cells": n, "seconds": time.perf_counter() - start}
+
+
 def tokenize(cells: str) -> dict[str, Any]:
     """Draw every cell's sentence."""
     loader = loaders[cells]
@@ -64,4 +72,4 @@ def tokenize(cells: str) -> dict[str, Any]:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    serve(load=load, embed=embed, prepare=prepare, tokenize=tokenize)
+    serve(load=load, embed=embed, prepare=prepare, encode=encode, tokenize=tokenize)
