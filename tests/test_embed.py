@@ -90,6 +90,20 @@ def test_names_that_no_gene_has_move_none_of_the_others(immune):
     assert np.array_equal(se600m.tokenize(strange).gene_indices, want)
 
 
+def test_equal_values_are_embedded_the_same_in_any_company(random_model):
+    """Each different value of a batch is embedded once: alone it must come out as among others."""
+    model = random_model(encoding="soft-bins").model
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, len(model.genes), (5, 60)).astype(np.int32)
+    indices[:, 0] = model.cls_index
+    values = rng.random((5, 60), np.float32)
+    for equal in (0, 0.3, 100):
+        values[0] = equal
+        together, _ = model.embed_sentences(indices, values)
+        alone, _ = model.embed_sentences(indices[:1], values[:1])
+        assert np.array_equal(alone[0], together[0])
+
+
 def test_layers_raw_and_gene_columns(immune, pbmc):
     se600m.embed(immune)
     want = immune.obsm["X_state"]

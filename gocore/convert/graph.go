@@ -148,17 +148,25 @@ func (g *graph) factors(values onnx.Value) onnx.Value {
 	return g.concat(g.ones(values), g.slice(g.column(values), 1, math.MaxInt32))
 }
 
-// softBins is the learned embedding of the values, [B, S, emsize].
+// softBins is the learned embedding of the values, [B, S, emsize]. A cell has
+// few different values (one for each count), so each is embedded once: in narrow
+// models the hidden layer, 512 wide, would take as long as a transformer layer's
+// products.
 func (g *graph) softBins(values onnx.Value) onnx.Value {
-	// The bias is the weight of a second input, which is 1: in narrow models the
-	// hidden layer is so much wider than a token that adding a bias to it takes
-	// as long as the product.
-	valueAndOne := g.Op("Pad", []onnx.Value{g.column(values), g.Ints(0, 0, 0, 0, 0, 1), g.Scalar(1)})
-	weights := g.Op("Concat", []onnx.Value{
-		g.weight("count_encoder.0.weight"),
-		g.Op("Unsqueeze", []onnx.Value{g.weight("count_encoder.0.bias"), g.Ints(0)}),
-	}, onnx.Attr{Name: "axis", Value: 0})
-	h := g.Op("MatMul", []onnx.Value{valueAndOne, weights})
+	if g.standard {
+		return g.softBinsOf(g.column(values))
+	}
+	found := g.Ops("Unique", []onnx.Value{values}, 3, onnx.Attr{Name: "sorted", Value: 1})
+	// One row alone may be multiplied by another kernel, which rounds differently.
+	zero := g.Op("Unsqueeze", []onnx.Value{g.Scalar(0), g.Ints(0)})
+	different, place := g.Op("Concat", []onnx.Value{found[0], zero}, onnx.Attr{Name: "axis", Value: 0}), found[2]
+	place = g.Op("Reshape", []onnx.Value{place, g.Op("Shape", []onnx.Value{values})})
+	return g.Op("Gather", []onnx.Value{g.softBinsOf(g.column(different)), place})
+}
+
+// softBinsOf embeds single values, [..., 1].
+func (g *graph) softBinsOf(values onnx.Value) onnx.Value {
+	h := g.linear(values, "count_encoder.0")
 	h = g.Op("LeakyRelu", []onnx.Value{h}, onnx.Attr{Name: "alpha", Value: float32(0.01)})
 	bins := g.Op("Softmax", []onnx.Value{g.linear(h, "count_encoder.2")}, onnx.Attr{Name: "axis", Value: -1})
 	return g.matMul(bins, "bin_encoder.weight")

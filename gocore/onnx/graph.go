@@ -195,9 +195,17 @@ type Attr struct {
 
 // Op adds a node of the standard operators with one output.
 func (g *Graph) Op(op string, inputs []Value, attrs ...Attr) Value {
-	out := g.unique(op)
-	g.addNode(op, "", inputs, []Value{out}, attrs)
-	return out
+	return g.Ops(op, inputs, 1, attrs...)[0]
+}
+
+// Ops adds a node of the standard operators with several outputs.
+func (g *Graph) Ops(op string, inputs []Value, nOutputs int, attrs ...Attr) []Value {
+	outputs := make([]Value, nOutputs)
+	for i := range outputs {
+		outputs[i] = g.unique(op)
+	}
+	g.addNode(op, "", inputs, outputs, attrs)
+	return outputs
 }
 
 // Fused adds a node of ONNX Runtime's own operators with one output.
