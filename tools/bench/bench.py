@@ -3,8 +3,8 @@
     make bench [ARGS="--quick"]
 
 Every side is a process that does one round at a time when it is told to; sides take turns, in an order that
-alternates from round to round. Results go to docs/benchmarks: results.json, table.md, chart.png. Exit code 1
-if a bar does not hold.
+alternates from round to round. Results go to docs/benchmarks: results.json, table.md, chart.png, where cases
+that were not run stay as they were. Exit code 1 if a bar does not hold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import anndata
 import machine
 import numpy as np
 from checkpoints import DIMS, needed_flop, panel
-from report import Bar, Results, Row, Spread
+from report import Bar, Case, Results, Row, Spread
 from worker import Side, SideError
 
 from se600m import _library
@@ -39,6 +39,7 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace, results: Results, scratch: Path) -> None:
         self.args, self.results, self.scratch = args, results, scratch
+        self.case: Case  # under way
         self.quick: bool = args.quick
         self.rounds: int = args.rounds or (3 if args.quick else 7)
         self.log = scratch / "log.txt"
@@ -85,7 +86,7 @@ class Bench:
     def tell(self, case: str, unit: str, spreads: dict[str, Spread], notes: dict[str, str] | None = None) -> None:
         """Put all sides of a case into the results."""
         for side, spread in spreads.items():
-            self.results.add(Row(case, side, unit, spread, (notes or {}).get(side, "")))
+            self.case.add(Row(case, side, unit, spread, (notes or {}).get(side, "")))
 
     # -- cases ---------------------------------------------------------------------------------
 
@@ -130,12 +131,12 @@ class Bench:
             "limit": f"memory copied by one thread, {moved / 1e3:.0f} KB a cell",
         })  # fmt: skip
         ours_rate = found["ours"].median
-        self.results.judge(Bar("tokenisation, cells/s", ours_rate, at_least=50_000))
-        self.results.judge(
+        self.case.judge(Bar("tokenisation, cells/s", ours_rate, at_least=50_000))
+        self.case.judge(
             Bar("tokenisation, times the reference's loader", ours_rate / found["arc-state"].median, at_least=150)
         )
         efficiency = ours_rate / found["ours, one thread"].median / cores
-        self.results.judge(Bar(f"tokenisation, parallel efficiency on {cores} cores", efficiency, at_least=0.7))
+        self.case.judge(Bar(f"tokenisation, parallel efficiency on {cores} cores", efficiency, at_least=0.7))
 
     def small_model(self) -> None:
         """Time the whole way from a file to embeddings where the model is tiny."""
@@ -158,7 +159,7 @@ class Bench:
                 )
             self.tell(what, "ms/cell", found, dict.fromkeys(["ours", "arc-state"], "from the file to embeddings"))
             ratio = found["arc-state"].median / found["ours"].median
-            self.results.judge(Bar(f"{what}, times arc-state", ratio, at_least=bar))
+            self.case.judge(Bar(f"{what}, times arc-state", ratio, at_least=bar))
 
     def load_both(self, ours: Side, theirs: Side, source: str, target: str) -> None:
         """Open a model on both sides."""
@@ -224,7 +225,7 @@ class Bench:
             except SideError as error:
                 side.end()
                 print(error, file=sys.stderr)
-                self.results.note(f"{what}: no {precision} here (se600m doctor tells why)")
+                self.case.note(f"{what}: no {precision} here (se600m doctor tells why)")
             else:
                 sides[precision] = side
         return sides
@@ -238,12 +239,12 @@ class Bench:
         note = f"{flop / 1e12:.3g} TFLOP needed at {gflops:.0f} GFLOP/s of matrix products"
         self.tell(what, "ms/cell", {"limit": limit}, {"limit": note})
         ratio = found["arc-state"].median / found["ours"].median
-        self.results.judge(Bar(f"{what}, times arc-state", ratio, at_least=bar))
+        self.case.judge(Bar(f"{what}, times arc-state", ratio, at_least=bar))
         shares = [most / own for most, own in zip(limit.values, found["ours"].values, strict=True)]
         if "panel" in what:
-            self.results.note(f"{what}: {np.median(shares):.0%} of the rate of matrix products, needed operations only")
+            self.case.note(f"{what}: {np.median(shares):.0%} of the rate of matrix products, needed operations only")
         else:
-            self.results.judge(
+            self.case.judge(
                 Bar(f"{what}, share of the rate of matrix products", float(np.median(shares)), at_least=0.9)
             )
 
@@ -254,17 +255,17 @@ class Bench:
         for precision, speed, cosine in (("int8", 2.0, 0.998), ("bf16", 1.7, 0.9999)):
             if precision not in faster:
                 reason = f"no {precision} here"
-                self.results.judge(Bar(f"{what}, {precision}, times fp32", None, at_least=speed, reason=reason))
+                self.case.judge(Bar(f"{what}, {precision}, times fp32", None, at_least=speed, reason=reason))
                 continue
             ratio = found["ours"].median / found[f"ours, {precision}"].median
-            self.results.judge(Bar(f"{what}, {precision}, times fp32", ratio, at_least=speed))
+            self.case.judge(Bar(f"{what}, {precision}, times fp32", ratio, at_least=speed))
             other = self._vectors(faster[precision], cells)
             least = float((exact * other).sum(1).min())
             if self.args.layers < DIMS["full"].nlayers:
                 # The first layer's attention of random weights is nearly all or nothing, and may tip over.
-                self.results.note(f"{what}, {precision}: least cosine to fp32 {least:.4f}")
+                self.case.note(f"{what}, {precision}: least cosine to fp32 {least:.4f}")
                 continue
-            self.results.judge(Bar(f"{what}, {precision}, least cosine to fp32", least, at_least=cosine))
+            self.case.judge(Bar(f"{what}, {precision}, least cosine to fp32", least, at_least=cosine))
 
     def _vectors(self, side: Side, cells: str) -> np.ndarray:
         out = self.scratch / "embedding.npy"
@@ -282,7 +283,7 @@ class Bench:
         self.tell(
             what, "ms/cell", {"outside ONNX Runtime": spread}, {"outside ONNX Runtime": "reading the file included"}
         )
-        self.results.judge(Bar(f"{what}, share outside ONNX Runtime", spread.median / milliseconds, at_most=0.02))
+        self.case.judge(Bar(f"{what}, share outside ONNX Runtime", spread.median / milliseconds, at_most=0.02))
 
     def start(self) -> None:
         """Time from the start of a process to a session, and its peak memory after two cells."""
@@ -308,20 +309,20 @@ class Bench:
         memory = {side: Spread(values) for side, values in peaks.items()}
         self.tell("peak memory, two cells", "MB", memory, {"ours": "mapped files count"})
         ratio = found["ours"].median / found["arc-state"].median
-        self.results.judge(Bar("start to session, of arc-state's", ratio, at_most=0.5))
+        self.case.judge(Bar("start to session, of arc-state's", ratio, at_most=0.5))
         ratio = memory["ours"].median / memory["arc-state"].median
-        self.results.judge(Bar("peak memory of two cells, of arc-state's", ratio, at_most=0.5))
+        self.case.judge(Bar("peak memory of two cells, of arc-state's", ratio, at_most=0.5))
 
     def scaling(self) -> None:
-        """Time cells by the thousand through a model that is next to nothing; cost and memory must stay flat."""
-        _, target = self.checkpoint("least")
+        """Time cells by the thousand through a narrow model; cost and memory must stay flat."""
+        _, target = self.checkpoint("narrow")
         sizes = [1000, 5000, 20_000] if self.quick else [1000, 10_000, 100_000]
-        cells = self.file_of("immune", self.cells, self.cells.n_obs)
+        cells = self.file_of("panel", self.panel, self.panel.n_obs)
         cost: dict[int, list[float]] = {n: [] for n in sizes}
         beyond: dict[int, list[float]] = {n: [] for n in sizes}
         with self.side(OURS) as ours:
             ours.ask("load", model=target)
-            ours.ask("tile", cells=cells, times=-(-sizes[-1] // self.cells.n_obs))
+            ours.ask("tile", cells=cells, times=-(-sizes[-1] // self.panel.n_obs))
             ours.ask("scale", cells=cells, n_cells=sizes[0])
             for number in range(min(self.rounds, 3)):
                 for n in sizes if number % 2 == 0 else reversed(sizes):
@@ -330,14 +331,14 @@ class Bench:
                     cost[n].append(1e6 * took["seconds"] / n)
                     beyond[n].append(took["beyond"] / 1e6)
         for n in sizes:
-            self.tell("cost by number of cells", "µs/cell", {f"{n:,} cells": Spread(cost[n])})
-            self.tell("memory beyond cells and output", "MB", {f"{n:,} cells": Spread(beyond[n])})
+            self.tell("cost by number of cells, 765-gene panel", "µs/cell", {f"{n:,} cells": Spread(cost[n])})
+            self.tell("memory beyond cells and output, 765-gene panel", "MB", {f"{n:,} cells": Spread(beyond[n])})
         medians = [Spread(cost[n]).median for n in sizes]
         worst = max(abs(m / medians[-1] - 1) for m in medians)
         span = f"{sizes[0]:,} to {sizes[-1]:,} cells"
-        self.results.judge(Bar(f"cost a cell, {span}: largest deviation", worst, at_most=0.05))
+        self.case.judge(Bar(f"cost a cell, {span}: largest deviation", worst, at_most=0.05))
         grown = Spread(beyond[sizes[-1]]).median - Spread(beyond[sizes[0]]).median
-        self.results.judge(Bar(f"memory beyond cells and output, {span}: growth in MB", grown, at_most=32))
+        self.case.judge(Bar(f"memory beyond cells and output, {span}: growth in MB", grown, at_most=32))
 
     def border(self) -> None:
         """Time the crossing from Python to Go."""
@@ -384,30 +385,33 @@ def main() -> int:
         help="the Python that has arc-state, as make parity sets it up",
     )  # fmt: skip
     args = parser.parse_args()
+    given = [f"--{name} {value}" for name, value in vars(args).items() if name in ("layers", "rounds") and value]
+    given = [*(["--quick"] if args.quick else []), *given, *(f"--only {case}" for case in args.only or [])]
+    command = f'make bench ARGS="{" ".join(given)}"' if given else "make bench"
     args.layers = args.layers or (2 if args.quick else 16)
     if not args.reference_python.exists():
         parser.error(f"{args.reference_python} does not exist: use make bench, which makes it, or name another")
 
-    given = [f"--{name} {value}" for name, value in vars(args).items() if name in ("layers", "rounds") and value]
-    given = [*(["--quick"] if args.quick else []), *given, *(f"--only {case}" for case in args.only or [])]
-    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    results = Results(f'make bench ARGS="{" ".join(given)}"', date, machine.commit(ROOT), machine.describe())
+    results = Results(machine.describe())
     with tempfile.TemporaryDirectory(prefix="se600m-bench-") as scratch:
         bench = Bench(args, results, Path(scratch))
         for name in args.only or CASES:
             print(f"— {name}", flush=True)
-            results.loads[name] = machine.load()
+            date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+            results.cases[name] = bench.case = Case(command, date, machine.commit(ROOT), machine.load())
             try:
                 CASES[name](bench)
             except SideError:
                 print(bench.log.read_text()[-4000:], file=sys.stderr)
                 raise
+    bars = [bar for case in results.cases.values() for bar in case.bars]
     args.out.mkdir(parents=True, exist_ok=True)
+    results.keep(args.out / "results.json", CASES)
     (args.out / "results.json").write_text(results.json())
     (args.out / "table.md").write_text(results.markdown())
     results.chart(args.out / "chart.png")
-    print("", *(bar.line() for bar in results.bars), f"written to {args.out}", sep="\n")
-    return 1 if any(bar.passed is False for bar in results.bars) else 0
+    print("", *(bar.line() for bar in bars), f"written to {args.out}", sep="\n")
+    return 1 if any(bar.passed is False for bar in bars) else 0
 
 
 if __name__ == "__main__":

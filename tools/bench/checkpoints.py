@@ -1,6 +1,6 @@
 """Random checkpoints and cells.
 
-Run as a script, it writes one checkpoint: checkpoints.py PATH full|tiny|least LAYERS
+Run as a script, it writes one checkpoint: checkpoints.py PATH full|tiny|narrow|least LAYERS
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ TINY = Dims(n_genes=19_790, token_dim=64, emsize=96, d_hid=128, nhead=4, nlayers
 """Small enough that everything around the model counts."""
 LEAST = replace(TINY, emsize=16, d_hid=16, nhead=2, nlayers=1, output_dim=16)
 """Next to nothing in ONNX Runtime: what is left is everything outside it."""
-DIMS = {"full": FULL, "tiny": TINY, "least": LEAST}
+NARROW = replace(TINY, emsize=32, d_hid=32, nhead=2, nlayers=2, output_dim=32)
+"""A millisecond or so a cell of a panel."""
+DIMS = {"full": FULL, "tiny": TINY, "narrow": NARROW, "least": LEAST}
 
 
 def needed_flop(dims: Dims, tokens: float) -> float:

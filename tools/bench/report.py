@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -71,15 +72,14 @@ class Bar:
 
 
 @dataclass
-class Results:
-    """Everything that was found."""
+class Case:
+    """What one case found, and in which run."""
 
     command: str
     date: str
     commit: str
-    machine: dict[str, Any]
-    versions: dict[str, Any] = field(default_factory=dict)
-    loads: dict[str, float] = field(default_factory=dict)
+    load: float
+    """Load average before it."""
     rows: list[Row] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -100,42 +100,85 @@ class Results:
         self.notes.append(text)
         print(f"  {text}", flush=True)
 
-    def json(self) -> str:
-        """Write all numbers."""
+    def json(self) -> dict[str, Any]:
+        """Give all numbers."""
         whole = asdict(self)
         for row, kept in zip(whole["rows"], self.rows, strict=True):
             row["spread"] = {"median": kept.spread.median, "iqr": kept.spread.iqr, "values": kept.spread.values}
         for bar, kept in zip(whole["bars"], self.bars, strict=True):
             bar["passed"] = kept.passed
+        return whole
+
+    @classmethod
+    def of(cls, whole: dict[str, Any]) -> Case:
+        """Read what :meth:`json` gave."""
+        rows = [Row(**row | {"spread": Spread(row["spread"]["values"])}) for row in whole["rows"]]
+        bars = [Bar(**{key: value for key, value in bar.items() if key != "passed"}) for bar in whole["bars"]]
+        return cls(**whole | {"rows": rows, "bars": bars})
+
+    def markdown(self, name: str) -> list[str]:
+        """Write its tables."""
+        lines = [
+            f"## {name}",
+            "",
+            f"`{self.command}`, {self.date}, at {self.commit}, load average before it {self.load:.1f}.",
+        ]
+        lines += ["", "| case | side | median | IQR | rounds | |", "|---|---|---|---|---|---|"]
+        for row in self.rows:
+            lines.append(
+                f"| {row.case} | {row.side} | {number(row.spread.median)} {row.unit} | {number(row.spread.iqr)} "
+                f"| {len(row.spread.values)} | {row.note} |"
+            )
+        if self.bars:
+            lines += ["", "| bar | measured | wanted | |", "|---|---|---|---|"]
+        for bar in self.bars:
+            want = f"≥ {bar.at_least:g}" if bar.at_least is not None else f"≤ {bar.at_most:g}"
+            figure = bar.reason if bar.figure is None else number(bar.figure)
+            verdict = {True: "pass", False: "fail", None: "not measured"}[bar.passed]
+            lines.append(f"| {bar.what} | {figure} | {want} | {verdict} |")
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return [*lines, ""]
+
+
+@dataclass
+class Results:
+    """Everything that was found on one machine. Both sides of a case are of one run; cases may be of several."""
+
+    machine: dict[str, Any]
+    versions: dict[str, Any] = field(default_factory=dict)
+    cases: dict[str, Case] = field(default_factory=dict)
+
+    def keep(self, path: Path, order: Iterable[str]) -> None:
+        """Add the cases of a file, where it is of this machine and these versions, that were not run anew."""
+        if path.exists():
+            before = json.loads(path.read_text())
+            versions = before["versions"]
+            if before["machine"] == self.machine and versions | self.versions == versions:
+                self.versions = versions
+                self.cases = {name: Case.of(case) for name, case in before["cases"].items()} | self.cases
+        self.cases = {name: self.cases[name] for name in order if name in self.cases}
+
+    def json(self) -> str:
+        """Write all numbers."""
+        cases = {name: case.json() for name, case in self.cases.items()}
+        whole = {"machine": self.machine, "versions": self.versions, "cases": cases}
         return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
     def markdown(self) -> str:
         """Write the tables."""
         m = self.machine
         lines = [
-            f"# Benchmark of {self.date}",
+            "# Benchmark",
             "",
-            f"`{self.command}` at {self.commit}, on {m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, "
-            f"{', '.join(m['instructions'])}; {m['system']}. "
+            f"On {m['processor']}, {m['cores']} cores, {m['memory_gib']} GiB, {', '.join(m['instructions'])}; "
+            f"{m['system']}. "
             + ", ".join(f"{name} {version}" for name, version in {"Python": m["python"], **self.versions}.items())
             + ".",
-            f"Load average before each case: {', '.join(f'{name} {load:.1f}' for name, load in self.loads.items())}.",
             "",
-            "| case | side | median | IQR | rounds | |",
-            "|---|---|---|---|---|---|",
         ]
-        for row in self.rows:
-            lines.append(
-                f"| {row.case} | {row.side} | {number(row.spread.median)} {row.unit} | {number(row.spread.iqr)} "
-                f"| {len(row.spread.values)} | {row.note} |"
-            )
-        lines += ["", "| bar | measured | wanted | |", "|---|---|---|---|"]
-        for bar in self.bars:
-            want = f"≥ {bar.at_least:g}" if bar.at_least is not None else f"≤ {bar.at_most:g}"
-            figure = bar.reason if bar.figure is None else number(bar.figure)
-            verdict = {True: "pass", False: "fail", None: "not measured"}[bar.passed]
-            lines.append(f"| {bar.what} | {figure} | {want} | {verdict} |")
-        lines += ["", *(f"- {note}" for note in self.notes)]
+        for name, case in self.cases.items():
+            lines += case.markdown(name)
         return "\n".join(lines).rstrip() + "\n"
 
     def chart(self, path: Path) -> None:
@@ -161,7 +204,7 @@ class Results:
         axes.axvline(1, color="black", linewidth=0.8)
         left, right = axes.get_xlim()
         axes.set_xlim(min(left, 0.7), right * 2)
-        axes.set_xlabel("times better than arc-state (logarithmic; bars: medians, lines: middle half of the rounds)")
+        axes.set_xlabel("times faster than arc-state, or smaller (medians; lines: middle half of the rounds)")
         where = f"{self.machine['cores']} cores of {self.machine['processor']}"
         axes.set_title(f"se600m-go against arc-state, {where}", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
@@ -170,8 +213,9 @@ class Results:
 
     def _pairs(self) -> list[tuple[str, Row, Row]]:
         pairs = []
-        for case in dict.fromkeys(row.case for row in self.rows):
-            sides = {row.side: row for row in self.rows if row.case == case}
+        rows = [row for case in self.cases.values() for row in case.rows]
+        for case in dict.fromkeys(row.case for row in rows):
+            sides = {row.side: row for row in rows if row.case == case}
             if "arc-state" in sides:
                 pairs += [
                     (f"{case}, {side}".removesuffix(", ours").replace(", ours, ", ", "), row, sides["arc-state"])
@@ -193,4 +237,4 @@ def number(value: float) -> str:
         return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4f}" if 0.99 < abs(value) < 1 else f"{value:.3g}"
+    return f"{value:.5f}" if 0.99 < abs(value) < 1 else f"{value:.3g}"
