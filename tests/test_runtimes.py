@@ -275,4 +275,6 @@ def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
     monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx512_vnni"}))
     assert _doctor._faster() == 'precision="int8"'
     assert "openvino 9.9.9" in _doctor._installed_runtimes()
+    assert _doctor._device("openvino").startswith("openvino 9.9.9 is installed; ")
+    assert _doctor._device("cuda").startswith("not here: ")
     assert _cache.cache_dir() == cache

@@ -65,10 +65,7 @@ def _checks() -> Iterator[Check]:
     ):
         yield _checked(name, look)
     for device in ("openvino", "cuda", "tensorrt"):
-        try:
-            yield Check(f"device {device}", True, json.loads(_native.call("CheckDevice", device, "auto"))["device"])
-        except errors.SE600MError as error:
-            yield Check(f"device {device}", True, f"not here: {error}")
+        yield Check(f"device {device}", True, _device(device))
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -76,6 +73,17 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except (errors.SE600MError, OSError) as error:
         return Check(name, False, str(error))
+
+
+def _device(device: str) -> str:
+    loaded, flavour = _native.call("RuntimeLibrary"), _library.needed(device)
+    try:
+        installed = next((r for r in _runtimes.installed() if r.flavour == flavour), None)
+        if installed is not None and not (loaded and os.path.samefile(installed.library, loaded)):
+            return f"{flavour} {installed.version} is installed; a process whose first model asks for it loads it"
+        return str(json.loads(_native.call("CheckDevice", device, "auto"))["device"])
+    except (errors.SE600MError, OSError) as error:
+        return f"not here: {error}"
 
 
 def _packages() -> str:

@@ -32,7 +32,7 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
     return str(_native.call("OpenRuntime", loaded))
 
 
-def needed(device: str, precision: str) -> str:
+def needed(device: str, precision: str = "auto") -> str:
     """Name the runtime (see :mod:`se600m._runtimes`) that a device and a precision need."""
     kind = device.partition(":")[0]
     if kind in ("cuda", "tensorrt"):
