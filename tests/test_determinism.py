@@ -30,16 +30,22 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("kind, fill, correction", CASES)
-def test_batches_and_threads(random_model, immune, pbmc, kind, fill, correction):
-    adata, options = cells(immune, pbmc, kind)
-    model = random_model(pad_length=2048 if kind == "panel" else 300, dataset_correction=correction).model
-    options |= {"fill": fill}
+def same_in_all_batches_and_threads(adata, model, options):
+    """Check that embeddings are the same, and give them."""
     want = embedded(adata, model, **options)
     for batch_size in (1, 3, 64):
         for threads in (1, 2, 5):
             got = embedded(adata, model, batch_size=batch_size, threads=threads, **options)
             assert np.array_equal(got, want), (batch_size, threads)
+    return want
+
+
+@pytest.mark.parametrize("kind, fill, correction", CASES)
+def test_batches_and_threads(random_model, immune, pbmc, kind, fill, correction):
+    adata, options = cells(immune, pbmc, kind)
+    model = random_model(pad_length=2048 if kind == "panel" else 300, dataset_correction=correction).model
+    options |= {"fill": fill}
+    same_in_all_batches_and_threads(adata, model, options)
 
 
 @pytest.mark.parametrize("kind, fill", [("transcriptome", "shared"), ("transcriptome", "none"), ("panel", "expected")])
@@ -49,11 +55,7 @@ def test_int8(random_model, immune, pbmc, kind, fill):
     folder = random_model(pad_length=2048 if kind == "panel" else 300).folder
     model = se600m.load_model(folder, precision="int8")
     options |= {"fill": fill}
-    want = embedded(adata, model, **options)
-    for batch_size in (1, 3, 64):
-        for threads in (1, 2, 5):
-            got = embedded(adata, model, batch_size=batch_size, threads=threads, **options)
-            assert np.array_equal(got, want), (batch_size, threads)
+    want = same_in_all_batches_and_threads(adata, model, options)
     assert np.array_equal(embedded(adata[5:12], model, **options), want[5:12])
 
 

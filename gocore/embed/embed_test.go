@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
-	"github.com/se600m/se600m-go/gocore/convert"
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
@@ -20,30 +18,12 @@ import (
 // open converts a small random checkpoint and opens it.
 func open(t *testing.T, encoding string, dataset bool) *embed.Model {
 	t.Helper()
-	m, err := embed.Open(converted(t, encoding, dataset), "cpu", "auto")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	return embed.OpenConverted(t, converted(t, encoding, dataset))
 }
 
 func converted(t *testing.T, encoding string, dataset bool) (dir string) {
 	t.Helper()
-	statetest.NeedRuntime(t)
-	src := filepath.Join(t.TempDir(), "small")
-	dir = filepath.Join(t.TempDir(), "converted")
-	if err := statetest.NewModel(statetest.Small, encoding, dataset).WriteFolder(src); err != nil {
-		t.Fatal(err)
-	}
-	if err := convert.Convert(t.Context(), src, dir, convert.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return embed.Converted(t, statetest.Small, encoding, dataset)
 }
 
 // counts are random cells, as CSR, over a number of the model's genes and one

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/se600m/se600m-go/gocore/convert"
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/modeldir"
@@ -19,18 +18,9 @@ import (
 // length.
 func ofLength(t *testing.T, padLength int) (dir string) {
 	t.Helper()
-	statetest.NeedRuntime(t)
-	src := filepath.Join(t.TempDir(), "small")
-	dir = filepath.Join(t.TempDir(), "converted")
 	dims := statetest.Small
 	dims.PadLength = padLength
-	if err := statetest.NewModel(dims, "soft-bins", true).WriteFolder(src); err != nil {
-		t.Fatal(err)
-	}
-	if err := convert.Convert(t.Context(), src, dir, convert.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return embed.Converted(t, dims, "soft-bins", true)
 }
 
 func operators(t *testing.T, dir string, v modeldir.Variant) []string {

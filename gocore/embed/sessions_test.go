@@ -14,16 +14,23 @@ import (
 	"github.com/se600m/se600m-go/gocore/runtime"
 )
 
-func openSmall(t *testing.T) *Model {
+// Converted converts a small random checkpoint.
+func Converted(t *testing.T, dims statetest.Dims, encoding string, dataset bool) (dir string) {
 	t.Helper()
 	statetest.NeedRuntime(t)
 	src, dir := filepath.Join(t.TempDir(), "small"), filepath.Join(t.TempDir(), "converted")
-	if err := statetest.NewModel(statetest.Small, "none", false).WriteFolder(src); err != nil {
+	if err := statetest.NewModel(dims, encoding, dataset).WriteFolder(src); err != nil {
 		t.Fatal(err)
 	}
 	if err := convert.Convert(t.Context(), src, dir, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// OpenConverted opens a model until the test ends.
+func OpenConverted(t *testing.T, dir string) *Model {
+	t.Helper()
 	m, err := Open(dir, "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +41,11 @@ func openSmall(t *testing.T) *Model {
 		}
 	})
 	return m
+}
+
+func openSmall(t *testing.T) *Model {
+	t.Helper()
+	return OpenConverted(t, Converted(t, statetest.Small, "none", false))
 }
 
 // A session is kept while uses need it, and closed when a later one needs

@@ -78,7 +78,7 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
 def _device(device: str) -> str:
     loaded, flavour = _native.call("RuntimeLibrary"), _library.needed(device)
     try:
-        installed = next((r for r in _runtimes.installed() if r.flavour == flavour), None)
+        installed = _runtimes.find(flavour)
         if installed is not None and not (loaded and os.path.samefile(installed.library, loaded)):
             return f"{flavour} {installed.version} is installed; a process whose first model asks for it loads it"
         return str(json.loads(_native.call("CheckDevice", device, "auto"))["device"])
@@ -154,7 +154,7 @@ def _faster() -> str:
     if flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
         choices.append('precision="int8"')
     if flags & {"avx512_bf16", "amx_bf16"}:
-        there = any(runtime.flavour == "openvino" for runtime in _runtimes.installed())
+        there = _runtimes.find("openvino") is not None
         choices.append('precision="bf16"' + ("" if there else " after `se600m runtime install openvino`"))
     return ", ".join(choices) or "none: the processor has no instructions for 8-bit products or bfloat16"
 

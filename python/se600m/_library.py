@@ -70,7 +70,8 @@ def origin(library: str) -> str:
 
 def _special(flavour: str) -> Path | None:
     """Find the library of an installed runtime."""
-    return next((r.library for r in _runtimes.installed() if r.flavour == flavour), None)
+    runtime = _runtimes.find(flavour)
+    return None if runtime is None else runtime.library
 
 
 def _in_package() -> Path | None:

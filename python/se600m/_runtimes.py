@@ -94,6 +94,11 @@ def installed() -> list[Runtime]:
     return [runtime for runtime in map(_read, sorted(PINNED)) if runtime is not None]
 
 
+def find(flavour: str) -> Runtime | None:
+    """Find the installed build of one flavour."""
+    return next((runtime for runtime in installed() if runtime.flavour == flavour), None)
+
+
 def _read(flavour: str) -> Runtime | None:
     place = _place(flavour)
     try:

@@ -63,12 +63,16 @@ class Bar:
             self.at_most is None or self.figure <= self.at_most
         )
 
+    @property
+    def want(self) -> str:
+        """What it had to be, as text."""
+        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+
     def line(self) -> str:
         """Say it in a line."""
-        want = f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
         if self.figure is None:
-            return f"     {self.what}: not measured ({self.reason}; wanted {want})"
-        return f"{'ok  ' if self.passed else 'FAIL'} {self.what}: {number(self.figure)} (wanted {want})"
+            return f"     {self.what}: not measured ({self.reason}; wanted {self.want})"
+        return f"{'ok  ' if self.passed else 'FAIL'} {self.what}: {number(self.figure)} (wanted {self.want})"
 
 
 @dataclass
@@ -132,10 +136,9 @@ class Case:
         if self.bars:
             lines += ["", "| bar | measured | wanted | |", "|---|---|---|---|"]
         for bar in self.bars:
-            want = f"≥ {bar.at_least:g}" if bar.at_least is not None else f"≤ {bar.at_most:g}"
             figure = bar.reason if bar.figure is None else number(bar.figure)
             verdict = {True: "pass", False: "fail", None: "not measured"}[bar.passed]
-            lines.append(f"| {bar.what} | {figure} | {want} | {verdict} |")
+            lines.append(f"| {bar.what} | {figure} | {bar.want} | {verdict} |")
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return [*lines, ""]
