@@ -183,7 +183,7 @@ def test_another_gene_table(made, tmp_path):
     model = se600m.load_model(made.folder, protein_embeddings=other)
     assert model.genes == [f"H{i}" for i in range(30)]
     assert made.model.genes == made.genes, "the two conversions are cached apart"
-    assert se600m.load_model(made.folder, protein_embeddings=str(other)) is model
+    assert se600m.load_model(made.folder, protein_embeddings=str(other))._opened is model._opened
     assert model.config["source"]["sha256"]["other.pt"] == hashlib.sha256(other.read_bytes()).hexdigest()
 
 

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 import se600m
 from conftest import IMMUNE
-from se600m import _models, _native, errors
+from se600m import _models, _native, _opened, errors
 
 
 def snapshot(adata):
@@ -126,13 +126,15 @@ def test_layers_raw_and_gene_columns(immune, pbmc):
 def test_a_model_is_shared_and_can_be_closed(immune, random_model):
     made = random_model(nlayers=1)
     one, two = se600m.load_model(made.folder), se600m.load_model(str(made.folder))
-    assert one is two
+    assert one._opened is two._opened, "they share their memory"
     se600m.embed(immune, model=one)
     one.close()
     with pytest.raises(errors.ModelClosedError, match="model"):
         se600m.embed(immune, model=one)
+    se600m.embed(immune, model=two)  # another's model stays open
+    two.close()
+    assert not [key for key in _opened._opened if key[0] == str(one.directory)], "nobody holds its memory any more"
     again = se600m.load_model(made.folder)
-    assert again is not one
     se600m.embed(immune, model=again)
 
 

@@ -123,9 +123,9 @@ def test_the_same_values_give_the_same_bits(counts, random_model, want, tmp_path
         rows = np.array([7, 2, 3, 9, 4, 10, 0])
         adata = adata[rows]
         assert adata.is_view
-    embedding, _, report = random_model(pad_length=300).model.compute(adata, expression="counts", **options)
-    assert np.array_equal(embedding, want[rows])
-    assert report.counted["n_counts"] == len(want[rows])
+    made = random_model(pad_length=300).model.compute(adata, expression="counts", **options)
+    assert np.array_equal(made.embedding, want[rows])
+    assert made.provenance["n_counts"] == len(want[rows])
     if place.startswith("backed"):
         adata.file.close()
 
@@ -138,7 +138,7 @@ def test_kinds_that_anndata_itself_may_refuse(counts, random_model, want, monkey
     adata = anndata.AnnData(np.zeros_like(values, np.float32), var=pd.DataFrame(index=genes))
     monkeypatch.setattr(anndata.AnnData, "X", property(lambda _: kind(values)))
     model = random_model(pad_length=300).model
-    assert np.array_equal(model.compute(adata, expression="counts")[0], want)
+    assert np.array_equal(model.compute(adata, expression="counts").embedding, want)
 
 
 def test_coo_duplicates_do_not_overflow(random_model):
@@ -154,7 +154,7 @@ def test_bool_is_zero_and_one(counts, random_model):
     values, genes = counts
     model = random_model(pad_length=300).model
     one, two = (
-        model.compute(anndata.AnnData(x, var=pd.DataFrame(index=genes)), expression="counts")[0]
+        model.compute(anndata.AnnData(x, var=pd.DataFrame(index=genes)), expression="counts").embedding
         for x in (values > 0, (values > 0).astype(np.float32))
     )
     assert np.array_equal(one, two)

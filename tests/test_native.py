@@ -54,7 +54,7 @@ def test_unknown_handles_and_requests():
             "names": {"address": 0, "length": 0, "dtype": "uint8"},
             "tokens": {"address": 0, "length": 2, "dtype": "int32"},
         }
-        _native.call("MatchGenes", model._handle, json.dumps(request))
+        _native.call("MatchGenes", model._opened.handle, json.dumps(request))
 
 
 def test_another_onnxruntime_in_one_process_is_refused(tmp_path):

@@ -19,8 +19,8 @@ def cosines(a, b):
 
 @pytest.mark.parametrize("fill", ["shared", "none"])
 def test_int8_is_close_and_no_more(folder, immune, fill):
-    exact, _, _ = se600m.load_model(folder).compute(immune, fill=fill)
-    close, _, _ = se600m.load_model(folder, precision="int8").compute(immune, fill=fill)
+    exact = se600m.load_model(folder).compute(immune, fill=fill).embedding
+    close = se600m.load_model(folder, precision="int8").compute(immune, fill=fill).embedding
     assert not np.array_equal(close, exact)
     assert cosines(close, exact).min() >= 0.998
     np.testing.assert_allclose(np.linalg.norm(close, axis=1), 1, rtol=1e-6)
@@ -69,9 +69,9 @@ def test_the_precision_is_told(folder, immune):
 def test_models_are_shared_by_what_auto_stands_for(folder):
     auto = se600m.load_model(folder)
     assert auto.precision == "fp32"
-    assert se600m.load_model(folder, precision="fp32") is auto
-    assert se600m.load_model(folder, device="cpu") is auto
-    assert se600m.load_model(folder, precision="int8") is not auto
+    assert se600m.load_model(folder, precision="fp32")._opened is auto._opened
+    assert se600m.load_model(folder, device="cpu")._opened is auto._opened
+    assert se600m.load_model(folder, precision="int8")._opened is not auto._opened
 
 
 def test_unknown_precisions(folder):

@@ -5,17 +5,19 @@
 """
 
 from se600m import errors
+from se600m._cells import CellEmbeddings, CellSentences
 from se600m._contextual import ContextualGeneEmbeddings
 from se600m._doctor import doctor
 from se600m._embed import embed, tokenize
 from se600m._info import info
-from se600m._model import CellSentences, Model, load_model
+from se600m._model import Model, load_model
 from se600m._models import convert
 from se600m._native import version as _version
 from se600m._neighbors import NearestCells, nearest, transfer_labels
 
 __version__ = _version()
 __all__ = [
+    "CellEmbeddings",
     "CellSentences",
     "ContextualGeneEmbeddings",
     "Model",

@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _files, _model, _native, _progress, _rows, errors
-from se600m._report import Report
+from se600m import _files, _native, _rows, errors
+from se600m._cells import Cells
+from se600m._chunks import Arrays
+from se600m._opened import Opened
+from se600m._options import CellOptions
 
 _CHUNK_VALUES = 1 << 26
 """Values computed at a time: 256 MiB, 16 cells with every slot of SE-600M."""
@@ -37,50 +40,47 @@ class ContextualGeneEmbeddings:
     gene_indices: npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Task:
-    """What to compute: the cells, the choices for their sentences, and the genes wanted."""
+class _VectorSink:
+    """Vectors of some cells at a time into an array of any kind; tokens and shares stay in memory."""
 
-    model: _model.Model
-    adata: AnnData
-    source: _anndata.Expression
-    of_columns: npt.NDArray[np.int32]
-    """The gene token of every column."""
-    cells: _model._Cells
-    genes: npt.NDArray[np.int32] | None
-    """Gene tokens wanted; None: every slot."""
-    slots: int
-    """Slots of the longest sentence."""
-    report: Report
-    progress: bool | None
+    def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None, share: npt.NDArray[np.float32]) -> None:
+        self._out, self._gene_indices, self._share = out, gene_indices, share
+        self._width, self._emsize = out.shape[1:]
+        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, self._width * self._emsize)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of the result."""
-        width = self.slots if self.genes is None else len(self.genes)
-        return self.source.n_cells, width, self.model.dimensions["emsize"]
+    def memory(self, rows: slice) -> Arrays:
+        n = rows.stop - rows.start
+        arrays: Arrays = {
+            "output": np.empty((n, self._width, self._emsize), np.float32),
+            "share": self._share[rows],
+        }
+        if self._gene_indices is not None:
+            arrays["gene_indices"] = self._gene_indices[rows]
+        return arrays
 
-    def write(self, out: Any) -> npt.NDArray[np.int32]:
+    def store(self, rows: slice, arrays: Arrays) -> None:
+        self._out[rows] = arrays["output"]
+
+
+class _Task:
+    """What to compute: cells, and the genes wanted (None: every slot)."""
+
+    def __init__(self, cells: Cells, genes: npt.NDArray[np.int32] | None) -> None:
+        self.cells, self.genes = cells, genes
+        self.slots: int = cells.plan()["max_length"]
+        width = self.slots if genes is None else len(genes)
+        self.shape = (cells.n_cells, width, cells.opened.dimensions["emsize"])
+
+    def write(self, out: Any) -> npt.NDArray[np.int32] | None:
         """Write the vectors into an array, some cells at a time; returns the tokens in the slots."""
-        n, width, emsize = self.shape
-        gene_indices = np.empty((n, width if self.genes is None else 0), np.int32)
-        step = _rows.rows_at_once(out, _CHUNK_VALUES, width * emsize)
-        with _progress.bar(self.progress, f"Embedding genes with {self.model.name}", n) as update:
-            for first, chunk in self.source.chunks(step):
-                rows = slice(first, first + chunk.n_cells)
-                block = np.empty((chunk.n_cells, width, emsize), np.float32)
-                request = self.cells.request(self.model._handle, chunk, first, self.of_columns)
-                request |= {
-                    "slots": self.slots,
-                    "output": _native.array(block),
-                    "share": _native.array(self.report.share[rows]),
-                }
-                if self.genes is None:
-                    request["gene_indices"] = _native.array(gene_indices[rows])
-                else:
-                    request["genes"] = _native.array(self.genes)
-                self.report.add(_model._run_cells("contextual", request, update, self.source, self.adata, first))
-                out[rows] = block
+        more: dict[str, Any] = {"slots": self.slots}
+        gene_indices = None
+        if self.genes is None:
+            gene_indices = np.empty(self.shape[:2], np.int32)
+        else:
+            more["genes"] = _native.array(self.genes)
+        sink = _VectorSink(out, gene_indices, self.cells.report.share)
+        self.cells.run("contextual", sink, more, f"Embedding genes with {self.cells.opened.name}")
         return gene_indices
 
     def write_zarr(self, path: Path) -> Any:
@@ -88,46 +88,27 @@ class Task:
         zarr = _zarr()
         if path.exists():
             raise errors.DestinationExistsError(f"out={str(path)!r} exists: choose another path, or remove it")
+        opened = self.cells.opened
         with _files.appearing(path, folder=True) as draft:
             group = zarr.open_group(draft, mode="w")
             # A chunk is one cell's vectors: 16.8 MB with every slot of SE-600M.
             array = group.create_array("embeddings", shape=self.shape, chunks=(1, *self.shape[1:]), dtype="float32")
             gene_indices = self.write(array)
-            group.attrs.update(
-                {
-                    "model": self.model.name,
-                    "model_checksum": self.model.checksum,
-                    "package": f"se600m-go {_native.version()}",
-                }
-            )
+            group.attrs.update({key: opened.provenance()[key] for key in ("model", "model_checksum", "package")})
             if self.genes is None:
                 group.create_array("gene_indices", data=gene_indices)
             else:
-                group.attrs["genes"] = [self.model.genes[token] for token in self.genes]
+                group.attrs["genes"] = [opened.genes[token] for token in self.genes]
         written = zarr.open_group(path, mode="r")["embeddings"]
-        return written if self.genes is not None else ContextualGeneEmbeddings(written, gene_indices)
+        return written if gene_indices is None else ContextualGeneEmbeddings(written, gene_indices)
 
 
 def contextual(
-    model: _model.Model,
-    adata: AnnData,
-    genes: Iterable[str] | str | None,
-    *,
-    out: Any,
-    layer: str | None,
-    use_raw: bool,
-    gene_column: str | None,
-    min_coverage: float,
-    progress: bool | None,
-    cells: _model._Cells,
+    opened: Opened, adata: AnnData, genes: Iterable[str] | str | None, out: Any, options: CellOptions
 ) -> Any:
     """Do what :meth:`se600m.Model.contextual_gene_embeddings` says."""
-    tokens = None if genes is None else model._tokens(genes)
-    source = _anndata.read(adata, layer=layer, use_raw=use_raw, gene_column=gene_column)
-    of_columns, report = model._match(source, min_coverage)
-    _, one_cell = next(source.chunks(1))
-    plan = _native.run("plan", cells.request(model._handle, one_cell, 0, of_columns))
-    task = Task(model, adata, source, of_columns, cells, tokens, plan["max_length"], report, progress)
+    tokens = None if genes is None else opened.tokens_of(genes)
+    task = _Task(Cells(opened, adata, options), tokens)
     if isinstance(out, str | os.PathLike):
         result = task.write_zarr(Path(out).expanduser())
     else:
@@ -136,8 +117,8 @@ def contextual(
         else:
             _rows.check_output(out, task.shape)
         gene_indices = task.write(out)
-        result = ContextualGeneEmbeddings(out, gene_indices) if tokens is None else out
-    report.tell(cells.expression, _model._elsewhere(adata, report))
+        result = out if gene_indices is None else ContextualGeneEmbeddings(out, gene_indices)
+    task.cells.tell()
     return result
 
 

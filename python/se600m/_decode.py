@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from se600m import _native, _progress, _rows, errors
-
-if TYPE_CHECKING:
-    from se600m._model import Model
+from se600m._chunks import Arrays, Job, run_chunks
+from se600m._opened import Opened
+from se600m._options import checked_threads
 
 READ_DEPTH = 4.0
 """The read depth that the reference decodes with by default."""
@@ -21,62 +21,82 @@ _CHUNK_VALUES = 1 << 24
 
 
 def decode(
-    model: Model,
+    opened: Opened,
     embedding: Any,
     genes: Iterable[str] | str,
     *,
     read_depth: npt.ArrayLike,
     dataset_embedding: Any,
-    threads: int,
+    threads: int | None,
     progress: bool | None,
     out: Any,
 ) -> Any:
     """Do what :meth:`se600m.Model.decode` says."""
-    takes = model.config.get("decoder")
+    takes = opened.config.get("decoder")
     if takes is None:
         raise errors.NotInModelError(
-            f"model {model.name!r} has no expression decoder: its checkpoint has no binary_decoder tensors"
+            f"model {opened.name!r} has no expression decoder: its checkpoint has no binary_decoder tensors"
         )
-    tokens = model._tokens(genes)
-    cells = _Cells(model, takes["dataset_dim"], embedding, dataset_embedding)
-    depth = _depths(read_depth, cells.n, takes["read_depth"])
+    threads = checked_threads(threads)
+    tokens = opened.tokens_of(genes)
+    cells = _EmbeddedCells(opened, takes, embedding, dataset_embedding, read_depth)
     shape = (cells.n, len(tokens))
     if out is None:
         out = np.empty(shape, np.float32)
     else:
         _rows.check_output(out, shape)
-    in_place = isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.aligned
-    step = _rows.rows_at_once(out, _CHUNK_VALUES, max(len(tokens), model.output_dim))
-    with _progress.bar(progress, f"Decoding with {model.name}", cells.n * len(tokens), unit="value") as update:
-        for first in range(0, cells.n, step):
-            rows = slice(first, min(first + step, cells.n))
-            n = rows.stop - first
-            arrays: dict[str, npt.NDArray[Any]] = {"genes": tokens, **cells.read(rows)}
-            if depth is not None:
-                arrays["read_depth"] = depth[rows]
-            arrays["output"] = out[rows] if in_place else np.empty((n, len(tokens)), np.float32)
-            request = {"model": model._handle, "n_cells": n, "threads": threads}
-            _native.run("decode", request | {name: _native.array(values) for name, values in arrays.items()}, update)
-            if not in_place:
-                out[rows] = arrays["output"]
+    request = {"model": opened.handle, "threads": threads or 0, "genes": _native.array(tokens)}
+    sink = _PredictionSink(out, max(len(tokens), opened.output_dim))
+    with _progress.bar(progress, f"Decoding with {opened.name}", cells.n * len(tokens), unit="value") as update:
+        run_chunks(cells, sink, Job("decode", request), progress=update)
     return out
 
 
-class _Cells:
+class _PredictionSink:
+    """Predictions of some cells at a time, into an array of any kind; where Go can, it writes in place."""
+
+    def __init__(self, out: Any, width: int) -> None:
+        self._out = out
+        self._in_place = (
+            isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.aligned
+        )
+        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, width)
+
+    def memory(self, rows: slice) -> Arrays:
+        shape = (rows.stop - rows.start, self._out.shape[1])
+        return {"output": self._out[rows] if self._in_place else np.empty(shape, np.float32)}
+
+    def store(self, rows: slice, arrays: Arrays) -> None:
+        if not self._in_place:
+            self._out[rows] = arrays["output"]
+
+
+class _EmbeddedChunk:
+    """Embeddings of some cells in memory."""
+
+    def __init__(self, n_cells: int, arrays: Arrays) -> None:
+        self.n_cells, self._keep = n_cells, arrays
+        self.request = {"n_cells": n_cells, **{name: _native.array(values) for name, values in arrays.items()}}
+
+
+class _EmbeddedCells:
     """Embeddings of cells as they were given, to be read some rows at a time."""
 
-    def __init__(self, model: Model, takes_dataset: int, embedding: Any, dataset: Any) -> None:
-        self.width, self.takes_dataset = model.output_dim, takes_dataset
+    def __init__(
+        self, opened: Opened, takes: dict[str, Any], embedding: Any, dataset: Any, read_depth: npt.ArrayLike
+    ) -> None:
+        takes_dataset = takes["dataset_dim"]
+        self.width, self.takes_dataset = opened.output_dim, takes_dataset
         self.embedding = embedding = _two_dimensional("embedding", embedding)
         self.n = int(embedding.shape[0])
-        whole = model.output_dim + model.dataset_dim
-        appended = model.dataset_dim > 0 and embedding.shape[1] == whole
-        if embedding.shape[1] != model.output_dim and not appended:
-            wide = f"{model.output_dim} wide" + (
-                f", or {whole} with the dataset embedding" if model.dataset_dim else ""
+        whole = opened.output_dim + opened.dataset_dim
+        appended = opened.dataset_dim > 0 and embedding.shape[1] == whole
+        if embedding.shape[1] != opened.output_dim and not appended:
+            wide = f"{opened.output_dim} wide" + (
+                f", or {whole} with the dataset embedding" if opened.dataset_dim else ""
             )
             raise errors.OptionError(
-                f"embedding is {list(embedding.shape)}, but the embeddings of model {model.name!r} are {wide}"
+                f"embedding is {list(embedding.shape)}, but the embeddings of model {opened.name!r} are {wide}"
             )
         if dataset is not None and (appended or not takes_dataset):
             why = "embedding has it in its last columns" if appended else "this model's decoder takes none"
@@ -89,15 +109,28 @@ class _Cells:
         self.dataset = None if dataset is None else _two_dimensional("dataset_embedding", dataset)
         if self.dataset is not None and tuple(self.dataset.shape) != (self.n, takes_dataset):
             raise errors.OptionError(f"dataset_embedding is {list(self.dataset.shape)}, not {[self.n, takes_dataset]}")
+        self.depth = _depths(read_depth, self.n, takes["read_depth"])
 
-    def read(self, rows: slice) -> dict[str, npt.NDArray[np.float32]]:
-        """Read rows of the embedding and, if the decoder takes it, of the dataset embedding."""
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, _EmbeddedChunk]]:
+        """Give (first row, embeddings), at most some cells at a time."""
+        step = most or max(1, self.n)
+        for first in range(0, self.n, step):
+            rows = slice(first, min(first + step, self.n))
+            yield first, _EmbeddedChunk(rows.stop - first, self._read(rows))
+
+    def located(self, error: errors.NotFiniteError, first: int) -> errors.NotFiniteError:
+        """Give the error as it is: values are checked when they are read."""
+        return error
+
+    def _read(self, rows: slice) -> Arrays:
         block = _finite("embedding", self.embedding, rows)
-        arrays = {"embedding": np.ascontiguousarray(block[:, : self.width])}
+        arrays: Arrays = {"embedding": np.ascontiguousarray(block[:, : self.width])}
         if self.dataset is not None:
             arrays["dataset_embedding"] = _finite("dataset_embedding", self.dataset, rows)
         elif self.takes_dataset:
             arrays["dataset_embedding"] = np.ascontiguousarray(block[:, self.width :])
+        if self.depth is not None:
+            arrays["read_depth"] = self.depth[rows]
         return arrays
 
 

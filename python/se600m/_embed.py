@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import os
+from typing import Unpack
 
 from anndata import AnnData
 
-from se600m._model import MIN_COVERAGE, CellSentences, Model, load_model
+from se600m import _options, errors
+from se600m._cells import CellSentences
+from se600m._model import Model, load_model
+from se600m._options import CellKeywords, Device, Precision, RunKeywords
 
 ModelLike = Model | str | os.PathLike[str] | None
 
 
+@_options.accepts(RunKeywords)
 def embed(
     adata: AnnData,
     *,
     model: ModelLike = None,
     key_added: str = "X_state",
-    layer: str | None = None,
-    use_raw: bool = False,
-    gene_column: str | None = None,
-    expression: str = "auto",
-    fill: str = "auto",
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    threads: int | None = None,
-    min_coverage: float = MIN_COVERAGE,
+    device: Device = "auto",
+    precision: Precision = "auto",
     with_dataset_embedding: bool = False,
-    progress: bool | None = None,
     copy: bool = False,
+    **options: Unpack[RunKeywords],
 ) -> AnnData | None:
     """Embed every cell with a State model.
 
@@ -41,6 +37,14 @@ def embed(
         A :class:`Model`, the name of one, a converted directory or a checkpoint (see :func:`load_model`).
     key_added
         Key of ``adata.obsm`` for the embedding.
+    device, precision
+        The device to run on, and the precision of the computation (see :func:`load_model`). With a
+        :class:`Model` they are the model's own, and another value is an error.
+    with_dataset_embedding
+        Append the dataset embedding to the embedding, as arc-state stores the two (2058 columns for
+        SE-600M), instead of storing it under a key of its own.
+    copy
+        Return a copy with the embedding instead of writing to ``adata``.
     layer, use_raw
         Where the expression is, if not in ``adata.X``: a layer, or ``adata.raw.X``.
     gene_column
@@ -53,21 +57,16 @@ def embed(
         genes than slots, else ``"shared"``.
     seed
         Seed of every random choice, a whole number from 0.
-    device, precision
-        Where and how exactly to run (see :func:`load_model`).
     batch_size
-        Cells a batch. It changes the speed, never the numbers.
+        Number of cells per batch. It changes the speed, never the numbers.
     threads
-        Threads to use; all cores by default. It changes the speed, never the numbers.
+        Number of threads; all cores by default. It changes the speed, never the numbers.
     min_coverage
         Least share of the data set's genes that the model must know, from 0 to 1.
-    with_dataset_embedding
-        Append the dataset embedding to the embedding, as arc-state stores the two (2058 columns for
-        SE-600M), instead of storing it under a key of its own.
+    strict
+        Raise an error where the data set looks wrong, instead of a warning, before the model runs.
     progress
         Show a progress bar; by default in notebooks and terminals.
-    copy
-        Return a copy with the embedding instead of writing to ``adata``.
 
     Returns
     -------
@@ -82,56 +81,31 @@ def embed(
     SE600MError
         One of the classes of :mod:`se600m.errors`, naming the value and the way out.
     """
-    chosen = _model(model, device, precision, progress)
-    return chosen.embed(
-        adata,
-        key_added=key_added,
-        copy=copy,
-        with_dataset_embedding=with_dataset_embedding,
-        layer=layer,
-        use_raw=use_raw,
-        gene_column=gene_column,
-        expression=expression,
-        fill=fill,
-        seed=seed,
-        batch_size=batch_size,
-        threads=threads,
-        min_coverage=min_coverage,
-        progress=progress,
+    _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
+    return _model(model, device, precision, options.get("progress")).embed(
+        adata, key_added=key_added, with_dataset_embedding=with_dataset_embedding, copy=copy, **options
     )
 
 
-def tokenize(
-    adata: AnnData,
-    *,
-    model: ModelLike = None,
-    layer: str | None = None,
-    use_raw: bool = False,
-    gene_column: str | None = None,
-    expression: str = "auto",
-    fill: str = "auto",
-    seed: int = 0,
-    threads: int | None = None,
-    min_coverage: float = MIN_COVERAGE,
-) -> CellSentences:
+@_options.accepts(CellKeywords)
+def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellKeywords]) -> CellSentences:
     """Turn every cell into the sentence that :func:`embed` gives to the model.
 
     The parameters are those of :func:`embed`.
     """
-    return _model(model, "auto", "auto", None).tokenize(
-        adata,
-        layer=layer,
-        use_raw=use_raw,
-        gene_column=gene_column,
-        expression=expression,
-        fill=fill,
-        seed=seed,
-        threads=threads,
-        min_coverage=min_coverage,
-    )
+    _options.cell_options("tokenize", CellKeywords, options)
+    return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 
-def _model(model: ModelLike, device: str, precision: str, progress: bool | None) -> Model:
-    if isinstance(model, Model):
-        return model
-    return load_model(model, device=device, precision=precision, progress=progress)
+def _model(model: ModelLike, device: Device, precision: Precision, progress: bool | None) -> Model:
+    if not isinstance(model, Model):
+        return load_model(model, device=device, precision=precision, progress=progress)
+    _options.check_device(device)
+    _options.check_precision(precision)
+    for name, asked, own in (("device", device, model.device), ("precision", precision, model.precision)):
+        if asked not in ("auto", own, own.removesuffix(":0")):
+            raise errors.OptionError(
+                f'{name}="{asked}", but the model that was given runs with {name}="{own}": leave {name} out, or '
+                f'load the model with se600m.load_model(..., {name}="{asked}")'
+            )
+    return model

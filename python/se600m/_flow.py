@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,38 @@ class DimensionFlow(tuple[Stage, ...]):
             for s in self
         )
         return f"<table><thead><tr><th>stage</th><th>shape</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
+
+
+def flow_of(config: dict[str, Any]) -> DimensionFlow:
+    """Describe the stages of a model by its config; B is the batch size."""
+    d = config["dimensions"]
+    s, t = d["pad_length"], d["pad_length"] + bool(d["dataset_dim"])
+    scaled = config["expression_encoding"] == "scale"
+    expression = {
+        "soft-bins": "expression added as a learned embedding (soft bins)",
+        "scale": "(expression came in with the lookup)",
+        "none": "no expression enters",
+    }[config["expression_encoding"]]
+    return DimensionFlow(
+        [
+            Stage("cell", "[n_genes]", "counts or log1p values"),
+            Stage(
+                "cell sentence",
+                f"[B, {s}] × 2",
+                f"gene_indices, expression_values: [CLS] and up to {s - 1:,} top genes",
+            ),
+            Stage(
+                "gene embedding lookup",
+                f"[B, {s}, {d['token_dim']}]",
+                f"{d['n_genes']:,} genes" + (", scaled by expression" if scaled else ""),
+            ),
+            Stage("projection", f"[B, {t}, {d['emsize']}]", expression),
+            Stage(
+                f"transformer, {d['nlayers']} layers",
+                f"[B, {t}, {d['emsize']}]",
+                f"{d['nhead']} heads, feed-forward {d['d_hid']}",
+            ),
+            Stage("CLS extraction", f"[B, {d['output_dim']}]", "decoder head at [CLS], unit length"),
+            Stage("adata.obsm", f"[n_cells, {d['output_dim']}]", "float32"),
+        ]
+    )

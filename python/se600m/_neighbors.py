@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from se600m import _native, _progress, errors
-from se600m._model import whole
+from se600m._options import whole
 
 
 @dataclass(frozen=True)

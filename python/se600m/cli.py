@@ -57,7 +57,7 @@ def embed(
 
     import se600m
     from se600m import _files
-    from se600m._model import MIN_COVERAGE
+    from se600m._options import MIN_COVERAGE
 
     _check_suffix("OUT", destination)
     adata = _read_h5ad(source)
@@ -111,7 +111,7 @@ def tokenize(
 
     import se600m
     from se600m import _files
-    from se600m._model import MIN_COVERAGE
+    from se600m._options import MIN_COVERAGE
 
     if destination.suffix != ".npz":
         raise se600m.errors.OptionError(f"OUT is {str(destination)!r}: give a path that ends in .npz")

@@ -82,9 +82,9 @@ def scale(cells: str, n_cells: int, times: int = 1) -> dict[str, Any]:
     before = resident_memory()
     start = time.perf_counter()
     for _ in range(times):
-        embedding, dataset, _ = models["it"].compute(some, progress=False)
+        made = models["it"].compute(some, progress=False)
     seconds = (time.perf_counter() - start) / times
-    output = embedding.nbytes + (0 if dataset is None else dataset.nbytes)
+    output = made.embedding.nbytes + (0 if made.dataset_embedding is None else made.dataset_embedding.nbytes)
     return {"cells": n_cells, "seconds": seconds, "beyond": peak_memory() - before - output}
 
 
@@ -95,7 +95,7 @@ def border(calls: int = 20_000, jobs: int = 200) -> dict[str, Any]:
         _native.call("Version")
     call = (time.perf_counter() - start) / calls
     model = models["it"]
-    handle = model._handle
+    handle = model._opened.handle
     n = 1024
     zeros = np.zeros((n, n), np.float32)
     tokens = np.arange(n, dtype=np.int32)

@@ -28,7 +28,7 @@ def runs_of(reference: Reference, adata: anndata.AnnData, n_runs: int) -> np.nda
 
 def ours_of(model: se600m.Model, adata: anndata.AnnData, fill: str, n_seeds: int) -> np.ndarray:
     """Embed with several seeds: ``[n_seeds, n_cells, output_dim]``."""
-    return np.stack([model.compute(adata, fill=fill, seed=seed, progress=False)[0] for seed in range(n_seeds)])
+    return np.stack([model.compute(adata, fill=fill, seed=seed, progress=False).embedding for seed in range(n_seeds)])
 
 
 def mean_distance(some: np.ndarray, others: np.ndarray, *, itself: bool = False) -> float:
@@ -90,8 +90,9 @@ def panel(report: Report, name: str, model: se600m.Model, reference: Reference, 
     report.section(f"{name}, whole pipeline, {adata.n_obs} cells, {n_runs} reference runs")
     runs = runs_of(reference, adata, n_runs)
     mean = runs.mean(0)
-    expected, _, chosen = model.compute(adata, progress=False)
-    report.tell("fill chosen", chosen.fill)
+    made = model.compute(adata, progress=False)
+    expected = made.embedding
+    report.tell("fill chosen", made.provenance["fill"])
     distances = np.linalg.norm(runs - mean, axis=2).mean(1)
     best = float(distances.min())
     report.tell("single reference runs, distance to their mean: nearest", best)

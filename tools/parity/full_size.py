@@ -110,12 +110,16 @@ def embed(model: Path, cells: Path, out: Path) -> dict[str, Any]:
     adata = anndata.read_h5ad(cells)
     opened = se600m.load_model(model)
     start = time.perf_counter()
-    embedding, dataset, _ = opened.compute(adata, progress=False)
+    made = opened.compute(adata, progress=False)
     seconds = time.perf_counter() - start
     memory = peak_memory()
     sentences = opened.tokenize(adata)
     np.savez(
-        out, embedding=embedding, dataset=dataset, indices=sentences.gene_indices, values=sentences.expression_values
+        out,
+        embedding=made.embedding,
+        dataset=made.dataset_embedding,
+        indices=sentences.gene_indices,
+        values=sentences.expression_values,
     )
     return {"seconds": seconds, **memory}
 

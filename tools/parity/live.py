@@ -68,8 +68,8 @@ def same_numbers(
     report.section(f"{name}, {adata.n_obs} cells × {adata.n_vars:,} genes")
     collator = reference.collator(adata)
     drawn = collator.draw(seed=0)
-    seen = model.compute(adata[:1].copy(), min_coverage=0, progress=False)[2]
-    report.all_of("valid genes", seen.n_valid, collator.n_valid)
+    seen = model.compute(adata[:1].copy(), min_coverage=0, progress=False).provenance
+    report.all_of("valid genes", seen["n_valid"], collator.n_valid)
     for fill in ("independent",) if panel else ("shared", "independent"):
         same = compare_draws(model, adata, drawn, fill)
         report.all_of(f"sentences, fill={fill}: above the cut, at the cut, [CLS]", sum(same), len(same))

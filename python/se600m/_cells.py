@@ -1,0 +1,185 @@
+"""Cells of an AnnData, through a model: their sentences and their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from anndata import AnnData
+
+from se600m import _anndata, _native, _progress, errors
+from se600m._chunks import ArraySink, Job, Sink, run_chunks
+from se600m._opened import Opened
+from se600m._options import CellOptions
+from se600m._report import Report
+
+
+@dataclass(frozen=True)
+class CellSentences:
+    """Cells as the model reads them.
+
+    Attributes
+    ----------
+    gene_indices
+        Gene tokens, int32 ``[n_cells, S]``; slot 0 is ``[CLS]`` (``model.cls_index``).
+    expression_values
+        100 × each gene's share of the cell's summed log1p values, float32 ``[n_cells, S]``.
+    multiplicity
+        How many equal tokens a slot stands for, float32 ``[n_cells, S]``; 0 past a cell's length.
+    lengths
+        Number of slots in use, int32 ``[n_cells]``.
+    share
+        Share of each cell's summed values that genes known to the model carry, float32 ``[n_cells]``.
+    fill
+        The fill policy that was in force.
+    """
+
+    gene_indices: npt.NDArray[np.int32]
+    expression_values: npt.NDArray[np.float32]
+    multiplicity: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int32]
+    share: npt.NDArray[np.float32]
+    fill: str
+
+
+@dataclass(frozen=True)
+class CellEmbeddings:
+    """Embedded cells.
+
+    Attributes
+    ----------
+    embedding
+        float32 ``[n_cells, output_dim]``, rows of unit length.
+    dataset_embedding
+        float32 ``[n_cells, dataset_dim]``, or None if the model has no dataset embedding.
+    provenance
+        What the embedding was made with, as :func:`se600m.embed` stores it in ``adata.uns``: the model, every
+        option that can change the numbers, the genes matched, and what was seen in the values.
+    """
+
+    embedding: npt.NDArray[np.float32]
+    dataset_embedding: npt.NDArray[np.float32] | None
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _CellChunk:
+    """Some cells in memory, as a job reads them."""
+
+    chunk: _anndata.Chunk
+    first: int
+
+    @property
+    def n_cells(self) -> int:
+        return int(self.chunk.n_cells)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        return {"matrix": self.chunk.request, "first_row": self.first}
+
+
+class Cells:
+    """The cells of an AnnData, with the gene token of every column: what jobs over cells read.
+
+    Nothing is changed in the AnnData, and nothing of a backed file is read before a job runs.
+    """
+
+    def __init__(self, opened: Opened, adata: AnnData, options: CellOptions) -> None:
+        self.opened, self.adata, self.options = opened, adata, options
+        self.source = _anndata.read(
+            adata, layer=options.layer, use_raw=options.use_raw, gene_column=options.gene_column
+        )
+        self.n_cells = self.source.n_cells
+        self.tokens, match = _native.match_genes(opened.handle, self.source.columns, options.min_coverage)
+        self.report = Report(self.source.where, self.n_cells, match)
+
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, _CellChunk]]:
+        """Give (first row, cells), at most some cells at a time."""
+        for first, chunk in self.source.chunks(most):
+            yield first, _CellChunk(chunk, first)
+
+    def located(self, error: errors.NotFiniteError, first: int) -> errors.NotFiniteError:
+        """Name a value that is not finite by its cell and gene."""
+        cell, gene = first + error.cell, error.gene  # type: ignore[attr-defined]
+        name = self.source.columns[0][1][gene]
+        return errors.NotFiniteError(
+            f"{self.source.where}[{cell}, {gene}] (cell {self.adata.obs_names[cell]!r}, gene {name!r}) "
+            "is NaN or infinite: replace it, or drop the cell or the gene, before embedding"
+        )
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The part of every job's request that describes how cells are read and sentences made."""
+        options = self.options
+        return {
+            "model": self.opened.handle,
+            "tokens": _native.array(self.tokens),
+            "expression": options.expression,
+            "fill": options.fill,
+            "seed": options.seed,
+            "batch_size": options.batch_size or 0,
+            "threads": options.threads or 0,
+        }
+
+    def plan(self) -> dict[str, Any]:
+        """Resolve the fill policy and find the longest sentence, from one cell."""
+        _, one_cell = next(self.chunks(1))
+        return dict(_native.run("plan", self.request | one_cell.request))
+
+    def run(self, kind: str, sink: Sink, more: dict[str, Any], title: str | None) -> None:
+        """Run a job over all cells and add up its reports; a title shows progress."""
+        shown = self.options.progress if title is not None else False
+        with _progress.bar(shown, title or "", self.n_cells) as update:
+            run_chunks(self, sink, Job(kind, self.request | more), progress=update, report=self.report.add)
+
+    def tell(self) -> None:
+        """Log what was found in the data set, and warn of what is likely to be wrong."""
+        counted = self.report.counted
+        wrong = counted["n_negative"] or counted["n_fractional_counts"]
+        elsewhere = _anndata.place_of_expression(self.adata, self.report.where) if wrong else None
+        self.report.tell(self.options.expression, elsewhere)
+
+    def provenance(self) -> dict[str, Any]:
+        """Give what results of these cells are made with."""
+        return {
+            **self.opened.provenance(),
+            **self.options.provenance(),
+            "matrix": self.source.where,
+            **self.report.provenance(),
+        }
+
+
+def embed(opened: Opened, adata: AnnData, options: CellOptions) -> CellEmbeddings:
+    """Embed cells into new arrays."""
+    cells = Cells(opened, adata, options)
+    embedding = np.empty((cells.n_cells, opened.output_dim), np.float32)
+    dataset = np.empty((cells.n_cells, opened.dataset_dim), np.float32) if opened.dataset_dim else None
+    outputs: dict[str, npt.NDArray[Any]] = {"embedding": embedding, "share": cells.report.share}
+    if dataset is not None:
+        outputs["dataset_embedding"] = dataset
+    cells.run("embed", ArraySink(outputs), {}, f"Embedding with {opened.name}")
+    cells.tell()
+    return CellEmbeddings(embedding, dataset, cells.provenance())
+
+
+def tokenize(opened: Opened, adata: AnnData, options: CellOptions) -> CellSentences:
+    """Turn cells into sentences."""
+    cells = Cells(opened, adata, options)
+    plan = cells.plan()
+    shape = (cells.n_cells, plan["max_length"])
+    sentences = CellSentences(
+        gene_indices=np.empty(shape, np.int32),
+        expression_values=np.empty(shape, np.float32),
+        multiplicity=np.empty(shape, np.float32),
+        lengths=np.empty(shape[0], np.int32),
+        share=cells.report.share,
+        fill=plan["fill"],
+    )
+    names = ("gene_indices", "expression_values", "multiplicity", "lengths", "share")
+    sink = ArraySink({name: getattr(sentences, name) for name in names})
+    cells.run("tokenize", sink, {"length": shape[1]}, "Tokenizing")
+    cells.tell()
+    return sentences

@@ -1,0 +1,106 @@
+"""The one loop over rows: read some, have Go work on them, keep what it wrote, and read ahead meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from se600m import _native, errors
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""Memory that Go reads or writes, by the names that a job gives it."""
+
+
+class Chunk(Protocol):
+    """Some rows in memory. It keeps the memory that its request names."""
+
+    @property
+    def n_cells(self) -> int:
+        """Number of rows."""
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The part of a job's request that describes the rows."""
+
+
+class Source(Protocol):
+    """Rows to work on."""
+
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
+        """Give (first row, rows), at most some rows at a time; None leaves the number to the source."""
+
+    def located(self, error: errors.NotFiniteError, first: int) -> errors.SE600MError:
+        """Name a value that is not finite as its owner knows it; the error counts from the first row of a chunk."""
+
+
+class Sink(Protocol):
+    """Where results go."""
+
+    step: int | None
+    """At most as many rows at a time; None for any number."""
+
+    def memory(self, rows: slice) -> Arrays:
+        """Give memory for the results of some rows."""
+
+    def store(self, rows: slice, arrays: Arrays) -> None:
+        """Take the results of some rows, which are now in the memory that was given."""
+
+
+@dataclass
+class ArraySink:
+    """Results of all rows in arrays, ``[n_cells, ...]`` each, which Go writes in place."""
+
+    arrays: Arrays
+    step: int | None = None
+
+    def memory(self, rows: slice) -> Arrays:
+        """Give the rows themselves."""
+        return {name: values[rows] for name, values in self.arrays.items()}
+
+    def store(self, rows: slice, arrays: Arrays) -> None:
+        """Do nothing: the results are where they belong."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Go is to do with every chunk: the kind of the job, and the part of its request that is always the same."""
+
+    kind: str
+    request: dict[str, Any]
+
+
+def run_chunks(
+    source: Source,
+    sink: Sink,
+    job: Job,
+    *,
+    progress: _native.Progress | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """Run a job over all rows; ``report`` takes what Go reports of each chunk."""
+    with closing(_read_ahead(source.chunks(sink.step))) as chunks:
+        for first, chunk in chunks:
+            rows = slice(first, first + chunk.n_cells)
+            arrays = sink.memory(rows)
+            request = job.request | chunk.request | {name: _native.array(values) for name, values in arrays.items()}
+            try:
+                said = _native.run(job.kind, request, progress)
+            except errors.NotFiniteError as error:
+                raise source.located(error, first) from None
+            sink.store(rows, arrays)
+            if report is not None:
+                report(said)
+
+
+def _read_ahead(chunks: Iterator[tuple[int, Chunk]]) -> Generator[tuple[int, Chunk], None, None]:
+    """Read one chunk ahead, in a thread of its own, while the chunk before it is worked on."""
+    with ThreadPoolExecutor(1, "se600m-reader") as reader:
+        ahead = reader.submit(next, chunks, None)
+        while (chunk := ahead.result()) is not None:
+            ahead = reader.submit(next, chunks, None)
+            yield chunk

@@ -1,0 +1,202 @@
+"""The options of embedding, written once: their names, defaults, types and checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
+
+import numpy as np
+
+from se600m import errors
+
+MIN_COVERAGE = 0.1
+"""Least share of a data set's genes that a model must know. Human data sets with full annotation reach
+a third; other species and other kinds of identifiers next to nothing."""
+
+Expression = Literal["auto", "counts", "log1p"]
+Fill = Literal["auto", "shared", "independent", "expected", "none"]
+Precision = Literal["auto", "fp32", "int8", "bf16"]
+Device = Literal[
+    "auto", "cpu", "openvino", "tensorrt", "cuda",
+    "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7",
+    "cuda:8", "cuda:9", "cuda:10", "cuda:11", "cuda:12", "cuda:13", "cuda:14", "cuda:15",
+]  # fmt: skip
+
+_OTHER_NAMES = {
+    "float32": "fp32", "float": "fp32", "f32": "fp32", "single": "fp32", "full": "fp32", "exact": "fp32",
+    "bfloat16": "bf16", "bfloat": "bf16", "fp16": "bf16", "float16": "bf16", "half": "bf16", "f16": "bf16",
+    "16": "bf16", "i8": "int8", "8bit": "int8", "fp8": "int8", "int4": "int8", "uint8": "int8",
+    "raw": "counts", "count": "counts", "umi": "counts", "log": "log1p", "lognorm": "log1p", "normalized": "log1p",
+    "gpu": "cuda", "nvidia": "cuda", "trt": "tensorrt", "mean": "expected", "random": "independent", "zero": "none",
+    "zeros": "none", "no": "none",
+}  # fmt: skip
+"""What else users call the choices, for suggestions only."""
+
+
+class CellKeywords(TypedDict, total=False):
+    """Keyword options of everything that reads the cells of an AnnData (see :class:`CellOptions`)."""
+
+    layer: str | None
+    use_raw: bool
+    gene_column: str | None
+    expression: Expression
+    fill: Fill
+    seed: int
+    threads: int | None
+    min_coverage: float
+    strict: bool
+    progress: bool | None
+
+
+class RunKeywords(CellKeywords, total=False):
+    """Those, and the option of what runs a model over the cells."""
+
+    batch_size: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellOptions:
+    """Options for cells: which matrix to read, how sentences are made, and how to run. Checked when made.
+
+    :func:`se600m.embed` explains each of them.
+    """
+
+    layer: str | None = None
+    use_raw: bool = False
+    gene_column: str | None = None
+    expression: Expression = "auto"
+    fill: Fill = "auto"
+    seed: int = 0
+    batch_size: int | None = None
+    threads: int | None = None
+    min_coverage: float = MIN_COVERAGE
+    strict: bool = False
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        choice("expression", self.expression, get_args(Expression))
+        choice("fill", self.fill, get_args(Fill))
+        self._set("seed", whole("seed", self.seed, 0, 2**64 - 1))
+        if self.batch_size is not None:
+            self._set("batch_size", whole("batch_size", self.batch_size, 1, 1 << 20))
+        self._set("threads", checked_threads(self.threads))
+        if not _is_number(self.min_coverage) or not 0 <= self.min_coverage <= 1:
+            raise errors.OptionError(f"min_coverage={self.min_coverage!r} is not a share from 0 to 1")
+        self._set("min_coverage", float(self.min_coverage))
+        for name in ("use_raw", "strict"):
+            self._set(name, flag(name, getattr(self, name)))
+        for name in ("layer", "gene_column"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise errors.OptionError(f"{name}={value!r} is not a name")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # a frozen dataclass sets its own checked values this way
+
+    def provenance(self) -> dict[str, Any]:
+        """Give the options that can change the embedding, as values that an h5ad file can hold."""
+        return {
+            "layer": self.layer or "",
+            "use_raw": self.use_raw,
+            "expression": self.expression,
+            "seed": self.seed,
+            "min_coverage": self.min_coverage,
+            "strict": self.strict,
+            "batch_size": self.batch_size or 0,
+            "threads": self.threads or 0,
+        }
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Check that a value is one of some names; the error suggests the nearest one."""
+    if not isinstance(value, str):
+        raise errors.OptionError(f"{name}={value!r} is not a name such as {choices[0]!r} or {choices[1]!r}")
+    if value not in choices:
+        listed = ", ".join(f'"{c}"' for c in choices)
+        raise errors.OptionError(f'{name}="{value}" is not one of {listed}{did_you_mean(value, choices)}')
+
+
+def did_you_mean(value: str, choices: tuple[str, ...]) -> str:
+    """Suggest the choice that is nearest to a value, or nothing."""
+    lower = value.lower().strip()
+    other = _OTHER_NAMES.get(lower)
+    near = [other] if other in choices else difflib.get_close_matches(lower, choices, 1)
+    return f': did you mean "{near[0]}"?' if near else ""
+
+
+def check_device(device: Any) -> None:
+    """Check the form of a device's name; whether it is there is Go's to say."""
+    known = get_args(Device)
+    if not isinstance(device, str):
+        raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
+    if device not in known and not device.startswith("cuda:"):
+        kinds = ", ".join(f'"{name}"' for name in known if ":" not in name)
+        raise errors.DeviceError(f'device="{device}" is not one of {kinds}, "cuda:N"{did_you_mean(device, known)}')
+
+
+def check_precision(precision: Any) -> None:
+    """Check the name of a precision."""
+    choice("precision", precision, get_args(Precision))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def whole(name: str, value: Any, least: int, most: int) -> int:
+    """Check a whole number. Whole floats are taken: R has no other numbers."""
+    if not _is_number(value) or not np.isfinite(value) or int(value) != value:
+        raise errors.OptionError(f"{name}={value!r} is not a whole number from {least} to {most}")
+    if not least <= int(value) <= most:
+        raise errors.OptionError(f"{name}={value!r} is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def checked_threads(threads: Any) -> int | None:
+    """Check a number of threads; None stands for all cores."""
+    return None if threads is None else whole("threads", threads, 1, 1024)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check a switch."""
+    if not isinstance(value, bool | np.bool_):
+        raise errors.OptionError(f"{name}={value!r} is not True or False")
+    return bool(value)
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def accepts(keywords: type) -> Callable[[_F], _F]:
+    """Show the options in a function's signature that it takes as ``**options: Unpack[keywords]``.
+
+    ``help()``, the tooltip of a notebook and its completion then list every option with its default.
+    """
+
+    def decorate(function: _F) -> _F:
+        own = inspect.signature(function)
+        defaults = {f.name: f.default for f in dataclasses.fields(CellOptions)}
+        names = get_type_hints(keywords)
+        shown = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=defaults[f.name], annotation=f.type)
+            for f in dataclasses.fields(CellOptions)
+            if f.name in names
+        ]
+        before = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        function.__signature__ = own.replace(parameters=[*before, *shown])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def cell_options(function: str, keywords: type, given: Mapping[str, Any]) -> CellOptions:
+    """Check the options that a function was given; an unknown name is the TypeError that Python itself would raise."""
+    names = tuple(get_type_hints(keywords))
+    for name in given:
+        if name not in names:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{did_you_mean(name, names)}")
+    return CellOptions(**given)
