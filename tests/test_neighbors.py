@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 
 import anndata
 import numpy as np
@@ -305,6 +306,47 @@ def test_other_models_are_told(immune, random_model):
         se600m.transfer_labels(immune, other, "t")
     del other.uns["X_state"]
     se600m.nearest(immune, other)  # nothing is known, nothing is said
+
+
+def made_with(**noted):
+    embedded = cells(gaussian(20, 4))
+    embedded.uns["X_state"] = {"model": "m", "model_checksum": "a" * 64, "precision": "fp32", "fill": "shared"} | noted
+    embedded.uns["X_state"].setdefault("seed", 0)
+    return embedded
+
+
+@pytest.mark.parametrize(
+    "other, says",
+    [
+        ({"precision": "int8"}, "precision=fp32 and int8"),
+        ({"fill": "none"}, "fill=shared and none"),
+        ({"seed": 1}, "seed=0 and 1"),
+        ({"precision": "bf16", "seed": 7}, "precision=fp32 and bf16, seed=0 and 7"),
+    ],
+)
+def test_other_options_are_told(other, says):
+    with pytest.warns(errors.DataWarning, match=f"different options \\({says}\\).*same options") as told:
+        se600m.nearest(made_with(), made_with(**other))
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("same", [{}, {"share_median": 0.7}, {"threads": 2}, {"provider": "openvino"}])
+def test_what_changes_no_numbers_is_not_told(same):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        se600m.nearest(made_with(), made_with(**same))
+        se600m.nearest(made_with(fill="expected"), made_with(fill="expected", seed=3))  # it draws nothing
+
+
+def test_provenance_survives_concatenation(immune):
+    """What two halves have in common is kept, and is what nearest compares."""
+    halves = [immune[:12].copy(), immune[12:].copy()]
+    for half in halves:
+        se600m.embed(half, seed=5, expression="counts")
+    noted = anndata.concat(halves, uns_merge="same").uns["X_state"]
+    for key in ("model", "model_checksum", "precision", "fill", "seed", "expression", "matrix", "gene_column"):
+        assert noted[key] == halves[0].uns["X_state"][key], key
+    assert noted["min_coverage"] == 0.1
 
 
 def test_progress(capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from se600m import _native, _progress, errors
-from se600m._options import whole
+from se600m._options import checked_threads, whole
+from se600m._report import warn
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def nearest(
     Warns
     -----
     DataWarning
-        The two were embedded with different models, according to ``uns[use_rep]``: their distances
-        mean nothing.
+        The two were embedded with different models, precisions, fill policies or seeds, according to
+        ``uns[use_rep]``: distances between different models mean nothing, the others add noise.
 
     Examples
     --------
@@ -167,7 +167,8 @@ def transfer_labels(
     Warns
     -----
     DataWarning
-        The two were embedded with different models, according to ``uns[use_rep]``.
+        The two were embedded with different models, precisions, fill policies or seeds, according to
+        ``uns[use_rep]``.
 
     Examples
     --------
@@ -219,11 +220,10 @@ class _Search:
         where = "adata" if self.within else "reference"
         most = n - self.within
         itself = ", and a cell is not its own neighbour" if self.within else ""
-        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
-            raise errors.OptionError(f"k={k!r} is not a whole number from 1")
+        k = whole("k", k, 1)
         if k > most:
             raise errors.OptionError(f"k={k} is too large: {where} has {n:,} {what}{itself}")
-        return int(k)
+        return k
 
     def run(self, kind: str, request: dict[str, Any], threads: int | None, progress: bool | None, title: str) -> None:
         """Run a job on the two; a value that is not finite is named as its owner knows it."""
@@ -232,7 +232,7 @@ class _Search:
             "reference": _native.array(self.reference),
             "width": self.queries.shape[1],
             "leave_out_self": self.within,
-            "threads": 0 if threads is None else whole("threads", threads, 1, 1024),
+            "threads": checked_threads(threads) or 0,
         }
         try:
             with _progress.bar(progress, title, len(self.queries)) as update:
@@ -280,14 +280,32 @@ def _check_models(search: _Search) -> None:
             f"adata.obsm[{key!r}] is {widths[0]} wide{models[0]}, reference.obsm[{key!r}] {widths[1]}{models[1]}: "
             "embed both with the same model"
         )
-    checksums = [str(noted["model_checksum"]) for noted in made_with if "model_checksum" in noted]
-    if len(checksums) == 2 and checksums[0] != checksums[1]:
-        warnings.warn(
+    _warn_of_differences(*made_with, models)
+
+
+def _warn_of_differences(adata: dict[str, Any], reference: dict[str, Any], models: list[str]) -> None:
+    """Warn of embeddings whose distances mean nothing, or less, by what embed noted about the two."""
+
+    def different(key: str) -> bool:
+        return key in adata and key in reference and str(adata[key]) != str(reference[key])
+
+    if different("model_checksum"):
+        warn(
             f"adata{models[0]} and reference{models[1]} were embedded with different models (checksums "
-            f"{checksums[0][:12]} and {checksums[1][:12]}), so that distances between them mean nothing: "
-            "embed both with the same model",
-            errors.DataWarning,
-            stacklevel=4,
+            f"{str(adata['model_checksum'])[:12]} and {str(reference['model_checksum'])[:12]}), so that distances "
+            "between them mean nothing: embed both with the same model"
+        )
+        return
+    drawn = {"shared", "independent"} & {str(adata.get("fill")), str(reference.get("fill"))}
+    options = [
+        f"{key}={adata[key]!s} and {reference[key]!s}"
+        for key in ("precision", "fill", *(["seed"] if drawn else []))  # other policies draw nothing
+        if different(key)
+    ]
+    if options:
+        warn(
+            f"adata and reference were embedded with different options ({', '.join(options)}), which adds to the "
+            "distances between them: embed both with the same options"
         )
 
 

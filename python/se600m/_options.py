@@ -21,9 +21,11 @@ Expression = Literal["auto", "counts", "log1p"]
 Fill = Literal["auto", "shared", "independent", "expected", "none"]
 Precision = Literal["auto", "fp32", "int8", "bf16"]
 Device = Literal[
-    "auto", "cpu", "openvino", "tensorrt", "cuda",
-    "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7",
-    "cuda:8", "cuda:9", "cuda:10", "cuda:11", "cuda:12", "cuda:13", "cuda:14", "cuda:15",
+    "auto", "cpu", "openvino", "cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6",
+    "cuda:7", "cuda:8", "cuda:9", "cuda:10", "cuda:11", "cuda:12", "cuda:13", "cuda:14", "cuda:15", "tensorrt",
+    "tensorrt:0", "tensorrt:1", "tensorrt:2", "tensorrt:3", "tensorrt:4", "tensorrt:5", "tensorrt:6",
+    "tensorrt:7", "tensorrt:8", "tensorrt:9", "tensorrt:10", "tensorrt:11", "tensorrt:12", "tensorrt:13",
+    "tensorrt:14", "tensorrt:15",
 ]  # fmt: skip
 
 _OTHER_NAMES = {
@@ -133,9 +135,9 @@ def check_device(device: Any) -> None:
     known = get_args(Device)
     if not isinstance(device, str):
         raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
-    if device not in known and not device.startswith("cuda:"):
-        kinds = ", ".join(f'"{name}"' for name in known if ":" not in name)
-        raise errors.DeviceError(f'device="{device}" is not one of {kinds}, "cuda:N"{did_you_mean(device, known)}')
+    if device not in known and not device.startswith(("cuda:", "tensorrt:")):
+        kinds = '"auto", "cpu", "openvino", "cuda", "cuda:N", "tensorrt", "tensorrt:N"'
+        raise errors.DeviceError(f'device="{device}" is not one of {kinds}{did_you_mean(device, known)}')
 
 
 def check_precision(precision: Any) -> None:
@@ -147,12 +149,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def whole(name: str, value: Any, least: int, most: int) -> int:
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Check a whole number. Whole floats are taken: R has no other numbers."""
-    if not _is_number(value) or not np.isfinite(value) or int(value) != value:
-        raise errors.OptionError(f"{name}={value!r} is not a whole number from {least} to {most}")
-    if not least <= int(value) <= most:
-        raise errors.OptionError(f"{name}={value!r} is not a whole number from {least} to {most}")
+    if (
+        not _is_number(value)
+        or not np.isfinite(value)
+        or int(value) != value
+        or value < least
+        or (most is not None and int(value) > most)
+    ):
+        up_to = "" if most is None else f" to {most}"
+        raise errors.OptionError(f"{name}={value!r} is not a whole number from {least}{up_to}")
     return int(value)
 
 
