@@ -33,7 +33,20 @@ def test_where_no_resolution_gives_the_number_the_nearest_is_given_and_said():
     *_, n_clusters = scores.clustering(values, few, "euclidean")
     assert n_clusters == [6]
     row = evaluate.Scores("some", 0.5, 0.5, 0.25, 0.5, 0.5, n_clusters)
-    assert "| 0.250 (6 clusters) |" in evaluate.table([row], "other", n_labels=3)
+    assert "| **0.250** (6 clusters) |" in evaluate.table([row], n_labels=3)
+
+
+def test_the_best_of_each_column_is_bold_whoever_has_it():
+    rows = [
+        evaluate.Scores("State", 0.7, 0.6, 0.5, 0.4, 0.3, [10]),
+        "scVI: not installed",
+        evaluate.Scores("PCA", 0.8, 0.6, 0.4, 0.5, -0.1, [10]),
+    ]
+    assert evaluate.table(rows, n_labels=10).split("\n")[2:] == [
+        "| State | 0.700 | **0.600** | **0.500** | 0.400 | **0.300** |",
+        "| scVI: not installed | | | | | |",
+        "| PCA | **0.800** | **0.600** | 0.400 | **0.500** | -0.100 |",
+    ]
 
 
 def test_the_number_nearest_to_the_one_asked_for_is_kept():

@@ -86,7 +86,7 @@ def main() -> None:
     text = "\n\n".join(
         [
             caption(adata, model),
-            table(rows, default.name, len(np.unique(labels))),
+            table(rows, len(np.unique(labels))),
             *([f"Not on this machine: {', '.join(missing)}."] if missing else []),
             decoded_table(decoded),
         ]
@@ -184,7 +184,7 @@ def scvi_latent(adata: anndata.AnnData) -> Representation | None:
 
 
 def counts(adata: anndata.AnnData) -> Values:
-    """Undo log1p and the scaling to 10,000 counts a cell: the genes' counts, float32 ``[n_cells, n_genes]``."""
+    """Undo log1p and the scaling to 10,000 counts per cell: the genes' counts, float32 ``[n_cells, n_genes]``."""
     depth = adata.obs["n_counts"].to_numpy()[:, None]
     return np.rint(np.expm1(adata.X.toarray()) * depth / 1e4).astype(np.float32)
 
@@ -251,22 +251,26 @@ def caption(adata: anndata.AnnData, model: se600m.Model) -> str:
     )
 
 
-def table(rows: list[Scores | str], default: str, n_labels: int) -> str:
-    """Write the rows as Markdown; a string is a row that has a name and no figures."""
+def table(rows: list[Scores | str], n_labels: int) -> str:
+    """Write the rows as Markdown, the best figure of each column in bold; a string is a row without figures."""
     lines = [
         "| | accuracy | macro-F1 | ARI | NMI | silhouette |",
         "|---|---:|---:|---:|---:|---:|",
     ]
+    figures = {
+        row.name: [f"{value:.3f}" for value in (row.accuracy, row.macro_f1, row.ari, row.nmi, row.silhouette)]
+        for row in rows
+        if not isinstance(row, str)
+    }
+    best = [max(column, key=float) for column in zip(*figures.values(), strict=True)]
     for row in rows:
         if isinstance(row, str):
             lines.append(f"| {row} | | | | | |")
             continue
-        figures = [f"{value:.3f}" for value in (row.accuracy, row.macro_f1, row.ari, row.nmi, row.silhouette)]
+        shown = [f"**{f}**" if f == b else f for f, b in zip(figures[row.name], best, strict=True)]
         if row.n_clusters != [n_labels]:
-            figures[2] += f" ({', '.join(map(str, row.n_clusters))} clusters)"
-        if row.name == default:
-            figures = [f"**{figure}**" for figure in figures]
-        lines.append(f"| {row.name} | {' | '.join(figures)} |")
+            shown[2] += f" ({', '.join(map(str, row.n_clusters))} clusters)"
+        lines.append(f"| {row.name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
