@@ -15,7 +15,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/neighbors"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -56,12 +56,12 @@ var codes = []struct {
 	{convert.ErrExists, "exists"},
 	{modeldir.ErrNotAModel, "model"},
 	{modeldir.ErrFormat, "model"},
-	{runtime.ErrPrecision, "option"},
-	{runtime.ErrDevice, "device"},
-	{runtime.ErrPrecision, "option"},
-	{runtime.ErrLibrary, "runtime"},
-	{runtime.ErrSession, "runtime"},
-	{runtime.ErrRun, "runtime"},
+	{ort.ErrPrecision, "option"},
+	{ort.ErrDevice, "device"},
+	{ort.ErrPrecision, "option"},
+	{ort.ErrLibrary, "runtime"},
+	{ort.ErrSession, "runtime"},
+	{ort.ErrRun, "runtime"},
 	{neighbors.ErrNotFinite, "not-finite"},
 	{neighbors.ErrShape, "matrix"},
 	{neighbors.ErrOption, "option"},

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/embed"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
 
@@ -26,18 +26,18 @@ func Fail() (unused int64, err error) {
 // OpenRuntime loads ONNX Runtime's shared library and tells its version.
 func OpenRuntime(path string) (ortVersion string, err error) {
 	defer export(&err)
-	err = runtime.Open(path)
-	return runtime.Version(), err
+	err = ort.Open(path)
+	return ort.Version(), err
 }
 
 // RuntimeLibrary is the path of the library that [OpenRuntime] has loaded, or "".
-func RuntimeLibrary() string { return runtime.Library() }
+func RuntimeLibrary() string { return ort.Library() }
 
 // CheckDevice tells the names of a device that is there and of its precision,
 // {"device": …, "precision": …}, and for one that is not what it lacks.
 func CheckDevice(device, precision string) (resolved string, err error) {
 	defer export(&err)
-	p, err := runtime.ResolveDevice(device, precision)
+	p, err := ort.ResolveDevice(device, precision)
 	if err != nil {
 		return "", err
 	}
@@ -82,7 +82,7 @@ func DescribeModel(handle int64) (description string, err error) {
 	}
 	return toJSON(map[string]any{
 		"config": m.Config, "device": m.Device(), "precision": m.Precision(), "checksum": m.Config.Checksum(), "stages": stages,
-		"runtime": runtime.Version(), "library": runtime.Library(),
+		"runtime": ort.Version(), "library": ort.Library(),
 	})
 }
 

@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // Convert converts a checkpoint into a directory. The directory appears whole
-// or not at all. Needs an open ONNX Runtime (package runtime).
+// or not at all. Needs an open ONNX Runtime (package ort).
 func Convert(ctx context.Context, path, dst string, o Options) error {
 	if err := mayWrite(dst, o.Overwrite); err != nil {
 		return err

@@ -5,10 +5,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
+	"runtime"
 
 	"github.com/se600m/se600m-go/gocore/onnx"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // foldFile holds the graph that folds, and its weights, while a table is folded.
@@ -87,7 +87,7 @@ func normalise(row []float32) {
 // fold projects rows of the gene table and writes what comes out.
 type fold struct {
 	*weightsWriter
-	session *runtime.Session
+	session *ort.Session
 	files   string // path of the graph and its weights, without the extension
 	folded  []float32
 }
@@ -122,12 +122,12 @@ func (f *fold) open(finishProduct func(*graph, onnx.Value) onnx.Value) error {
 	if err := g.write(f.files + ".onnx"); err != nil {
 		return err
 	}
-	provider, err := runtime.ResolveDevice("cpu", "auto")
+	provider, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
 		return err
 	}
-	f.session, err = runtime.NewSession(f.files+".onnx", runtime.SessionOptions{
-		Provider: provider, Threads: goruntime.GOMAXPROCS(0),
+	f.session, err = ort.NewSession(f.files+".onnx", ort.SessionOptions{
+		Provider: provider, Threads: runtime.GOMAXPROCS(0),
 		Inputs: []string{"rows"}, Outputs: []string{"folded"},
 	})
 	return err
@@ -141,8 +141,8 @@ func (f *fold) run(ctx context.Context, rows []float32, n int) error {
 	}
 	out := f.folded[:n*d.EmSize]
 	err := f.session.Run(ctx,
-		[]runtime.Tensor{{Shape: []int{n, d.TokenDim}, Float32: rows}},
-		[]runtime.Tensor{{Shape: []int{n, d.EmSize}, Float32: out}})
+		[]ort.Tensor{{Shape: []int{n, d.TokenDim}, Float32: rows}},
+		[]ort.Tensor{{Shape: []int{n, d.EmSize}, Float32: out}})
 	if err != nil {
 		return err
 	}

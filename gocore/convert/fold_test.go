@@ -13,7 +13,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/onnx/onnxpb"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -166,7 +166,7 @@ func TestWeightsAreTransposed(t *testing.T) {
 // encoding, with and without a dataset token.
 func TestGraphsOpen(t *testing.T) {
 	statetest.NeedRuntime(t)
-	cpu, err := runtime.ResolveDevice("cpu", "auto")
+	cpu, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,14 +191,14 @@ func TestGraphsOpen(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o := runtime.SessionOptions{Provider: cpu, Threads: 1}
+					o := ort.SessionOptions{Provider: cpu, Threads: 1}
 					for _, in := range model.Graph.Input {
 						o.Inputs = append(o.Inputs, in.GetName())
 					}
 					for _, out := range model.Graph.Output {
 						o.Outputs = append(o.Outputs, out.GetName())
 					}
-					s, err := runtime.NewSession(path, o)
+					s, err := ort.NewSession(path, o)
 					if err != nil {
 						t.Errorf("%s: %v", filepath.Base(path), err)
 						continue

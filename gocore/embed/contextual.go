@@ -7,7 +7,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // Contextual is memory for contextual gene embeddings: the last layer's vectors
@@ -101,9 +101,9 @@ func (r *contextualRunner) run(ctx context.Context, b *batch.Batch) error {
 		return err
 	}
 	r.vectors = grow(r.vectors, n*b.Length*d)
-	err = session.Run(ctx, []runtime.Tensor{
+	err = session.Run(ctx, []ort.Tensor{
 		{Shape: shape, Int32: b.GeneIndices}, {Shape: shape, Float32: b.ExpressionValues}, {Shape: shape, Float32: r.logMultiplicity},
-	}, []runtime.Tensor{{Shape: []int{n, b.Length, d}, Float32: r.vectors}})
+	}, []ort.Tensor{{Shape: []int{n, b.Length, d}, Float32: r.vectors}})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // GeneEmbeddings writes the model's embeddings of genes, which don't depend on
@@ -138,9 +138,9 @@ func (m *Model) Decode(ctx context.Context, d *Decode, out []float32) error {
 					d.join(cells[i*cellWidth:(i+1)*cellWidth], cell+i)
 				}
 				expression := make([]float32, nRows*len(tokens))
-				err := session.Run(running, []runtime.Tensor{
+				err := session.Run(running, []ort.Tensor{
 					{Shape: []int{len(tokens), dims.EmSize}, Float32: genes}, {Shape: []int{nRows, cellWidth}, Float32: cells},
-				}, []runtime.Tensor{{Shape: []int{nRows, len(tokens)}, Float32: expression}})
+				}, []ort.Tensor{{Shape: []int{nRows, len(tokens)}, Float32: expression}})
 				if err != nil {
 					return err
 				}

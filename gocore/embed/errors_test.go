@@ -15,7 +15,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -25,7 +25,7 @@ func TestRefusedModels(t *testing.T) {
 	if _, err := embed.Open(t.TempDir(), "cpu", "auto"); !errors.Is(err, modeldir.ErrNotAModel) {
 		t.Errorf("an empty folder: %v", err)
 	}
-	if _, err := embed.Open(dir, "abacus", "auto"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "abacus") {
+	if _, err := embed.Open(dir, "abacus", "auto"); !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), "abacus") {
 		t.Errorf("no such device: %v", err)
 	}
 	graph := filepath.Join(dir, modeldir.Dense.File())
@@ -40,7 +40,7 @@ func TestRefusedModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Embed(t.Context(), draw(3, 30).cells(t, 0, 3), output(m, 3)); !errors.Is(err, runtime.ErrSession) {
+	if _, err := m.Embed(t.Context(), draw(3, 30).cells(t, 0, 3), output(m, 3)); !errors.Is(err, ort.ErrSession) {
 		t.Errorf("a graph of zeros: %v", err)
 	}
 	genes := filepath.Join(dir, modeldir.GenesFile)

@@ -3,10 +3,10 @@ package embed
 import (
 	"errors"
 	"fmt"
-	goruntime "runtime"
+	"runtime"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
 
@@ -25,13 +25,13 @@ type Model struct {
 	Config     *modeldir.Config
 	Vocabulary *vocabulary.Vocabulary
 
-	provider runtime.Provider
+	provider ort.Provider
 	sessions sessions
 }
 
 // Open opens a converted model directory on a device, in a precision (see
-// [runtime.ResolveDevice]). Graphs are opened when they are first needed. ONNX
-// Runtime must be open (package runtime).
+// [ort.ResolveDevice]). Graphs are opened when they are first needed. ONNX
+// Runtime must be open (package ort).
 func Open(dir, device, precision string) (*Model, error) {
 	config, genes, err := modeldir.Read(dir)
 	if err != nil {
@@ -41,7 +41,7 @@ func Open(dir, device, precision string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model directory %q: %w", dir, err)
 	}
-	provider, err := runtime.ResolveDevice(device, precision)
+	provider, err := ort.ResolveDevice(device, precision)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func Open(dir, device, precision string) (*Model, error) {
 func (m *Model) Device() string { return m.provider.Name() }
 
 // Precision is what the model's products are computed in.
-func (m *Model) Precision() runtime.Precision { return m.provider.Precision() }
+func (m *Model) Precision() ort.Precision { return m.provider.Precision() }
 
 // signature names a graph's inputs and outputs, in order.
 func (m *Model) signature(variant modeldir.Variant) (inputs, outputs []string) {
@@ -112,10 +112,10 @@ func (m *Model) spread(threads, width int) (execution, error) {
 		return execution{}, fmt.Errorf("embed: threads=%d: %w", threads, ErrOption)
 	}
 	if threads == 0 {
-		threads = goruntime.GOMAXPROCS(0)
+		threads = runtime.GOMAXPROCS(0)
 	}
 	e := execution{runners: 1, threadsPerRun: threads, workers: min(threads, 8)}
-	if width < wideEmSize && !runtime.IsOpenVINO(m.provider) {
+	if width < wideEmSize && !ort.IsOpenVINO(m.provider) {
 		e.runners, e.threadsPerRun = threads, 1
 	}
 	return e, nil
@@ -129,7 +129,7 @@ func (m *Model) plan(threads, length int) (execution, error) {
 		return execution{}, err
 	}
 	budget := maxNodeFLOP / (float64(2*d.EmSize*max(d.EmSize, d.DHid)) + float64(4*length*d.EmSize))
-	if runtime.IsOpenVINO(m.provider) {
+	if ort.IsOpenVINO(m.provider) {
 		budget = maxPartFLOP / (float64(min(d.NLayers, d.LayersPerPart())) * d.LayerFLOP(length))
 	}
 	e.tokenBudget = max(1, int(min(maxTokens, budget)))

@@ -7,7 +7,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // Output is where results go, memory that the caller owns.
@@ -41,22 +41,22 @@ func (r *runner) run(ctx context.Context, b *batch.Batch) error {
 	d := r.model.Config.Dimensions
 	n := len(b.Rows)
 	shape := []int{n, b.Length}
-	inputs := []runtime.Tensor{{Shape: shape, Int32: b.GeneIndices}, {Shape: shape, Float32: b.ExpressionValues}}
+	inputs := []ort.Tensor{{Shape: shape, Int32: b.GeneIndices}, {Shape: shape, Float32: b.ExpressionValues}}
 	variant := modeldir.Dense
 	if b.Multiplicity != nil {
 		variant = modeldir.Weighted
 		r.logMultiplicity = logs(r.logMultiplicity, b.Multiplicity)
-		inputs = append(inputs, runtime.Tensor{Shape: shape, Float32: r.logMultiplicity})
+		inputs = append(inputs, ort.Tensor{Shape: shape, Float32: r.logMultiplicity})
 	}
 	session, err := r.model.session(ctx, variant, r.threads)
 	if err != nil {
 		return err
 	}
 	r.cls = grow(r.cls, n*d.OutputDim)
-	outputs := []runtime.Tensor{{Shape: []int{n, d.OutputDim}, Float32: r.cls}}
+	outputs := []ort.Tensor{{Shape: []int{n, d.OutputDim}, Float32: r.cls}}
 	if d.DatasetDim > 0 {
 		r.dataset = grow(r.dataset, n*d.DatasetDim)
-		outputs = append(outputs, runtime.Tensor{Shape: []int{n, d.DatasetDim}, Float32: r.dataset})
+		outputs = append(outputs, ort.Tensor{Shape: []int{n, d.DatasetDim}, Float32: r.dataset})
 	}
 	if err := session.Run(ctx, inputs, outputs); err != nil {
 		return err

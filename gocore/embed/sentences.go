@@ -7,7 +7,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // Given are sentences made elsewhere, row-major [N, Length].
@@ -187,20 +187,20 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 	for i := range g.N { // one sentence at a time: a stage of one is 40 MB at full width
 		shape, at, end := []int{1, g.Length}, i*g.Length, (i+1)*g.Length
 		cls := make([]float32, d.OutputDim)
-		outputs := []runtime.Tensor{{Shape: []int{1, d.OutputDim}, Float32: cls}}
+		outputs := []ort.Tensor{{Shape: []int{1, d.OutputDim}, Float32: cls}}
 		if d.DatasetDim > 0 {
 			dataset := make([]float32, d.DatasetDim)
 			if out.Dataset != nil {
 				dataset = out.Dataset[i*d.DatasetDim : (i+1)*d.DatasetDim]
 			}
-			outputs = append(outputs, runtime.Tensor{Shape: []int{1, d.DatasetDim}, Float32: dataset})
+			outputs = append(outputs, ort.Tensor{Shape: []int{1, d.DatasetDim}, Float32: dataset})
 		}
 		for k, stage := range m.Stages() {
 			rows := stage.rows(g.Length)
 			size := rows * stage.Width
-			outputs = append(outputs, runtime.Tensor{Shape: []int{1, rows, stage.Width}, Float32: stages[k][i*size : (i+1)*size]})
+			outputs = append(outputs, ort.Tensor{Shape: []int{1, rows, stage.Width}, Float32: stages[k][i*size : (i+1)*size]})
 		}
-		err := session.Run(ctx, []runtime.Tensor{
+		err := session.Run(ctx, []ort.Tensor{
 			{Shape: shape, Int32: g.GeneIndices[at:end]},
 			{Shape: shape, Float32: g.ExpressionValues[at:end]},
 			{Shape: shape, Float32: logMultiplicity[at:end]},

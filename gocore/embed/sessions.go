@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // sessions keeps a model's open graphs, each with a prepared copy of the
@@ -30,7 +30,7 @@ type sessionKey struct {
 // openSession is a session, or will be one.
 type openSession struct {
 	ready   chan struct{} // closed once the others are set
-	session *runtime.Session
+	session *ort.Session
 	err     error
 	// left: every use that needed it has ended.
 	left bool
@@ -88,8 +88,8 @@ func (s *sessions) free(which func(*openSession) bool) error {
 // session opens a graph, or finds it open. Opening takes seconds at full size
 // and can't be stopped: when the context ends it goes on in the background, as
 // a use of its own.
-func (m *Model) session(ctx context.Context, variant modeldir.Variant, threads int) (*runtime.Session, error) {
-	o, err := m.sessions.find(sessionKey{variant, threads}, func() (*runtime.Session, error) {
+func (m *Model) session(ctx context.Context, variant modeldir.Variant, threads int) (*ort.Session, error) {
+	o, err := m.sessions.find(sessionKey{variant, threads}, func() (*ort.Session, error) {
 		return m.newSession(variant, threads)
 	})
 	if err != nil {
@@ -104,7 +104,7 @@ func (m *Model) session(ctx context.Context, variant modeldir.Variant, threads i
 }
 
 // find finds a session, or begins to open it.
-func (s *sessions) find(key sessionKey, open func() (*runtime.Session, error)) (*openSession, error) {
+func (s *sessions) find(key sessionKey, open func() (*ort.Session, error)) (*openSession, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.open[key]; o != nil {
@@ -135,15 +135,15 @@ func (s *sessions) find(key sessionKey, open func() (*runtime.Session, error)) (
 }
 
 // newSession opens a graph, or its twin for the model's precision or provider.
-func (m *Model) newSession(variant modeldir.Variant, threads int) (*runtime.Session, error) {
+func (m *Model) newSession(variant modeldir.Variant, threads int) (*ort.Session, error) {
 	inputs, outputs := m.signature(variant)
 	switch {
-	case m.Precision() == runtime.INT8:
+	case m.Precision() == ort.INT8:
 		variant = variant.Int8()
-	case runtime.IsOpenVINO(m.provider):
+	case ort.IsOpenVINO(m.provider):
 		variant = variant.OpenVINO()
 	}
-	return runtime.NewSession(filepath.Join(m.Dir, variant.File()), runtime.SessionOptions{
+	return ort.NewSession(filepath.Join(m.Dir, variant.File()), ort.SessionOptions{
 		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/convert"
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // Converted converts a small random checkpoint.
@@ -110,7 +110,7 @@ func TestLeavingAnOpening(t *testing.T) {
 	m := openSmall(t)
 	key := sessionKey{modeldir.Dense, 1}
 	release := make(chan struct{})
-	if _, err := m.sessions.find(key, func() (*runtime.Session, error) {
+	if _, err := m.sessions.find(key, func() (*ort.Session, error) {
 		<-release
 		return m.newSession(key.variant, key.threads)
 	}); err != nil {
@@ -138,16 +138,16 @@ func TestLeavingAnOpening(t *testing.T) {
 func TestOpeningsThatFail(t *testing.T) {
 	m := openSmall(t)
 	key := sessionKey{modeldir.Dense, 1}
-	for name, open := range map[string]func() (*runtime.Session, error){
-		"an error": func() (*runtime.Session, error) { return nil, runtime.ErrSession },
-		"a panic":  func() (*runtime.Session, error) { panic("a deliberate panic") },
+	for name, open := range map[string]func() (*ort.Session, error){
+		"an error": func() (*ort.Session, error) { return nil, ort.ErrSession },
+		"a panic":  func() (*ort.Session, error) { panic("a deliberate panic") },
 	} {
 		o, err := m.sessions.find(key, open)
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-o.ready
-		if !errors.Is(o.err, runtime.ErrSession) && !errors.Is(o.err, ErrPanic) {
+		if !errors.Is(o.err, ort.ErrSession) && !errors.Is(o.err, ErrPanic) {
 			t.Errorf("%s: got %v", name, o.err)
 		}
 	}

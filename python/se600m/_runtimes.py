@@ -48,7 +48,7 @@ class Pinned:
 PINNED = {
     "cpu": Pinned("onnxruntime", "1.32.0", "02ea12a28c069ea8510093d95a7f6ff8126bfd9fc5c0d3381c03b80fb2b424ba"),
     "cuda": Pinned("onnxruntime-gpu", "1.31.1", "f659529e07c21ec6b6179fd1bfaf82ffb7c3dc9c0916e18f6f313f9a690891be"),
-    # 1.24.1 is the newest there is; gocore/runtime loads from 1.24.1 on.
+    # 1.24.1 is the newest there is; gocore/ort loads from 1.24.1 on.
     "openvino": Pinned(
         "onnxruntime-openvino", "1.24.1", "2c3bb73e68ac27f4891af8a595c1faf574ec68b772e6583c90a0b997a1822782"
     ),

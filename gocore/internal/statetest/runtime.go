@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // NeedRuntime opens ONNX Runtime, or skips the test where its library is not
@@ -15,7 +15,7 @@ func NeedRuntime(tb testing.TB) {
 	if path == "" {
 		tb.Skip("needs ONNX Runtime: SE600M_ORT_LIBRARY names no library (make test-go sets it)")
 	}
-	if err := runtime.Open(path); err != nil {
+	if err := ort.Open(path); err != nil {
 		tb.Fatal(err)
 	}
 }

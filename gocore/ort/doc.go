@@ -1,4 +1,4 @@
-// Package runtime executes ONNX models on ONNX Runtime.
+// Package ort executes ONNX models on ONNX Runtime.
 //
 // The shared library is loaded by path, once for the life of the process
 // ([Open]). A [Provider] is where a model runs, one file each: the CPU now;
@@ -6,4 +6,4 @@
 // what a machine lacks. A [Session] is a model ready to run, by any number of
 // goroutines at a time; a run ends early, between two nodes, when its context
 // does.
-package runtime
+package ort

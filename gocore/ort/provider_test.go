@@ -1,4 +1,4 @@
-package runtime_test
+package ort_test
 
 import (
 	"errors"
@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 func TestResolveDevice(t *testing.T) {
 	for _, device := range []string{"auto", "cpu"} {
 		t.Run(device, func(t *testing.T) {
-			p, err := runtime.ResolveDevice(device, "auto")
+			p, err := ort.ResolveDevice(device, "auto")
 			if err != nil || p.Name() != "cpu" {
 				t.Errorf("got %v, %v", p, err)
 			}
@@ -20,16 +20,16 @@ func TestResolveDevice(t *testing.T) {
 	}
 	t.Run("a precision that the device lacks", func(t *testing.T) {
 		for device, precision := range map[string]string{"cuda": "bf16", "openvino": "int8"} {
-			_, err := runtime.ResolveDevice(device, precision)
-			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), precision) {
+			_, err := ort.ResolveDevice(device, precision)
+			if !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), precision) {
 				t.Errorf("%s, %s: got %v", device, precision, err)
 			}
 		}
 	})
 	for _, device := range []string{"", "gpu", "CPU", "cpu:0", "auto:1", "cuda:", "cuda:one", "cuda:-1", "cuda:0:1", "tensorrt:x", "openvino:0"} {
 		t.Run("refused "+device, func(t *testing.T) {
-			_, err := runtime.ResolveDevice(device, "auto")
-			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), `"`+device+`"`) {
+			_, err := ort.ResolveDevice(device, "auto")
+			if !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), `"`+device+`"`) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -46,14 +46,14 @@ func TestDevicesThatAreMissing(t *testing.T) {
 		"tensorrt": "libonnxruntime_providers_tensorrt.so", "tensorrt:1": "libonnxruntime_providers_tensorrt.so",
 	} {
 		t.Run(device, func(t *testing.T) {
-			p, err := runtime.ResolveDevice(device, "auto")
+			p, err := ort.ResolveDevice(device, "auto")
 			if err == nil {
 				if p.Name() == "cpu" {
 					t.Errorf("%s became the CPU", device)
 				}
 				return // a machine that has one
 			}
-			if !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), device) ||
+			if !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), device) ||
 				!strings.Contains(err.Error(), file) && !strings.Contains(err.Error(), "NVIDIA driver") {
 				t.Errorf("got %v", err)
 			}
@@ -62,9 +62,9 @@ func TestDevicesThatAreMissing(t *testing.T) {
 }
 
 func TestResolvePrecision(t *testing.T) {
-	for precision, want := range map[string]runtime.Precision{"auto": runtime.FP32, "fp32": runtime.FP32, "int8": runtime.INT8} {
+	for precision, want := range map[string]ort.Precision{"auto": ort.FP32, "fp32": ort.FP32, "int8": ort.INT8} {
 		t.Run(precision, func(t *testing.T) {
-			p, err := runtime.ResolveDevice("auto", precision)
+			p, err := ort.ResolveDevice("auto", precision)
 			if err != nil || p.Name() != "cpu" || p.Precision() != want {
 				t.Errorf("got %v, %v", p, err)
 			}
@@ -72,13 +72,13 @@ func TestResolvePrecision(t *testing.T) {
 	}
 	for _, precision := range []string{"", "INT8", "int4"} {
 		t.Run("refused "+precision, func(t *testing.T) {
-			_, err := runtime.ResolveDevice("cpu", precision)
-			if !errors.Is(err, runtime.ErrPrecision) || !strings.Contains(err.Error(), `"`+precision+`"`) {
+			_, err := ort.ResolveDevice("cpu", precision)
+			if !errors.Is(err, ort.ErrPrecision) || !strings.Contains(err.Error(), `"`+precision+`"`) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	if _, err := runtime.ResolveDevice("cuda", "int8"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), `precision="int8"`) {
+	if _, err := ort.ResolveDevice("cuda", "int8"); !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), `precision="int8"`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package runtime_test
+package ort_test
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 func TestRefusedLibraries(t *testing.T) {
@@ -21,7 +21,7 @@ func TestRefusedLibraries(t *testing.T) {
 		"nothing there": filepath.Join(t.TempDir(), "nowhere.so"), "a folder": t.TempDir(), "text": text,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := runtime.Open(path); !errors.Is(err, runtime.ErrLibrary) || !strings.Contains(err.Error(), path) {
+			if err := ort.Open(path); !errors.Is(err, ort.ErrLibrary) || !strings.Contains(err.Error(), path) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -41,25 +41,25 @@ func TestOpen(t *testing.T) {
 		}
 		return
 	}
-	if runtime.Version() != "" || runtime.Library() != "" {
-		t.Errorf("version %q of %q before any was opened", runtime.Version(), runtime.Library())
+	if ort.Version() != "" || ort.Library() != "" {
+		t.Errorf("version %q of %q before any was opened", ort.Version(), ort.Library())
 	}
-	if _, err := runtime.NewSession("model.onnx", runtime.SessionOptions{Provider: provider(t)}); !errors.Is(err, runtime.ErrLibrary) {
+	if _, err := ort.NewSession("model.onnx", ort.SessionOptions{Provider: provider(t)}); !errors.Is(err, ort.ErrLibrary) {
 		t.Errorf("a session without a library: %v", err)
 	}
-	if _, err := runtime.ResolveDevice("cuda", "auto"); !errors.Is(err, runtime.ErrDevice) || !strings.Contains(err.Error(), "no ONNX Runtime library") {
+	if _, err := ort.ResolveDevice("cuda", "auto"); !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), "no ONNX Runtime library") {
 		t.Errorf("a GPU without a library: %v", err)
 	}
 	text := filepath.Join(t.TempDir(), "text.so")
 	if err := os.WriteFile(text, []byte("no library"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := runtime.Open(text); !errors.Is(err, runtime.ErrLibrary) {
+	if err := ort.Open(text); !errors.Is(err, ort.ErrLibrary) {
 		t.Errorf("got %v", err)
 	}
 	path := os.Getenv("SE600M_ORT_LIBRARY")
 	for range 2 {
-		if err := runtime.Open(path); err != nil {
+		if err := ort.Open(path); err != nil {
 			t.Fatalf("after one that is none, or again: %v", err)
 		}
 	}
@@ -67,17 +67,17 @@ func TestOpen(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := runtime.Open(link); err != nil {
+	if err := ort.Open(link); err != nil {
 		t.Errorf("under another name: %v", err)
 	}
-	if err := runtime.Open(text); !errors.Is(err, runtime.ErrLibrary) || !strings.Contains(err.Error(), "start a new process") {
+	if err := ort.Open(text); !errors.Is(err, ort.ErrLibrary) || !strings.Contains(err.Error(), "start a new process") {
 		t.Errorf("another one: %v", err)
 	}
 }
 
-func provider(t *testing.T) runtime.Provider {
+func provider(t *testing.T) ort.Provider {
 	t.Helper()
-	p, err := runtime.ResolveDevice("cpu", "auto")
+	p, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}

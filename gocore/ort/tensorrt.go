@@ -1,10 +1,10 @@
-package runtime
+package ort
 
 import (
 	"fmt"
 	"strconv"
 
-	ort "github.com/yalue/onnxruntime_go"
+	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
 // tensorRT runs on one NVIDIA GPU through TensorRT.
@@ -21,8 +21,8 @@ func (tensorRT) check() error {
 	return needDriver()
 }
 
-func (t tensorRT) configure(options *ort.SessionOptions, _ int) error {
-	p, err := ort.NewTensorRTProviderOptions()
+func (t tensorRT) configure(options *onnxruntime.SessionOptions, _ int) error {
+	p, err := onnxruntime.NewTensorRTProviderOptions()
 	if err != nil {
 		return err
 	}

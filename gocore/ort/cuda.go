@@ -1,10 +1,10 @@
-package runtime
+package ort
 
 import (
 	"fmt"
 	"strconv"
 
-	ort "github.com/yalue/onnxruntime_go"
+	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
 // cuda runs on one NVIDIA GPU.
@@ -21,8 +21,8 @@ func (cuda) check() error {
 	return needDriver()
 }
 
-func (c cuda) configure(options *ort.SessionOptions, _ int) error {
-	p, err := ort.NewCUDAProviderOptions()
+func (c cuda) configure(options *onnxruntime.SessionOptions, _ int) error {
+	p, err := onnxruntime.NewCUDAProviderOptions()
 	if err != nil {
 		return err
 	}

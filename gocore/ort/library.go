@@ -1,4 +1,4 @@
-package runtime
+package ort
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	ort "github.com/yalue/onnxruntime_go"
+	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
 // ErrLibrary: ONNX Runtime's shared library can't be used.
@@ -26,22 +26,22 @@ func Open(path string) error {
 	defer library.Unlock()
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return fmt.Errorf("runtime: library %q: %w: install the Python package onnxruntime, "+
+		return fmt.Errorf("ONNX Runtime: library %q: %w: install the Python package onnxruntime, "+
 			"or set SE600M_ORT_LIBRARY to a libonnxruntime.so: %w", path, err, ErrLibrary)
 	}
 	if library.path == resolved {
 		return nil
 	}
 	if library.path != "" {
-		return fmt.Errorf("runtime: library %q: this process has loaded %q already and can't change it: "+
+		return fmt.Errorf("ONNX Runtime: library %q: this process has loaded %q already and can't change it: "+
 			"start a new process: %w", resolved, library.path, ErrLibrary)
 	}
 	if info, err := os.Stat(resolved); err != nil || !info.Mode().IsRegular() {
-		return fmt.Errorf("runtime: library %q is not a file: %w", resolved, ErrLibrary)
+		return fmt.Errorf("ONNX Runtime: library %q is not a file: %w", resolved, ErrLibrary)
 	}
-	ort.SetSharedLibraryPath(resolved)
-	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
-		return fmt.Errorf("runtime: library %q: %w: ONNX Runtime 1.24.1 or later is needed: %w", resolved, err, ErrLibrary)
+	onnxruntime.SetSharedLibraryPath(resolved)
+	if err := onnxruntime.InitializeEnvironment(onnxruntime.WithLogLevelError()); err != nil {
+		return fmt.Errorf("ONNX Runtime: library %q: %w: ONNX Runtime 1.24.1 or later is needed: %w", resolved, err, ErrLibrary)
 	}
 	library.path = resolved
 	return nil
@@ -52,7 +52,7 @@ func Version() string {
 	if Library() == "" {
 		return ""
 	}
-	return ort.GetVersion()
+	return onnxruntime.GetVersion()
 }
 
 // Library is the path of the loaded library, or "" before [Open].

@@ -1,4 +1,4 @@
-package runtime
+package ort
 
 import (
 	"context"
@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"runtime"
 
-	ort "github.com/yalue/onnxruntime_go"
-	processor "golang.org/x/sys/cpu"
+	onnxruntime "github.com/yalue/onnxruntime_go"
+	syscpu "golang.org/x/sys/cpu"
 )
 
 var (
@@ -28,20 +28,20 @@ type SessionOptions struct {
 
 // Session is a model ready to run.
 type Session struct {
-	session *ort.DynamicAdvancedSession
+	session *onnxruntime.DynamicAdvancedSession
 	path    string
 }
 
 // NewSession opens a model file. Errors wrap [ErrSession].
 func NewSession(path string, o SessionOptions) (*Session, error) {
 	fail := func(err error) (*Session, error) {
-		return nil, fmt.Errorf("runtime: model %q on %s: %w: %w", path, o.Provider.Name(), err, ErrSession)
+		return nil, fmt.Errorf("ONNX Runtime: model %q on %s: %w: %w", path, o.Provider.Name(), err, ErrSession)
 	}
 	if Library() == "" {
 		return fail(ErrLibrary)
 	}
 	defer keepSignalStack()()
-	options, err := ort.NewSessionOptions()
+	options, err := onnxruntime.NewSessionOptions()
 	if err != nil {
 		return fail(err)
 	}
@@ -49,8 +49,8 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 	for _, set := range []func() error{
 		func() error { return options.SetIntraOpNumThreads(max(1, o.Threads)) },
 		func() error { return options.SetInterOpNumThreads(1) },
-		func() error { return options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll) },
-		func() error { return options.SetLogSeverityLevel(ort.LoggingLevelError) },
+		func() error { return options.SetGraphOptimizationLevel(onnxruntime.GraphOptimizationLevelEnableAll) },
+		func() error { return options.SetLogSeverityLevel(onnxruntime.LoggingLevelError) },
 		// Waiting threads must not burn the cores that tokenisation shares.
 		func() error { return options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0") },
 		// It would undo what makes LayerNorm fast on the CPU (package convert).
@@ -64,7 +64,7 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 			return fail(err)
 		}
 	}
-	session, err := ort.NewDynamicAdvancedSession(path, o.Inputs, o.Outputs, options)
+	session, err := onnxruntime.NewDynamicAdvancedSession(path, o.Inputs, o.Outputs, options)
 	if err != nil {
 		return fail(err)
 	}
@@ -75,7 +75,7 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 // exact: without VNNI instructions those of the usual ones saturate. ONNX
 // Runtime would take the slower ones even where VNNI is there.
 func exactInt8() string {
-	if processor.X86.HasAVX512VNNI || processor.X86.HasAVXVNNI {
+	if syscpu.X86.HasAVX512VNNI || syscpu.X86.HasAVXVNNI {
 		return "0"
 	}
 	return "1"
@@ -97,14 +97,14 @@ type Tensor struct {
 // error that wraps the context's; the session can be used again. Other errors
 // wrap [ErrRun].
 func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
-	fail := func(err error) error { return fmt.Errorf("runtime: model %q: %w: %w", s.path, err, ErrRun) }
+	fail := func(err error) error { return fmt.Errorf("ONNX Runtime: model %q: %w: %w", s.path, err, ErrRun) }
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("runtime: %w", err)
+		return fmt.Errorf("ONNX Runtime: %w", err)
 	}
 	// ONNX Runtime keeps the addresses until the tensors are destroyed.
 	var pinner runtime.Pinner
 	defer pinner.Unpin()
-	bind := func(tensors []Tensor) (values []ort.Value, err error) {
+	bind := func(tensors []Tensor) (values []onnxruntime.Value, err error) {
 		for _, t := range tensors {
 			value, err := t.value(&pinner)
 			if err != nil {
@@ -126,7 +126,7 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	}
 	defer destroy(out)
 
-	options, err := ort.NewRunOptions()
+	options, err := onnxruntime.NewRunOptions()
 	if err != nil {
 		return fail(err)
 	}
@@ -149,19 +149,19 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("runtime: %w", ctx.Err())
+		return fmt.Errorf("ONNX Runtime: %w", ctx.Err())
 	}
 	return fail(err)
 }
 
-func destroy(values []ort.Value) {
+func destroy(values []onnxruntime.Value) {
 	for _, v := range values {
 		_ = v.Destroy() // fails only where there is nothing to free
 	}
 }
 
-func (t Tensor) value(pinner *runtime.Pinner) (ort.Value, error) {
-	shape := make(ort.Shape, len(t.Shape))
+func (t Tensor) value(pinner *runtime.Pinner) (onnxruntime.Value, error) {
+	shape := make(onnxruntime.Shape, len(t.Shape))
 	for i, n := range t.Shape {
 		shape[i] = int64(n)
 	}
@@ -175,10 +175,10 @@ func (t Tensor) value(pinner *runtime.Pinner) (ort.Value, error) {
 	}
 }
 
-func newValue[T ort.TensorData](shape ort.Shape, data []T, pinner *runtime.Pinner) (ort.Value, error) {
+func newValue[T onnxruntime.TensorData](shape onnxruntime.Shape, data []T, pinner *runtime.Pinner) (onnxruntime.Value, error) {
 	if len(data) == 0 || shape.FlattenedSize() != int64(len(data)) {
 		return nil, fmt.Errorf("a tensor of shape %v has %d elements", shape, len(data))
 	}
 	pinner.Pin(&data[0])
-	return ort.NewTensor(shape, data)
+	return onnxruntime.NewTensor(shape, data)
 }

@@ -1,4 +1,4 @@
-package runtime
+package ort
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	ort "github.com/yalue/onnxruntime_go"
+	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
 // ErrDevice: a device is unknown, or this machine does not have it.
@@ -24,7 +24,7 @@ type Provider interface {
 	check() error
 	// configure adds the provider to the options of a session whose runs take
 	// some threads each.
-	configure(options *ort.SessionOptions, threads int) error
+	configure(options *onnxruntime.SessionOptions, threads int) error
 }
 
 // ResolveDevice gives the provider for a device, "auto", "cpu", "openvino",

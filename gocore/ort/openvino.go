@@ -1,10 +1,10 @@
-package runtime
+package ort
 
 import (
 	"encoding/json"
 	"fmt"
 
-	ort "github.com/yalue/onnxruntime_go"
+	onnxruntime "github.com/yalue/onnxruntime_go"
 	syscpu "golang.org/x/sys/cpu"
 )
 
@@ -42,7 +42,7 @@ func (o openVINO) check() error {
 // bfloat16. Without them OpenVINO would compute in fp32 and not say so.
 var hasBF16 = syscpu.X86.HasAVX512BF16 || syscpu.X86.HasAMXBF16
 
-func (o openVINO) configure(options *ort.SessionOptions, threads int) error {
+func (o openVINO) configure(options *onnxruntime.SessionOptions, threads int) error {
 	hint := "f32"
 	if o.precision == BF16 {
 		hint = "bf16"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package runtime
+package ort
 
 // keepSignalStack has nothing to do where OpenVINO sets no signal stack.
 func keepSignalStack() (giveBack func()) { return func() {} }

@@ -1,4 +1,4 @@
-package runtime_test
+package ort_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/onnx"
-	"github.com/se600m/se600m-go/gocore/runtime"
+	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 func write(t *testing.T, g *onnx.Graph) (path string) {
@@ -29,14 +29,14 @@ func write(t *testing.T, g *onnx.Graph) (path string) {
 	return path
 }
 
-func open(t *testing.T, path string, inputs, outputs []string) *runtime.Session {
+func open(t *testing.T, path string, inputs, outputs []string) *ort.Session {
 	t.Helper()
 	statetest.NeedRuntime(t)
-	cpu, err := runtime.ResolveDevice("cpu", "auto")
+	cpu, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := runtime.NewSession(path, runtime.SessionOptions{Provider: cpu, Threads: 1, Inputs: inputs, Outputs: outputs})
+	s, err := ort.NewSession(path, ort.SessionOptions{Provider: cpu, Threads: 1, Inputs: inputs, Outputs: outputs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func open(t *testing.T, path string, inputs, outputs []string) *runtime.Session 
 }
 
 // gather is rows[picked] + 1, with the positions once more as int64.
-func gather(t *testing.T) *runtime.Session {
+func gather(t *testing.T) *ort.Session {
 	t.Helper()
 	g := onnx.NewGraph("gather")
 	rows := g.Input("rows", onnx.Float32, "n", 2)
@@ -65,8 +65,8 @@ func TestRun(t *testing.T) {
 		k := len(picked)
 		out, wide := make([]float32, 2*k), make([]int64, k)
 		err := s.Run(t.Context(),
-			[]runtime.Tensor{{Shape: []int{3, 2}, Float32: []float32{1, 2, 3, 4, 5, 6}}, {Shape: []int{k}, Int32: picked}},
-			[]runtime.Tensor{{Shape: []int{k, 2}, Float32: out}, {Shape: []int{k}, Int64: wide}})
+			[]ort.Tensor{{Shape: []int{3, 2}, Float32: []float32{1, 2, 3, 4, 5, 6}}, {Shape: []int{k}, Int32: picked}},
+			[]ort.Tensor{{Shape: []int{k, 2}, Float32: out}, {Shape: []int{k}, Int64: wide}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,45 +76,45 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
-	if runtime.Version() == "" || runtime.Library() == "" {
-		t.Errorf("version %q of %q", runtime.Version(), runtime.Library())
+	if ort.Version() == "" || ort.Library() == "" {
+		t.Errorf("version %q of %q", ort.Version(), ort.Library())
 	}
 }
 
 func TestRefusedRuns(t *testing.T) {
 	s := gather(t)
-	rows := runtime.Tensor{Shape: []int{1, 2}, Float32: []float32{1, 2}}
-	picked := runtime.Tensor{Shape: []int{1}, Int32: []int32{0}}
-	out := runtime.Tensor{Shape: []int{1, 2}, Float32: make([]float32, 2)}
-	wide := runtime.Tensor{Shape: []int{1}, Int64: make([]int64, 1)}
+	rows := ort.Tensor{Shape: []int{1, 2}, Float32: []float32{1, 2}}
+	picked := ort.Tensor{Shape: []int{1}, Int32: []int32{0}}
+	out := ort.Tensor{Shape: []int{1, 2}, Float32: make([]float32, 2)}
+	wide := ort.Tensor{Shape: []int{1}, Int64: make([]int64, 1)}
 	for _, c := range []struct {
 		name            string
-		inputs, outputs []runtime.Tensor
+		inputs, outputs []ort.Tensor
 		says            string
 	}{
-		{"shape and memory differ", []runtime.Tensor{{Shape: []int{2, 2}, Float32: []float32{1, 2}}, picked}, []runtime.Tensor{out, wide}, "shape [2 2] has 2 elements"},
-		{"an output's shape and memory differ", []runtime.Tensor{rows, picked}, []runtime.Tensor{{Shape: []int{3}, Float32: make([]float32, 2)}, wide}, "shape [3]"},
-		{"no memory", []runtime.Tensor{rows, {Shape: []int{0}}}, []runtime.Tensor{out, wide}, "0 elements"},
-		{"an index out of range", []runtime.Tensor{rows, {Shape: []int{1}, Int32: []int32{5}}}, []runtime.Tensor{out, wide}, "Gather"},
-		{"another type", []runtime.Tensor{{Shape: []int{1, 2}, Int32: []int32{1, 2}}, picked}, []runtime.Tensor{out, wide}, "input data type"},
-		{"another output rank", []runtime.Tensor{rows, picked}, []runtime.Tensor{{Shape: []int{2}, Float32: make([]float32, 2)}, wide}, "rank for output"},
-		{"another output shape", []runtime.Tensor{rows, picked}, []runtime.Tensor{{Shape: []int{2, 2}, Float32: make([]float32, 4)}, wide}, "Add"},
-		{"too few inputs", []runtime.Tensor{rows}, []runtime.Tensor{out, wide}, "input"},
+		{"shape and memory differ", []ort.Tensor{{Shape: []int{2, 2}, Float32: []float32{1, 2}}, picked}, []ort.Tensor{out, wide}, "shape [2 2] has 2 elements"},
+		{"an output's shape and memory differ", []ort.Tensor{rows, picked}, []ort.Tensor{{Shape: []int{3}, Float32: make([]float32, 2)}, wide}, "shape [3]"},
+		{"no memory", []ort.Tensor{rows, {Shape: []int{0}}}, []ort.Tensor{out, wide}, "0 elements"},
+		{"an index out of range", []ort.Tensor{rows, {Shape: []int{1}, Int32: []int32{5}}}, []ort.Tensor{out, wide}, "Gather"},
+		{"another type", []ort.Tensor{{Shape: []int{1, 2}, Int32: []int32{1, 2}}, picked}, []ort.Tensor{out, wide}, "input data type"},
+		{"another output rank", []ort.Tensor{rows, picked}, []ort.Tensor{{Shape: []int{2}, Float32: make([]float32, 2)}, wide}, "rank for output"},
+		{"another output shape", []ort.Tensor{rows, picked}, []ort.Tensor{{Shape: []int{2, 2}, Float32: make([]float32, 4)}, wide}, "Add"},
+		{"too few inputs", []ort.Tensor{rows}, []ort.Tensor{out, wide}, "input"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := s.Run(t.Context(), c.inputs, c.outputs)
-			if !errors.Is(err, runtime.ErrRun) || !strings.Contains(err.Error(), c.says) {
+			if !errors.Is(err, ort.ErrRun) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v; want one saying %q", err, c.says)
 			}
 		})
 	}
-	if err := s.Run(t.Context(), []runtime.Tensor{rows, picked}, []runtime.Tensor{out, wide}); err != nil || out.Float32[0] != 2 {
+	if err := s.Run(t.Context(), []ort.Tensor{rows, picked}, []ort.Tensor{out, wide}); err != nil || out.Float32[0] != 2 {
 		t.Errorf("after failures: %v, %v", out.Float32, err)
 	}
 }
 
 // heavy is a chain of products, for seconds of work.
-func heavy(t *testing.T) (s *runtime.Session, width int) {
+func heavy(t *testing.T) (s *ort.Session, width int) {
 	t.Helper()
 	width = 512
 	g := onnx.NewGraph("heavy")
@@ -129,13 +129,13 @@ func heavy(t *testing.T) (s *runtime.Session, width int) {
 
 func TestCancel(t *testing.T) {
 	s, width := heavy(t)
-	values := func() runtime.Tensor {
-		return runtime.Tensor{Shape: []int{width, width}, Float32: make([]float32, width*width)}
+	values := func() ort.Tensor {
+		return ort.Tensor{Shape: []int{width, width}, Float32: make([]float32, width*width)}
 	}
 	t.Run("before", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := s.Run(ctx, []runtime.Tensor{values()}, []runtime.Tensor{values()}); !errors.Is(err, context.Canceled) {
+		if err := s.Run(ctx, []ort.Tensor{values()}, []ort.Tensor{values()}); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -143,8 +143,8 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
-		err := s.Run(ctx, []runtime.Tensor{values()}, []runtime.Tensor{values()})
-		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, runtime.ErrRun) {
+		err := s.Run(ctx, []ort.Tensor{values()}, []ort.Tensor{values()})
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ort.ErrRun) {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(begin); took > time.Second {
@@ -154,8 +154,8 @@ func TestCancel(t *testing.T) {
 	t.Run("used again", func(t *testing.T) {
 		g := gather(t)
 		err := g.Run(t.Context(),
-			[]runtime.Tensor{{Shape: []int{1, 2}, Float32: []float32{1, 2}}, {Shape: []int{1}, Int32: []int32{0}}},
-			[]runtime.Tensor{{Shape: []int{1, 2}, Float32: make([]float32, 2)}, {Shape: []int{1}, Int64: make([]int64, 1)}})
+			[]ort.Tensor{{Shape: []int{1, 2}, Float32: []float32{1, 2}}, {Shape: []int{1}, Int32: []int32{0}}},
+			[]ort.Tensor{{Shape: []int{1, 2}, Float32: make([]float32, 2)}, {Shape: []int{1}, Int64: make([]int64, 1)}})
 		if err != nil {
 			t.Error(err)
 		}
@@ -171,8 +171,8 @@ func TestConcurrentRuns(t *testing.T) {
 				v := float32(i)
 				out := make([]float32, 2)
 				err := s.Run(t.Context(),
-					[]runtime.Tensor{{Shape: []int{1, 2}, Float32: []float32{v, -v}}, {Shape: []int{1}, Int32: []int32{0}}},
-					[]runtime.Tensor{{Shape: []int{1, 2}, Float32: out}, {Shape: []int{1}, Int64: make([]int64, 1)}})
+					[]ort.Tensor{{Shape: []int{1, 2}, Float32: []float32{v, -v}}, {Shape: []int{1}, Int32: []int32{0}}},
+					[]ort.Tensor{{Shape: []int{1, 2}, Float32: out}, {Shape: []int{1}, Int64: make([]int64, 1)}})
 				if err != nil || out[0] != v+1 || out[1] != 1-v {
 					t.Errorf("%v: %v, %v", v, out, err)
 					return
@@ -185,7 +185,7 @@ func TestConcurrentRuns(t *testing.T) {
 
 func TestRefusedModels(t *testing.T) {
 	statetest.NeedRuntime(t)
-	cpu, err := runtime.ResolveDevice("cpu", "auto")
+	cpu, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +203,8 @@ func TestRefusedModels(t *testing.T) {
 		"weights missing": write(t, g), "unknown operator": write(t, unknown),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := runtime.NewSession(path, runtime.SessionOptions{Provider: cpu, Threads: 1, Outputs: []string{"y"}})
-			if !errors.Is(err, runtime.ErrSession) || !strings.Contains(fmt.Sprint(err), path) || !strings.Contains(fmt.Sprint(err), "on cpu") {
+			_, err := ort.NewSession(path, ort.SessionOptions{Provider: cpu, Threads: 1, Outputs: []string{"y"}})
+			if !errors.Is(err, ort.ErrSession) || !strings.Contains(fmt.Sprint(err), path) || !strings.Contains(fmt.Sprint(err), "on cpu") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -252,7 +252,7 @@ func TestProductsInInt8(t *testing.T) {
 	for i := range given {
 		given[i] = 255
 	}
-	err = s.Run(t.Context(), []runtime.Tensor{{Shape: []int{n, in}, Float32: given}}, []runtime.Tensor{{Shape: []int{n, out}, Float32: got}})
+	err = s.Run(t.Context(), []ort.Tensor{{Shape: []int{n, in}, Float32: given}}, []ort.Tensor{{Shape: []int{n, out}, Float32: got}})
 	if err != nil {
 		t.Fatal(err)
 	}
