@@ -13,6 +13,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/convert"
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/graph"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/neighbors"
 	"github.com/se600m/se600m-go/gocore/ort"
@@ -55,6 +56,7 @@ var codes = []struct {
 	{convert.ErrTensors, "checkpoint"},
 	{convert.ErrExists, "exists"},
 	{modeldir.ErrNotAModel, "model"},
+	{graph.ErrLayers, "model"},
 	{modeldir.ErrFormat, "model"},
 	{ort.ErrPrecision, "option"},
 	{ort.ErrDevice, "device"},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/embed"
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -16,6 +17,10 @@ var models = handles[*embed.Model]{what: "model"}
 
 // Version is the version of the native core.
 func Version() string { return version }
+
+// FormatVersion is the format of the model directories that this core writes
+// and reads.
+func FormatVersion() int64 { return modeldir.FormatVersion }
 
 // Fail panics: tests make sure with it that a panic reaches Python as an error.
 func Fail() (unused int64, err error) {
@@ -77,11 +82,11 @@ func DescribeModel(handle int64) (description string, err error) {
 		Width       int    `json:"width"`
 	}
 	var stages []stage
-	for _, s := range m.Stages() {
-		stages = append(stages, stage(s))
+	for _, s := range m.Config.Stages() { // [batch, slots or tokens, width]
+		stages = append(stages, stage{s.Name, s.Shape[1] == modeldir.WithDataset, s.Shape[2].Size})
 	}
 	return toJSON(map[string]any{
-		"config": m.Config, "device": m.Device(), "precision": m.Precision(), "checksum": m.Config.Checksum(), "stages": stages,
+		"config": m.Config, "device": m.Device(), "precision": m.Precision(), "checksum": m.Config.Checksum, "stages": stages,
 		"runtime": ort.Version(), "library": ort.Library(),
 	})
 }

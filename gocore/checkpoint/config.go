@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	"gopkg.in/yaml.v3"
 )
 
@@ -18,8 +19,7 @@ type Config struct {
 	// ReadDepth (model.rda) and DatasetCorrection tell which inputs and tokens
 	// the model has.
 	ReadDepth, DatasetCorrection bool
-	// ExpressionEncoding is how expression enters: "soft-bins", "scale" or "none".
-	ExpressionEncoding string
+	ExpressionEncoding           modeldir.Encoding
 }
 
 // tree is a configuration of unknown shape.
@@ -114,18 +114,18 @@ func newConfig(t, hyper tree) (Config, error) {
 			return Config{}, err
 		}
 	}
-	c.ExpressionEncoding = "none"
+	c.ExpressionEncoding = modeldir.NoExpression
 	if counts {
-		c.ExpressionEncoding = "soft-bins"
+		c.ExpressionEncoding = modeldir.SoftBins
 	}
 	if value, has := t.at("model", "expression_encoding"); has {
-		encoding, _ := value.(string)
-		switch encoding {
-		case "soft-bins", "scale", "none":
+		name, _ := value.(string)
+		switch encoding := modeldir.Encoding(name); encoding {
+		case modeldir.SoftBins, modeldir.Scale, modeldir.NoExpression:
 			c.ExpressionEncoding = encoding
 		default:
-			return Config{}, fmt.Errorf("config: model.expression_encoding is %s, "+
-				"not one of \"soft-bins\", \"scale\", \"none\": %w", describe(value), ErrConfig)
+			return Config{}, fmt.Errorf("config: model.expression_encoding is %s, not one of %q, %q, %q: %w",
+				describe(value), modeldir.SoftBins, modeldir.Scale, modeldir.NoExpression, ErrConfig)
 		}
 	}
 	if c.NHead == 0 {

@@ -98,84 +98,78 @@ func replace(draft, dst string, overwrite bool) error {
 	return nil
 }
 
+// conversion is a checkpoint on its way into a directory.
+type conversion struct {
+	*source
+	dir      string
+	config   *modeldir.Config
+	placed   modeldir.Weights
+	contents modeldir.Contents // of the tensors read
+	progress func(nBytes int64)
+}
+
 func (s *source) write(ctx context.Context, dir string, o Options) error {
 	var done int64
 	total := s.totalBytes()
-	progress := func(n int64) {
-		done += n
-		if o.Progress != nil {
-			o.Progress(min(done, total), total)
-		}
-	}
-	config := &modeldir.Config{
-		FormatVersion: modeldir.FormatVersion, Name: o.ModelName, Dimensions: s.dims,
-		ExpressionEncoding: s.Config.ExpressionEncoding, Precision: "fp32",
-		Files: map[string]modeldir.FileInfo{}, Notes: s.notes,
-		Source: modeldir.Source{
-			Name: filepath.Base(s.Source), Checkpoint: filepath.Base(s.Weights), Writer: writerName + " " + writerVersion,
+	c := &conversion{
+		source: s, dir: dir, placed: modeldir.Weights{}, contents: modeldir.Contents{},
+		progress: func(n int64) {
+			done += n
+			if o.Progress != nil {
+				o.Progress(min(done, total), total)
+			}
 		},
-		Decoder: s.decoder,
+		config: &modeldir.Config{
+			FormatVersion: modeldir.FormatVersion, Name: o.ModelName, Dimensions: s.dims,
+			ExpressionEncoding: s.Config.ExpressionEncoding, Decoder: s.decoder,
+			Files: map[string]modeldir.FileInfo{}, Notes: s.notes,
+			Source: modeldir.Source{
+				Name: filepath.Base(s.Source), Checkpoint: filepath.Base(s.Weights),
+				Writer: modeldir.Writer + " " + modeldir.WriterVersion,
+			},
+		},
 	}
-	if config.Name == "" {
-		config.Name = strings.TrimSuffix(filepath.Base(s.Source), filepath.Ext(s.Source))
+	if c.config.Name == "" {
+		c.config.Name = strings.TrimSuffix(filepath.Base(s.Source), filepath.Ext(s.Source))
 	}
-	placed := weights{}
-	var err error
-	if config.Files[modeldir.WeightsFile], err = s.writeWeights(ctx, dir, placed, progress); err != nil {
-		return err
-	}
-	if config.Files[modeldir.GeneEmbeddingsFile], err = s.writeGeneEmbeddings(ctx, dir, progress); err != nil {
-		return err
-	}
-	if config.Files[modeldir.Int8File], err = s.writeInt8(ctx, dir, placed, progress); err != nil {
-		return err
-	}
-	// The embedding graphs share the weights; the trace adds what folding took away.
-	graphs := map[modeldir.Variant]*graph{}
-	add := func(variant modeldir.Variant, graphOf func(modeldir.Variant, weights) *graph) {
-		for _, v := range []modeldir.Variant{variant, variant.Int8(), variant.OpenVINO()} {
-			graphs[v] = graphOf(v, placed)
-		}
-	}
-	add(modeldir.Dense, s.embedGraph)
-	add(modeldir.Weighted, s.embedGraph)
-	add(modeldir.Contextual, s.contextualGraph)
-	if config.Files[modeldir.SourceFile], err = s.writeSource(ctx, dir, placed, progress); err != nil {
-		return err
-	}
-	graphs[modeldir.Trace] = s.traceGraph(placed)
+	// Tokens are folded over what source.bin has.
+	steps := []func(context.Context) error{c.writeSource, c.writeWeights, c.writeGeneEmbeddings}
 	if s.decoder != nil {
-		if config.Files[modeldir.DecoderWeightsFile], err = s.writeDecoder(ctx, dir, placed, progress); err != nil {
-			return err
-		}
-		graphs[modeldir.Decoder] = s.decoderGraph(placed) // has no fused operators
+		steps = append(steps, c.writeDecoder)
 	}
-	for variant, graph := range graphs {
-		path := filepath.Join(dir, variant.File())
-		if err := graph.write(path); err != nil {
-			return err
-		}
-		if config.Files[variant.File()], err = modeldir.Describe(path); err != nil {
+	for _, write := range steps {
+		if err := write(ctx); err != nil {
 			return err
 		}
 	}
-	genes := strings.Join(s.Genes.Names, "\n") + "\n"
-	if err := os.WriteFile(filepath.Join(dir, modeldir.GenesFile), []byte(genes), 0o644); err != nil {
-		return fmt.Errorf("convert: %w", err)
-	}
-	if config.Files[modeldir.GenesFile], err = modeldir.Describe(filepath.Join(dir, modeldir.GenesFile)); err != nil {
-		return err
-	}
-	if config.Source.SHA256, err = s.SHA256(ctx); err != nil {
-		return err
-	}
-	if config.Source.Licences, err = s.copyLicences(dir); err != nil {
-		return err
-	}
-	return modeldir.Write(dir, config)
+	return c.finish(ctx)
 }
 
-// totalBytes estimates what the progress counts.
+// finish writes what tells about the weights, the config last.
+func (c *conversion) finish(ctx context.Context) (err error) {
+	c.config.Checksum = c.config.Identity(c.Genes.Names, c.contents)
+	if err := modeldir.WriteIndex(c.dir, modeldir.Float32, modeldir.Index{Weights: c.placed}); err != nil {
+		return err
+	}
+	genes := strings.Join(c.Genes.Names, "\n") + "\n"
+	if err := os.WriteFile(filepath.Join(c.dir, modeldir.GenesFile), []byte(genes), 0o644); err != nil {
+		return fmt.Errorf("convert: %w", err)
+	}
+	for _, name := range []string{modeldir.Float32.IndexFile(), modeldir.GenesFile} {
+		if c.config.Files[name], err = modeldir.Describe(filepath.Join(c.dir, name)); err != nil {
+			return err
+		}
+	}
+	if c.config.Source.SHA256, err = c.SHA256(ctx); err != nil {
+		return err
+	}
+	if c.config.Source.Licences, err = c.copyLicences(c.dir); err != nil {
+		return err
+	}
+	return modeldir.Write(c.dir, c.config)
+}
+
+// totalBytes is what the progress counts.
 func (s *source) totalBytes() int64 {
 	var n int64
 	for _, shape := range s.needed() {
@@ -185,8 +179,8 @@ func (s *source) totalBytes() int64 {
 		}
 		n += size
 	}
-	const passes = 3 // over the gene table: folded, embedded, copied
-	return n + s.int8Bytes() + passes*int64(s.dims.NGenes)*int64(s.dims.TokenDim)*4
+	const passes = 3 // over the gene table: copied, folded, embedded
+	return n + passes*int64(s.dims.NGenes)*int64(s.dims.TokenDim)*4
 }
 
 // notice goes beside the licence files of the source.

@@ -61,10 +61,8 @@ func TestDecoderInputs(t *testing.T) {
 			if !reflect.DeepEqual(config.Decoder, c.want) {
 				t.Errorf("inputs %+v, want %+v", config.Decoder, c.want)
 			}
-			for _, name := range []string{modeldir.Decoder.File(), modeldir.DecoderWeightsFile} {
-				if _, has := config.Files[name]; has != (c.want != nil) {
-					t.Errorf("%s is there: %t", name, has)
-				}
+			if _, has := config.Files[modeldir.DecoderWeightsFile]; has != (c.want != nil) {
+				t.Errorf("%s is there: %t", modeldir.DecoderWeightsFile, has)
 			}
 			if info := config.Files[modeldir.GeneEmbeddingsFile]; info.Size != int64(4*m.NGenes*m.EmSize) {
 				t.Errorf("%s has %d bytes", modeldir.GeneEmbeddingsFile, info.Size)

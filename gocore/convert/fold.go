@@ -3,32 +3,23 @@ package convert
 import (
 	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"runtime"
 
-	"github.com/se600m/se600m-go/gocore/onnx"
+	"github.com/se600m/se600m-go/gocore/graph"
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
 )
-
-// foldFile holds the graph that folds, and its weights, while a table is folded.
-const foldFile = "fold"
 
 // foldTable puts the folded gene table, [n_genes + 2, emsize]: the genes in
 // token order, then [CLS] and the dataset token, which are not normalised. A
 // model without a dataset token has zeros there. The products run on ONNX
 // Runtime.
-func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
-	fold, err := w.newFold(dir, func(g *graph, product onnx.Value) onnx.Value {
-		if w.Config.ExpressionEncoding == scale {
-			return product
-		}
-		return g.tokenFromProduct(product)
-	})
+func (w *weightsWriter) foldTable(ctx context.Context) error {
+	p, err := w.openProjection(graph.FoldedProjection)
 	if err != nil {
 		return err
 	}
-	defer fold.close()
+	defer p.close()
 	d, tokenDim := w.dims.EmSize, w.dims.TokenDim
 	begin, err := w.out.Begin()
 	if err != nil {
@@ -38,7 +29,7 @@ func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
 		for i := range n {
 			normalise(rows[i*tokenDim : (i+1)*tokenDim])
 		}
-		return fold.run(ctx, rows, n)
+		return p.run(ctx, rows, n)
 	})
 	if err != nil {
 		return err
@@ -49,26 +40,28 @@ func (w *weightsWriter) foldTable(ctx context.Context, dir string) error {
 		} else {
 			var token []float32
 			if token, err = w.read(name); err == nil {
-				err = fold.run(ctx, token, 1)
+				err = p.run(ctx, token, 1)
 			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	w.placed["folded"] = weight{onnx.Float32, []int{w.dims.NGenes + 2, d}, w.out.End(begin)}
+	w.note(modeldir.FoldedTable, w.out.End(begin), w.dims.NGenes+2, d)
 	return nil
 }
 
-// geneEmbeddings puts the projection of every gene's row as it is, [n_genes,
-// emsize].
-func (w *weightsWriter) geneEmbeddings(ctx context.Context, dir string) error {
-	fold, err := w.newFold(dir, (*graph).projectionFromProduct)
-	if err != nil {
-		return err
-	}
-	defer fold.close()
-	return w.eachPiece(ctx, func(rows []float32, n int) error { return fold.run(ctx, rows, n) })
+// writeGeneEmbeddings writes gene_embeddings.bin: the projection of every gene's
+// row as it is, [n_genes, emsize].
+func (c *conversion) writeGeneEmbeddings(ctx context.Context) error {
+	return c.file(ctx, modeldir.GeneEmbeddingsFile, func(w *weightsWriter) error {
+		p, err := w.openProjection(graph.GeneProjection)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		return w.eachPiece(ctx, func(rows []float32, n int) error { return p.run(ctx, rows, n) })
+	})
 }
 
 // normalise scales a row to unit length; a row of zeros stays (the bound is the
@@ -84,75 +77,43 @@ func normalise(row []float32) {
 	}
 }
 
-// fold projects rows of the gene table and writes what comes out.
-type fold struct {
+// projection projects rows of the gene table and writes what comes out.
+type projection struct {
 	*weightsWriter
-	session *ort.Session
-	files   string // path of the graph and its weights, without the extension
-	folded  []float32
+	session   *ort.Session
+	projected []float32
 }
 
-// newFold makes the graph from rows, [n, token_dim], to what finishProduct makes
-// of their products with the projection's weights, [n, emsize].
-func (w *weightsWriter) newFold(dir string, finishProduct func(*graph, onnx.Value) onnx.Value) (*fold, error) {
-	f := &fold{weightsWriter: w, files: filepath.Join(dir, foldFile)}
-	if err := f.open(finishProduct); err != nil {
-		f.close()
+// openProjection opens a graph over source.bin, which is written before.
+func (w *weightsWriter) openProjection(graphOf func(*modeldir.Config, modeldir.Weights) ([]byte, error)) (*projection, error) {
+	model, err := graphOf(w.config, w.placed)
+	if err != nil {
 		return nil, err
-	}
-	return f, nil
-}
-
-func (f *fold) open(finishProduct func(*graph, onnx.Value) onnx.Value) error {
-	out, err := onnx.CreateWeights(f.files + ".bin")
-	if err != nil {
-		return err
-	}
-	own := &weightsWriter{f.source, out, weights{}, func(int64) {}}
-	_, err = finish(context.Background(), out, []func() error{
-		func() error { return own.linear("encoder.0") },
-		func() error { return own.norm("encoder.1") },
-	})
-	if err != nil {
-		return err
-	}
-	g := newGraph(foldFile, own.source, own.placed)
-	product := g.Op("MatMul", []onnx.Value{g.Input("rows", onnx.Float32, "n", f.dims.TokenDim), g.weight("encoder.0.weight")})
-	g.Output(finishProduct(g, product), "folded", onnx.Float32, "n", f.dims.EmSize)
-	if err := g.write(f.files + ".onnx"); err != nil {
-		return err
 	}
 	provider, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f.session, err = ort.NewSession(f.files+".onnx", ort.SessionOptions{
-		Provider: provider, Threads: runtime.GOMAXPROCS(0),
-		Inputs: []string{"rows"}, Outputs: []string{"folded"},
+	session, err := ort.NewSession(model, ort.SessionOptions{
+		Name: "projection", Dir: w.dir, Provider: provider, Threads: runtime.GOMAXPROCS(0),
+		Inputs: []string{graph.ProjectionInput}, Outputs: []string{graph.ProjectionOutput},
 	})
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return &projection{w, session, make([]float32, min(rowsAtOnce, w.dims.NGenes)*w.dims.EmSize)}, nil
 }
 
 // run projects n rows.
-func (f *fold) run(ctx context.Context, rows []float32, n int) error {
-	d := f.dims
-	if f.folded == nil {
-		f.folded = make([]float32, min(rowsAtOnce, d.NGenes)*d.EmSize)
-	}
-	out := f.folded[:n*d.EmSize]
-	err := f.session.Run(ctx,
-		[]ort.Tensor{{Shape: []int{n, d.TokenDim}, Float32: rows}},
-		[]ort.Tensor{{Shape: []int{n, d.EmSize}, Float32: out}})
+func (p *projection) run(ctx context.Context, rows []float32, n int) error {
+	out := p.projected[:n*p.dims.EmSize]
+	err := p.session.Run(ctx,
+		[]ort.Tensor{{Shape: []int{n, p.dims.TokenDim}, Float32: rows}},
+		[]ort.Tensor{{Shape: []int{n, p.dims.EmSize}, Float32: out}})
 	if err != nil {
 		return err
 	}
-	return f.out.Write(out)
+	return p.out.Write(out)
 }
 
-func (f *fold) close() {
-	if f.session != nil {
-		_ = f.session.Close()
-	}
-	_ = os.Remove(f.files + ".bin")
-	_ = os.Remove(f.files + ".onnx")
-}
+func (p *projection) close() { _ = p.session.Close() }

@@ -1,59 +1,32 @@
 package convert_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/convert"
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/onnx/onnxpb"
-	"github.com/se600m/se600m-go/gocore/ort"
-	"google.golang.org/protobuf/proto"
 )
 
-// graph reads a graph of a converted model.
-func graph(t *testing.T, dir string, v modeldir.Variant) *onnxpb.GraphProto {
+// stored reads a tensor of a converted model.
+func stored(t *testing.T, dir, name string) (shape []int, values []float32) {
 	t.Helper()
-	model := &onnxpb.ModelProto{}
-	if err := proto.Unmarshal([]byte(read(t, filepath.Join(dir, v.File()))), model); err != nil {
+	config, _, err := modeldir.Read(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return model.Graph
-}
-
-// stored reads a tensor of a graph from its external data file.
-func stored(t *testing.T, dir string, g *onnxpb.GraphProto, name string) (shape []int64, values []float32) {
-	t.Helper()
-	for _, i := range g.Initializer {
-		if i.GetName() != name {
-			continue
-		}
-		place := map[string]string{}
-		for _, e := range i.ExternalData {
-			place[e.GetKey()] = e.GetValue()
-		}
-		offset, err := strconv.Atoi(place["offset"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		length, err := strconv.Atoi(place["length"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		content := read(t, filepath.Join(dir, place["location"]))[offset : offset+length]
-		for at := 0; at < length; at += 4 {
-			values = append(values, math.Float32frombits(binary.LittleEndian.Uint32([]byte(content[at:at+4]))))
-		}
-		return i.Dims, values
+	weights, err := modeldir.ReadIndex(dir, modeldir.Float32, config)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no tensor %q in the graph", name)
-	return nil, nil
+	values, err = weights[name].Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return weights[name].Shape, values
 }
 
 // token is SiLU(LayerNorm(Linear(row)))·sqrt(emsize) in float64; under "scale"
@@ -111,8 +84,8 @@ func TestFoldedTable(t *testing.T) {
 			if err := convert.Convert(t.Context(), folder(t, m), dst, convert.Options{}); err != nil {
 				t.Fatal(err)
 			}
-			shape, folded := stored(t, dst, graph(t, dst, modeldir.Dense), "folded")
-			if len(shape) != 2 || shape[0] != int64(m.NGenes+2) || shape[1] != int64(m.EmSize) {
+			shape, folded := stored(t, dst, modeldir.FoldedTable)
+			if len(shape) != 2 || shape[0] != m.NGenes+2 || shape[1] != m.EmSize {
 				t.Fatalf("shape %v", shape)
 			}
 			want := func(row int) []float64 {
@@ -148,9 +121,9 @@ func TestWeightsAreTransposed(t *testing.T) {
 	if err := convert.Convert(t.Context(), folder(t, m), dst, convert.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	shape, got := stored(t, dst, graph(t, dst, modeldir.Dense), "decoder.1.weight")
+	shape, got := stored(t, dst, "decoder.1.weight")
 	want := m.Tensors["decoder.1.weight"].Values()
-	if len(shape) != 2 || shape[0] != int64(m.EmSize) || shape[1] != int64(m.OutputDim) {
+	if len(shape) != 2 || shape[0] != m.EmSize || shape[1] != m.OutputDim {
 		t.Fatalf("shape %v, want [in, out]", shape)
 	}
 	for in := range m.EmSize {
@@ -158,56 +131,6 @@ func TestWeightsAreTransposed(t *testing.T) {
 			if got[in*m.OutputDim+out] != want[out*m.EmSize+in] {
 				t.Fatalf("element %d, %d: %v, want %v", in, out, got[in*m.OutputDim+out], want[out*m.EmSize+in])
 			}
-		}
-	}
-}
-
-// Every graph that a conversion writes opens in ONNX Runtime, with every
-// encoding, with and without a dataset token.
-func TestGraphsOpen(t *testing.T) {
-	statetest.NeedRuntime(t)
-	cpu, err := ort.ResolveDevice("cpu", "auto")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, encoding := range []string{"soft-bins", "scale", "none"} {
-		for _, dataset := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, dataset token %v", encoding, dataset), func(t *testing.T) {
-				m := statetest.NewModel(statetest.Small, encoding, dataset)
-				dst := filepath.Join(t.TempDir(), "converted")
-				if err := convert.Convert(t.Context(), folder(t, m), dst, convert.Options{}); err != nil {
-					t.Fatal(err)
-				}
-				paths, err := filepath.Glob(filepath.Join(dst, "*.onnx"))
-				if err != nil || len(paths) < 3 {
-					t.Fatalf("graphs %q, %v", paths, err)
-				}
-				for _, path := range paths {
-					model := &onnxpb.ModelProto{}
-					text, err := os.ReadFile(path)
-					if err == nil {
-						err = proto.Unmarshal(text, model)
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-					o := ort.SessionOptions{Provider: cpu, Threads: 1}
-					for _, in := range model.Graph.Input {
-						o.Inputs = append(o.Inputs, in.GetName())
-					}
-					for _, out := range model.Graph.Output {
-						o.Outputs = append(o.Outputs, out.GetName())
-					}
-					s, err := ort.NewSession(path, o)
-					if err != nil {
-						t.Errorf("%s: %v", filepath.Base(path), err)
-						continue
-					}
-					if err := s.Close(); err != nil {
-						t.Error(err)
-					}
-				}
-			})
 		}
 	}
 }

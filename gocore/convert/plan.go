@@ -145,7 +145,7 @@ func (s *source) needed() map[string][]int {
 	linear("encoder.0", d.EmSize, d.TokenDim)
 	norm("encoder.1", d.EmSize)
 	for i := range d.NLayers {
-		prefix := layerPrefix(i)
+		prefix := modeldir.LayerPrefix(i)
 		linear(prefix+"qkv_proj", 3*d.EmSize, d.EmSize)
 		linear(prefix+"out_proj", d.EmSize, d.EmSize)
 		linear(prefix+"linear1", d.DHid, d.EmSize)
@@ -156,12 +156,12 @@ func (s *source) needed() map[string][]int {
 	skip("decoder.0", d.EmSize)
 	linear("decoder.1", d.OutputDim, d.EmSize)
 	if s.decoder != nil {
-		width := s.decoderWidth()
-		skip(decoderBlock1, width)
-		skip(decoderBlock2, width)
-		linear(decoderOutput, 1, width)
+		width := s.decoder.Width(s.dims)
+		skip(modeldir.DecoderBlock1, width)
+		skip(modeldir.DecoderBlock2, width)
+		linear(modeldir.DecoderOutput, 1, width)
 	}
-	if s.Config.ExpressionEncoding == softBins {
+	if s.Config.ExpressionEncoding == modeldir.SoftBins {
 		linear("count_encoder.0", nHiddenBins, 1)
 		linear("count_encoder.2", nBins, nHiddenBins)
 		shapes["bin_encoder.weight"] = []int{nBins, d.EmSize}
@@ -173,25 +173,11 @@ func (s *source) needed() map[string][]int {
 	return shapes
 }
 
-func layerPrefix(layer int) string { return fmt.Sprintf("transformer_encoder.layers.%d.", layer) }
-
-// The encodings of expression, and the fixed sizes of soft bins.
+// The fixed sizes of soft bins.
 const (
-	softBins    = "soft-bins"
-	scale       = "scale"
 	nBins       = 10
 	nHiddenBins = 512
 )
-
-// read reads a tensor whole and makes sure that its values are numbers.
-func (s *source) read(name string) ([]float32, error) {
-	t := s.Tensors[name]
-	values := make([]float32, t.NumElements())
-	if err := t.ReadFloat32(values, 0); err != nil {
-		return nil, err
-	}
-	return values, checkFinite(name, values)
-}
 
 func checkFinite(name string, values []float32) error {
 	for i, v := range values {

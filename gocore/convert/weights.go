@@ -2,6 +2,8 @@ package convert
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 
@@ -9,23 +11,36 @@ import (
 	"github.com/se600m/se600m-go/gocore/onnx"
 )
 
-// weight is a tensor of the graphs, in its place in an external data file.
-type weight struct {
-	elem  onnx.ElementType
-	shape []int
-	at    onnx.Location
+// weightsWriter writes tensors into one of the directory's files and notes
+// where.
+type weightsWriter struct {
+	*conversion
+	out *onnx.WeightsWriter
 }
 
-// weights are the tensors of the graphs by name. Linear weights are stored as
-// [in, out], ready for MatMul, queries, keys and values apart.
-type weights map[string]weight
+// step puts some tensors.
+type step func(*weightsWriter) error
 
-// weightsWriter writes tensors into an external data file and notes where.
-type weightsWriter struct {
-	*source
-	out      *onnx.WeightsWriter
-	placed   weights
-	progress func(nBytes int64)
+// file writes one of the directory's files.
+func (c *conversion) file(ctx context.Context, name string, steps ...step) error {
+	out, err := onnx.CreateWeights(filepath.Join(c.dir, name))
+	if err != nil {
+		return err
+	}
+	w := &weightsWriter{c, out}
+	for _, put := range steps {
+		if err = ctx.Err(); err == nil {
+			err = put(w)
+		}
+		if err != nil {
+			out.Abort()
+			return err
+		}
+	}
+	var info modeldir.FileInfo
+	info.Size, info.SHA256, err = out.Close()
+	c.config.Files[name] = info
+	return err
 }
 
 func (w *weightsWriter) put(name string, values []float32, shape ...int) error {
@@ -33,134 +48,123 @@ func (w *weightsWriter) put(name string, values []float32, shape ...int) error {
 	if err != nil {
 		return err
 	}
-	w.placed[name] = weight{onnx.Float32, shape, at}
+	w.note(name, at, shape...)
 	w.progress(at.Length)
 	return nil
 }
 
+// note notes where a tensor of float32 lies.
+func (w *weightsWriter) note(name string, at onnx.Location, shape ...int) {
+	w.placed[name] = modeldir.Weight{File: at.File, Element: modeldir.Float32, Shape: shape, Offset: at.Offset}
+}
+
+// read reads a tensor whole, makes sure that its values are numbers, and notes
+// what they are.
+func (w *weightsWriter) read(name string) ([]float32, error) {
+	t := w.Tensors[name]
+	values := make([]float32, t.NumElements())
+	if err := t.ReadFloat32(values, 0); err != nil {
+		return nil, err
+	}
+	if err := checkFinite(name, values); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	sum.Write(onnx.Bytes(nil, values))
+	w.contents[name] = hex.EncodeToString(sum.Sum(nil))
+	return values, nil
+}
+
 // copies puts tensors as they are.
-func (w *weightsWriter) copies(names ...string) error {
-	for _, name := range names {
-		values, err := w.read(name)
-		if err != nil {
-			return err
+func copies(names ...string) step {
+	return func(w *weightsWriter) error {
+		for _, name := range names {
+			values, err := w.read(name)
+			if err != nil {
+				return err
+			}
+			if err := w.put(name, values, w.Tensors[name].Shape...); err != nil {
+				return err
+			}
 		}
-		if err := w.put(name, values, w.Tensors[name].Shape...); err != nil {
-			return err
-		}
+		return nil
 	}
-	return nil
 }
 
-// linear puts a Linear layer's bias, and its weight as [in, out].
-func (w *weightsWriter) linear(names ...string) error {
-	for _, name := range names {
-		values, err := w.read(name + ".weight")
-		if err != nil {
-			return err
+// linear puts Linear layers' biases, and their weights as [in, out].
+func linear(names ...string) step {
+	return func(w *weightsWriter) error {
+		for _, name := range names {
+			values, err := w.read(name + ".weight")
+			if err != nil {
+				return err
+			}
+			out, in := w.Tensors[name+".weight"].Shape[0], w.Tensors[name+".weight"].Shape[1]
+			if err := w.put(name+".weight", transpose(values, out, in), in, out); err != nil {
+				return err
+			}
+			if err := copies(name + ".bias")(w); err != nil {
+				return err
+			}
 		}
-		out, in := w.Tensors[name+".weight"].Shape[0], w.Tensors[name+".weight"].Shape[1]
-		if err := w.put(name+".weight", transpose(values, out, in), in, out); err != nil {
-			return err
-		}
-		if err := w.copies(name + ".bias"); err != nil {
-			return err
-		}
+		return nil
 	}
-	return nil
 }
 
-func (w *weightsWriter) norm(name string) error { return w.copies(name+".weight", name+".bias") }
+func norm(name string) step { return copies(name+".weight", name+".bias") }
 
-func (w *weightsWriter) skipBlock(name string) error {
-	if err := w.linear(name+".intermediate_dense", name+".dense"); err != nil {
-		return err
-	}
-	return w.norm(name + ".layer_norm")
+func skipBlock(name string) []step {
+	return []step{linear(name+".intermediate_dense", name+".dense"), norm(name + ".layer_norm")}
 }
 
 // layer puts one transformer layer.
-func (w *weightsWriter) layer(i int) error {
-	prefix, d := layerPrefix(i), w.dims.EmSize
-	qkv, err := w.read(prefix + "qkv_proj.weight")
-	if err != nil {
-		return err
+func layer(i int) []step {
+	prefix := modeldir.LayerPrefix(i)
+	return []step{
+		func(w *weightsWriter) error {
+			d := w.dims.EmSize
+			qkv, err := w.read(prefix + "qkv_proj.weight")
+			if err != nil {
+				return err
+			}
+			for k, part := range []string{modeldir.Queries, modeldir.Keys, modeldir.Values} {
+				if err := w.put(prefix+part, transpose(qkv[k*d*d:(k+1)*d*d], d, d), d, d); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		copies(prefix + "qkv_proj.bias"),
+		linear(prefix+"out_proj", prefix+"linear1", prefix+"linear2"),
+		norm(prefix + "norm1"), norm(prefix + "norm2"),
 	}
-	for k, part := range []string{"q", "k", "v"} {
-		if err := w.put(prefix+part, transpose(qkv[k*d*d:(k+1)*d*d], d, d), d, d); err != nil {
-			return err
-		}
+}
+
+// writeSource writes source.bin: what tokens are made of.
+func (c *conversion) writeSource(ctx context.Context) error {
+	tokens := []string{"cls_token"}
+	if c.dims.DatasetDim > 0 {
+		tokens = append(tokens, "dataset_token")
 	}
-	if err := w.copies(prefix + "qkv_proj.bias"); err != nil {
-		return err
-	}
-	if err := w.linear(prefix+"out_proj", prefix+"linear1", prefix+"linear2"); err != nil {
-		return err
-	}
-	if err := w.norm(prefix + "norm1"); err != nil {
-		return err
-	}
-	return w.norm(prefix + "norm2")
+	return c.file(ctx, modeldir.SourceFile,
+		func(w *weightsWriter) error { return w.geneTable(ctx) }, linear("encoder.0"), norm("encoder.1"), copies(tokens...))
 }
 
 // writeWeights writes weights.bin: the folded table, and everything after it.
-func (s *source) writeWeights(ctx context.Context, dir string, placed weights, progress func(int64)) (info modeldir.FileInfo, err error) {
-	out, err := onnx.CreateWeights(filepath.Join(dir, modeldir.WeightsFile))
-	if err != nil {
-		return info, err
+func (c *conversion) writeWeights(ctx context.Context) error {
+	steps := []step{func(w *weightsWriter) error { return w.foldTable(ctx) }}
+	steps = append(steps, skipBlock("decoder.0")...)
+	steps = append(steps, linear("decoder.1"))
+	if c.Config.ExpressionEncoding == modeldir.SoftBins {
+		steps = append(steps, linear("count_encoder.0", "count_encoder.2"), copies("bin_encoder.weight"))
 	}
-	w := &weightsWriter{s, out, placed, progress}
-	steps := []func() error{
-		func() error { return w.foldTable(ctx, dir) },
-		func() error { return w.skipBlock("decoder.0") },
-		func() error { return w.linear("decoder.1") },
+	if c.dims.DatasetDim > 0 {
+		steps = append(steps, linear("dataset_embedder"))
 	}
-	switch s.Config.ExpressionEncoding {
-	case softBins:
-		steps = append(steps,
-			func() error { return w.linear("count_encoder.0", "count_encoder.2") },
-			func() error { return w.copies("bin_encoder.weight") })
-	case scale: // expression comes before bias and LayerNorm, which stay
-		steps = append(steps,
-			func() error { return w.copies("encoder.0.bias") },
-			func() error { return w.norm("encoder.1") })
+	for i := range c.dims.NLayers {
+		steps = append(steps, layer(i)...)
 	}
-	if s.dims.DatasetDim > 0 {
-		steps = append(steps, func() error { return w.linear("dataset_embedder") })
-	}
-	for i := range s.dims.NLayers {
-		steps = append(steps, func() error { return w.layer(i) })
-	}
-	return finish(ctx, out, steps)
-}
-
-// writeSource writes source.bin: what the trace graph needs beyond weights.bin.
-func (s *source) writeSource(ctx context.Context, dir string, placed weights, progress func(int64)) (info modeldir.FileInfo, err error) {
-	out, err := onnx.CreateWeights(filepath.Join(dir, modeldir.SourceFile))
-	if err != nil {
-		return info, err
-	}
-	w := &weightsWriter{s, out, placed, progress}
-	steps := []func() error{
-		func() error { return w.geneTable(ctx) },
-		func() error { return w.linear("encoder.0") },
-		func() error { return w.norm("encoder.1") },
-		func() error { return w.copies("cls_token") },
-	}
-	if s.dims.DatasetDim > 0 {
-		steps = append(steps, func() error { return w.copies("dataset_token") })
-	}
-	return finish(ctx, out, steps)
-}
-
-// writeGeneEmbeddings writes gene_embeddings.bin.
-func (s *source) writeGeneEmbeddings(ctx context.Context, dir string, progress func(int64)) (info modeldir.FileInfo, err error) {
-	out, err := onnx.CreateWeights(filepath.Join(dir, modeldir.GeneEmbeddingsFile))
-	if err != nil {
-		return info, err
-	}
-	w := &weightsWriter{s, out, weights{}, progress}
-	return finish(ctx, out, []func() error{func() error { return w.geneEmbeddings(ctx, dir) }})
+	return c.file(ctx, modeldir.WeightsFile, steps...)
 }
 
 // geneTable puts the table as the checkpoint has it.
@@ -169,11 +173,18 @@ func (w *weightsWriter) geneTable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = w.eachPiece(ctx, func(rows []float32, _ int) error { return w.out.Write(rows) })
+	sum := sha256.New()
+	var buffer []byte
+	err = w.eachPiece(ctx, func(rows []float32, _ int) error {
+		buffer = onnx.Bytes(buffer[:0], rows)
+		sum.Write(buffer)
+		return w.out.Write(rows)
+	})
 	if err != nil {
 		return err
 	}
-	w.placed["gene_table"] = weight{onnx.Float32, []int{w.dims.NGenes, w.dims.TokenDim}, w.out.End(begin)}
+	w.contents[modeldir.GeneTable] = hex.EncodeToString(sum.Sum(nil))
+	w.note(modeldir.GeneTable, w.out.End(begin), w.dims.NGenes, w.dims.TokenDim)
 	return nil
 }
 
@@ -202,19 +213,4 @@ func (w *weightsWriter) eachPiece(ctx context.Context, use func(rows []float32, 
 		w.progress(int64(len(piece)) * 4)
 	}
 	return nil
-}
-
-// finish runs the steps and closes the file.
-func finish(ctx context.Context, out *onnx.WeightsWriter, steps []func() error) (info modeldir.FileInfo, err error) {
-	for _, step := range steps {
-		if err = ctx.Err(); err == nil {
-			err = step()
-		}
-		if err != nil {
-			out.Abort()
-			return info, err
-		}
-	}
-	info.Size, info.SHA256, err = out.Close()
-	return info, err
 }

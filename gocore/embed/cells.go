@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/sentence"
 )
@@ -141,108 +140,6 @@ func firstNotFinite(m expression.Matrix, met *expression.NotFiniteError) error {
 	return met
 }
 
-// batchSink gathers sentences into batches for the runners.
-type batchSink struct {
-	ctx       context.Context
-	collector *batch.Collector
-	ready     chan<- *batch.Batch
-}
-
-func (s *batchSink) write(row int, tokenize tokenizer) error {
-	b := s.collector.Add(row, tokenize)
-	if b == nil {
-		return nil
-	}
-	return s.send(b)
-}
-
-func (s *batchSink) end() error {
-	for _, b := range s.collector.Rest() {
-		if err := s.send(b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// send waits for room in the queue: that bounds how far tokenisation is ahead.
-func (s *batchSink) send(b *batch.Batch) error {
-	select {
-	case s.ready <- b:
-		return nil
-	case <-s.ctx.Done():
-		return fmt.Errorf("embed: %w", s.ctx.Err())
-	}
-}
-
-// Embed embeds cells.
-func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error) {
-	if err := m.begin(); err != nil {
-		return Report{}, err
-	}
-	defer m.end()
-	plan, err := m.Plan(c)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := m.checkOutput(out, c.Matrix.NCells()); err != nil {
-		return Report{}, err
-	}
-	return m.pipeline(ctx, c, plan, func(threads int) batchRunner {
-		return (&runner{model: m, threads: threads, out: out}).run
-	})
-}
-
-// batchRunner executes a batch and scatters its rows.
-type batchRunner func(context.Context, *batch.Batch) error
-
-// pipeline tokenises cells ahead of runners, each of which newRunner makes for
-// a number of threads.
-func (m *Model) pipeline(ctx context.Context, c *Cells, plan *sentence.Plan, newRunner func(threads int) batchRunner) (Report, error) {
-	how, err := m.plan(c.Threads, plan.MaxLength())
-	if err != nil {
-		return Report{}, err
-	}
-	// A batch of every kind that a worker fills, those in the queue and those
-	// that run: more would never be unused.
-	pool, err := batch.NewPool(batch.Layout{
-		MaxLength: plan.MaxLength(), Varying: plan.Varying(), Weighted: plan.Weighted(),
-		// No batch takes more memory than all cells need.
-		Cells: min(c.BatchSize, max(1, c.Matrix.NCells())), TokenBudget: how.tokenBudget, Padding: m.Vocabulary.CLS(),
-	}, 2*(how.workers+how.runners))
-	if err != nil {
-		return Report{}, err
-	}
-	ready := make(chan *batch.Batch, how.runners)
-	group, ctx := newGroup(ctx)
-	var report Report
-	group.Go(func() error {
-		defer close(ready)
-		var err error
-		report, err = eachCell(ctx, c, plan, how.workers, func() sink {
-			return &batchSink{ctx, batch.NewCollector(pool), ready}
-		})
-		return err
-	})
-	for range how.runners {
-		group.Go(func() error {
-			run := newRunner(how.threadsPerRun)
-			for b := range ready {
-				if err := run(ctx, b); err != nil {
-					return err
-				}
-				if c.Progress != nil {
-					c.Progress(len(b.Rows))
-				}
-				pool.Put(b)
-			}
-			return nil
-		})
-	}
-	err = group.Wait()
-	return report, err
-}
-
 // Sentences is memory for tokenised cells, row-major [n cells, width]. Slots
 // past a cell's length hold [CLS], 0 and 0.
 type Sentences struct {
@@ -265,11 +162,11 @@ func (m *Model) Tokenize(ctx context.Context, c *Cells, out Sentences) (Report, 
 		return Report{}, fmt.Errorf("embed: memory for %d sentences of %d slots, %d of %d are needed: %w",
 			len(out.Lengths), out.Width, n, plan.MaxLength(), ErrOption)
 	}
-	how, err := m.plan(c.Threads, plan.MaxLength())
+	threads, err := nThreads(c.Threads)
 	if err != nil {
 		return Report{}, err
 	}
-	return eachCell(ctx, c, plan, how.workers, func() sink { return &rowSink{out, m.Vocabulary.CLS(), c.Progress} })
+	return eachCell(ctx, c, plan, workers(threads), func() sink { return &rowSink{out, m.Vocabulary.CLS(), c.Progress} })
 }
 
 // rowSink writes sentences to their rows.

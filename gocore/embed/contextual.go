@@ -7,7 +7,6 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // Contextual is memory for contextual gene embeddings: the last layer's vectors
@@ -49,16 +48,6 @@ func (m *Model) checkContextual(o Contextual, nCells, maxLength int) error {
 	return m.checkGenes(o.Genes)
 }
 
-// checkGenes makes sure that gene tokens are in the vocabulary.
-func (m *Model) checkGenes(tokens []int32) error {
-	for i, token := range tokens {
-		if token < 0 || token >= m.Vocabulary.CLS() {
-			return fmt.Errorf("embed: gene %d: token %d is not in the vocabulary (0 to %d): %w", i, token, m.Vocabulary.CLS()-1, ErrOption)
-		}
-	}
-	return nil
-}
-
 // Contextual computes contextual gene embeddings of cells. A gene that stands
 // several times in a sentence gives the vector of its first slot.
 func (m *Model) Contextual(ctx context.Context, c *Cells, out Contextual) (Report, error) {
@@ -73,40 +62,19 @@ func (m *Model) Contextual(ctx context.Context, c *Cells, out Contextual) (Repor
 	if err := m.checkContextual(out, c.Matrix.NCells(), plan.MaxLength()); err != nil {
 		return Report{}, err
 	}
-	return m.pipeline(ctx, c, plan, func(threads int) batchRunner {
-		return (&contextualRunner{model: m, threads: threads, out: out}).run
+	return m.pipeline(ctx, c, plan, func(ctx context.Context, l *lane, b *batch.Batch) error {
+		return m.contextualBatch(ctx, l, b, out)
 	})
 }
 
-// contextualRunner executes batches one after the other, in memory that it
-// reuses.
-type contextualRunner struct {
-	model                    *Model
-	threads                  int
-	out                      Contextual
-	logMultiplicity, vectors []float32
-}
-
-func (r *contextualRunner) run(ctx context.Context, b *batch.Batch) error {
-	d := r.model.Config.Dimensions.EmSize
-	n, shape := len(b.Rows), []int{len(b.Rows), b.Length}
-	if b.Multiplicity == nil {
-		r.logMultiplicity = grow(r.logMultiplicity, n*b.Length)
-		clear(r.logMultiplicity)
-	} else {
-		r.logMultiplicity = logs(r.logMultiplicity, b.Multiplicity)
-	}
-	session, err := r.model.session(ctx, modeldir.Contextual, r.threads)
+// contextualBatch executes a batch and scatters its vectors.
+func (m *Model) contextualBatch(ctx context.Context, l *lane, b *batch.Batch, out Contextual) error {
+	const v = modeldir.Contextual
+	results, err := l.run(ctx, v, modeldir.SentenceSizes(len(b.Rows), b.Length), l.inputs(v, b), nil)
 	if err != nil {
 		return err
 	}
-	r.vectors = grow(r.vectors, n*b.Length*d)
-	err = session.Run(ctx, []ort.Tensor{
-		{Shape: shape, Int32: b.GeneIndices}, {Shape: shape, Float32: b.ExpressionValues}, {Shape: shape, Float32: r.logMultiplicity},
-	}, []ort.Tensor{{Shape: []int{n, b.Length, d}, Float32: r.vectors}})
-	if err != nil {
-		return err
-	}
+	vectors, d := results[modeldir.ContextualEmbedding], m.Config.Dimensions.EmSize
 	for i, row := range b.Rows {
 		at, end := i*b.Length, (i+1)*b.Length
 		length := b.Length
@@ -115,23 +83,23 @@ func (r *contextualRunner) run(ctx context.Context, b *batch.Batch) error {
 				length--
 			}
 		}
-		r.scatter(row, b.GeneIndices[at:at+length], r.vectors[at*d:end*d])
+		out.scatter(row, d, b.GeneIndices[at:at+length], vectors[at*d:end*d])
 	}
 	return nil
 }
 
 // scatter writes one cell's vectors to their places.
-func (r *contextualRunner) scatter(row int, tokens []int32, vectors []float32) {
-	d, width := r.model.Config.Dimensions.EmSize, r.out.width()
-	into := r.out.Embeddings[row*width*d : (row+1)*width*d]
+func (o Contextual) scatter(row, d int, tokens []int32, vectors []float32) {
+	width := o.width()
+	into := o.Embeddings[row*width*d : (row+1)*width*d]
 	put := func(place, slot int) { copy(into[place*d:(place+1)*d], vectors[slot*d:(slot+1)*d]) }
 	lack := func(place int) {
 		for i := range d {
 			into[place*d+i] = float32(math.NaN())
 		}
 	}
-	if r.out.Genes == nil {
-		indices := r.out.GeneIndices[row*width : (row+1)*width]
+	if o.Genes == nil {
+		indices := o.GeneIndices[row*width : (row+1)*width]
 		for place := range width {
 			if place < len(tokens) {
 				put(place, place)
@@ -147,7 +115,7 @@ func (r *contextualRunner) scatter(row int, tokens []int32, vectors []float32) {
 	for slot := len(tokens) - 1; slot >= 0; slot-- { // so that the first one stays
 		slots[tokens[slot]] = slot
 	}
-	for place, gene := range r.out.Genes {
+	for place, gene := range o.Genes {
 		if slot, has := slots[gene]; has {
 			put(place, slot)
 		} else {

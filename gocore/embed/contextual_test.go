@@ -69,18 +69,12 @@ func TestContextualIsTheLastLayer(t *testing.T) {
 			if _, err := m.Tokenize(t.Context(), c, tokens); err != nil {
 				t.Fatal(err)
 			}
-			var stages [][]float32
-			for _, s := range m.Stages() {
-				rows := nSlots
-				if s.WithDataset {
-					rows++
-				}
-				stages = append(stages, make([]float32, nCells*rows*s.Width))
-			}
-			err := m.Trace(t.Context(), &embed.Given{
+			g := &embed.Given{
 				N: nCells, Length: nSlots, GeneIndices: tokens.GeneIndices,
 				ExpressionValues: tokens.ExpressionValues, Multiplicity: tokens.Multiplicity,
-			}, output(m, nCells), stages)
+			}
+			stages := stagesFor(m, g)
+			err := m.Trace(t.Context(), g, output(m, nCells), stages)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,45 +2,12 @@ package embed
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
 )
-
-// GeneEmbeddings writes the model's embeddings of genes, which don't depend on
-// any cell: out is [len(tokens), emsize].
-func (m *Model) GeneEmbeddings(ctx context.Context, tokens []int32, out []float32) error {
-	if err := m.checkGenes(tokens); err != nil {
-		return err
-	}
-	d := m.Config.Dimensions.EmSize
-	if len(out) != len(tokens)*d {
-		return fmt.Errorf("embed: memory for %d values, %d genes have %d: %w", len(out), len(tokens), len(tokens)*d, ErrOption)
-	}
-	file, err := os.Open(filepath.Join(m.Dir, modeldir.GeneEmbeddingsFile))
-	if err != nil {
-		return fmt.Errorf("embed: %w: %w", err, modeldir.ErrNotAModel)
-	}
-	defer func() { _ = file.Close() }()
-	row := make([]byte, 4*d)
-	for i, token := range tokens {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("embed: %w", err)
-		}
-		if _, err := file.ReadAt(row, int64(token)*int64(len(row))); err != nil {
-			return fmt.Errorf("embed: %w: %w", err, modeldir.ErrNotAModel)
-		}
-		for k := range d {
-			out[i*d+k] = math.Float32frombits(binary.LittleEndian.Uint32(row[4*k:]))
-		}
-	}
-	return nil
-}
 
 // Decode are cells whose expression of some genes is to be predicted.
 type Decode struct {
@@ -82,10 +49,10 @@ const (
 )
 
 // blockSides says how many cells and genes make a block, so that its largest
-// node stays below [maxNodeFLOP]. What is computed once a gene and once a cell
+// node stays below some operations. What is computed once a gene and once a cell
 // costs least where both are many.
-func blockSides(nCells, nGenes, width int) (cells, genes int) {
-	pairs := max(1, min(maxPairs, int(maxNodeFLOP/(4*float64(width)*float64(width)))))
+func blockSides(nCells, nGenes, width int, nodeFLOP float64) (cells, genes int) {
+	pairs := max(1, min(maxPairs, int(nodeFLOP/(4*float64(width)*float64(width)))))
 	side := int(math.Sqrt(float64(pairs)))
 	genes = min(nGenes, max(side, pairs/max(nCells, 1)))
 	cells = min(nCells, pairs/max(genes, 1))
@@ -103,65 +70,59 @@ func (m *Model) Decode(ctx context.Context, d *Decode, out []float32) error {
 	if err := m.checkDecode(d, out); err != nil {
 		return err
 	}
-	dims := m.Config.Dimensions
-	cellWidth := dims.OutputDim + m.Config.Decoder.DatasetDim
-	if m.Config.Decoder.ReadDepth {
-		cellWidth++
-	}
-	width := dims.EmSize + cellWidth
+	width := m.Config.Decoder.Width(m.Config.Dimensions)
 	how, err := m.spread(d.Threads, width)
 	if err != nil {
 		return err
 	}
-	session, err := m.session(ctx, modeldir.Decoder, how.threadsPerRun)
-	if err != nil {
-		return err
-	}
-	sideCells, sideGenes := blockSides(d.NCells, len(d.Genes), width)
-	group, running := newGroup(ctx)
-	group.SetLimit(how.runners)
-	for gene := 0; gene < len(d.Genes) && running.Err() == nil; gene += sideGenes {
-		tokens := d.Genes[gene:min(gene+sideGenes, len(d.Genes))]
-		genes := make([]float32, len(tokens)*dims.EmSize)
-		if err = m.GeneEmbeddings(running, tokens, genes); err != nil {
-			break
-		}
-		for cell := 0; cell < d.NCells && running.Err() == nil; cell += sideCells {
-			group.Go(func() error {
-				nCells := min(sideCells, d.NCells-cell)
-				nRows := nCells
-				if nCells*len(tokens) == 1 {
-					nRows = minPairs // one more cell, of zeros
-				}
-				cells := make([]float32, nRows*cellWidth)
-				for i := range nCells {
-					d.join(cells[i*cellWidth:(i+1)*cellWidth], cell+i)
-				}
-				expression := make([]float32, nRows*len(tokens))
-				err := session.Run(running, []ort.Tensor{
-					{Shape: []int{len(tokens), dims.EmSize}, Float32: genes}, {Shape: []int{nRows, cellWidth}, Float32: cells},
-				}, []ort.Tensor{{Shape: []int{nRows, len(tokens)}, Float32: expression}})
-				if err != nil {
+	sideCells, sideGenes := blockSides(d.NCells, len(d.Genes), width, how.traits.NodeFLOP)
+	return execute(ctx, how.lanes, func(ctx context.Context, send func(block) error) error {
+		for gene := 0; gene < len(d.Genes); gene += sideGenes {
+			tokens := d.Genes[gene:min(gene+sideGenes, len(d.Genes))]
+			genes := make([]float32, len(tokens)*m.Config.Dimensions.EmSize)
+			if err := m.GeneEmbeddings(ctx, tokens, genes); err != nil {
+				return err
+			}
+			for cell := 0; cell < d.NCells; cell += sideCells {
+				if err := send(block{cell, min(sideCells, d.NCells-cell), gene, len(tokens), genes}); err != nil {
 					return err
 				}
-				for i := range nCells {
-					copy(out[(cell+i)*len(d.Genes)+gene:], expression[i*len(tokens):(i+1)*len(tokens)])
-				}
-				if d.Progress != nil {
-					d.Progress(nCells * len(tokens))
-				}
-				return nil
-			})
+			}
 		}
+		return nil
+	}, func(ctx context.Context, l *lane, b block) error { return d.decodeBlock(ctx, l, b, out) })
+}
+
+// block are pairs of some cells and some genes, with the embeddings of these.
+type block struct {
+	cell, nCells, gene, nGenes int
+	genes                      []float32
+}
+
+// decodeBlock executes a block and scatters its values.
+func (d *Decode) decodeBlock(ctx context.Context, l *lane, b block, out []float32) error {
+	dims := l.model.Config.Dimensions
+	width := l.model.Config.Decoder.CellWidth(dims)
+	nRows := b.nCells
+	if b.nCells*b.nGenes == 1 {
+		nRows = minPairs // one more cell, of zeros
 	}
-	if failed := group.Wait(); failed != nil {
-		return failed
+	cells := l.floats(modeldir.DecoderCells, nRows*width)
+	clear(cells[b.nCells*width:])
+	for i := range b.nCells {
+		d.join(cells[i*width:(i+1)*width], b.cell+i)
 	}
+	results, err := l.run(ctx, modeldir.Decoder, modeldir.Sizes{modeldir.NGenes: b.nGenes, modeldir.NCells: nRows}, []ort.Tensor{
+		{Shape: []int{b.nGenes, dims.EmSize}, Float32: b.genes}, {Shape: []int{nRows, width}, Float32: cells},
+	}, nil)
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("embed: %w", err)
+	for i := range b.nCells {
+		copy(out[(b.cell+i)*len(d.Genes)+b.gene:], results[modeldir.Expression][i*b.nGenes:(i+1)*b.nGenes])
+	}
+	if d.Progress != nil {
+		d.Progress(b.nCells * b.nGenes)
 	}
 	return nil
 }

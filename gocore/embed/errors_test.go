@@ -28,10 +28,10 @@ func TestRefusedModels(t *testing.T) {
 	if _, err := embed.Open(dir, "abacus", "auto"); !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), "abacus") {
 		t.Errorf("no such device: %v", err)
 	}
-	graph := filepath.Join(dir, modeldir.Dense.File())
-	info, err := os.Stat(graph)
+	index := filepath.Join(dir, modeldir.Float32.IndexFile())
+	info, err := os.Stat(index)
 	if err == nil {
-		err = os.WriteFile(graph, make([]byte, info.Size()), 0o644)
+		err = os.WriteFile(index, make([]byte, info.Size()), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +40,8 @@ func TestRefusedModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.Embed(t.Context(), draw(3, 30).cells(t, 0, 3), output(m, 3)); !errors.Is(err, ort.ErrSession) {
-		t.Errorf("a graph of zeros: %v", err)
+	if _, err := m.Embed(t.Context(), draw(3, 30).cells(t, 0, 3), output(m, 3)); !errors.Is(err, modeldir.ErrNotAModel) {
+		t.Errorf("an index of zeros: %v", err)
 	}
 	genes := filepath.Join(dir, modeldir.GenesFile)
 	text, err := os.ReadFile(genes)
@@ -49,6 +49,14 @@ func TestRefusedModels(t *testing.T) {
 		err = os.WriteFile(genes, []byte(strings.Replace(string(text), "GENE2\n", "GENE1\n", 1)), 0o644)
 	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := embed.Open(dir, "cpu", "auto"); !errors.Is(err, modeldir.ErrNotAModel) || !strings.Contains(err.Error(), "genes.txt") {
+		t.Errorf("other genes: %v", err)
+	}
+	config, _, _ := modeldir.Read(converted(t, "none", false))
+	delete(config.Files, modeldir.GenesFile)
+	if err := modeldir.Write(dir, config); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := embed.Open(dir, "cpu", "auto"); !errors.Is(err, vocabulary.ErrVocabulary) || !strings.Contains(err.Error(), "GENE1") {

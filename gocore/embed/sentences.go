@@ -6,8 +6,6 @@ import (
 	"math"
 
 	"github.com/se600m/se600m-go/gocore/batch"
-	"github.com/se600m/se600m-go/gocore/modeldir"
-	"github.com/se600m/se600m-go/gocore/ort"
 )
 
 // Given are sentences made elsewhere, row-major [N, Length].
@@ -68,150 +66,45 @@ func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error 
 	if err := m.checkOutput(out, g.N); err != nil {
 		return err
 	}
-	how, err := m.plan(g.Threads, g.Length)
+	how, err := m.spread(g.Threads, m.Config.Dimensions.EmSize)
 	if err != nil {
 		return err
 	}
 	cells := g.BatchSize
 	if cells == 0 {
-		cells = max(1, how.tokenBudget/g.Length)
+		cells = max(1, how.tokenBudget(m.Config.Dimensions, g.Length)/g.Length)
 	}
-	group, running := newGroup(ctx)
-	group.SetLimit(how.runners)
-	for from := 0; from < g.N && running.Err() == nil; from += cells {
-		to := min(from+cells, g.N)
-		b := &batch.Batch{
-			Length: g.Length, GeneIndices: g.GeneIndices[from*g.Length : to*g.Length],
-			ExpressionValues: g.ExpressionValues[from*g.Length : to*g.Length],
-		}
-		if g.Multiplicity != nil {
-			b.Multiplicity = g.Multiplicity[from*g.Length : to*g.Length]
-		}
-		for row := from; row < to; row++ {
-			b.Rows = append(b.Rows, row)
-		}
-		group.Go(func() error {
-			if err := (&runner{model: m, threads: how.threadsPerRun, out: out}).run(running, b); err != nil {
+	return execute(ctx, how.lanes, func(_ context.Context, send func(*batch.Batch) error) error {
+		for from := 0; from < g.N; from += cells {
+			if err := send(g.batch(from, min(from+cells, g.N))); err != nil {
 				return err
 			}
-			if g.Progress != nil {
-				g.Progress(len(b.Rows))
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("embed: %w", err)
-	}
-	return nil
-}
-
-// Stage is an output of the trace graph for sentences of S slots: S or T rows
-// (T counts the dataset token, too) of Width values.
-type Stage struct {
-	Name string
-	// WithDataset tells that the dataset token has a row, after the last slot.
-	WithDataset bool
-	Width       int
-}
-
-// rows is how many rows the stage has for a sentence.
-func (s Stage) rows(length int) int {
-	if s.WithDataset {
-		return length + 1
-	}
-	return length
-}
-
-// Stages are the dimension flow from the gene embedding lookup to the head, in
-// order.
-func (m *Model) Stages() []Stage {
-	d := m.Config.Dimensions
-	withDataset := d.DatasetDim > 0
-	stages := []Stage{{"gene_embedding", false, d.TokenDim}}
-	if m.Config.ExpressionEncoding == "scale" {
-		stages = append(stages, Stage{"scaled_gene_embedding", false, d.TokenDim})
-	}
-	stages = append(stages, Stage{"projection", withDataset, d.EmSize}, Stage{"tokens", withDataset, d.EmSize})
-	for i := range d.NLayers {
-		stages = append(stages, Stage{fmt.Sprintf("layer_%d", i+1), withDataset, d.EmSize})
-	}
-	return append(stages, Stage{"head", withDataset, d.OutputDim})
-}
-
-func (m *Model) checkStages(g *Given, stages [][]float32) error {
-	known := m.Stages()
-	if len(stages) != len(known) {
-		return fmt.Errorf("embed: memory for %d stages, the model has %d: %w", len(stages), len(known), ErrOption)
-	}
-	for k, stage := range known {
-		if needed := g.N * stage.rows(g.Length) * stage.Width; len(stages[k]) != needed {
-			return fmt.Errorf("embed: stage %q: memory for %d values, %d are needed: %w", stage.Name, len(stages[k]), needed, ErrOption)
 		}
-	}
-	return nil
-}
-
-// Trace runs the unfolded graph on sentences. Memory for each stage, in the
-// order of [Model.Stages], is [N, rows, width], row-major.
-func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]float32) error {
-	if err := m.begin(); err != nil {
-		return err
-	}
-	defer m.end()
-	if err := m.check(g); err != nil {
-		return err
-	}
-	if err := m.checkOutput(out, g.N); err != nil {
-		return err
-	}
-	if err := m.checkStages(g, stages); err != nil {
-		return err
-	}
-	how, err := m.plan(g.Threads, g.Length)
-	if err != nil {
-		return err
-	}
-	session, err := m.session(ctx, modeldir.Trace, how.threadsPerRun)
-	if err != nil {
-		return err
-	}
-	logMultiplicity := make([]float32, g.N*g.Length)
-	if g.Multiplicity != nil {
-		logMultiplicity = logs(logMultiplicity, g.Multiplicity)
-	}
-	d := m.Config.Dimensions
-	for i := range g.N { // one sentence at a time: a stage of one is 40 MB at full width
-		shape, at, end := []int{1, g.Length}, i*g.Length, (i+1)*g.Length
-		cls := make([]float32, d.OutputDim)
-		outputs := []ort.Tensor{{Shape: []int{1, d.OutputDim}, Float32: cls}}
-		if d.DatasetDim > 0 {
-			dataset := make([]float32, d.DatasetDim)
-			if out.Dataset != nil {
-				dataset = out.Dataset[i*d.DatasetDim : (i+1)*d.DatasetDim]
-			}
-			outputs = append(outputs, ort.Tensor{Shape: []int{1, d.DatasetDim}, Float32: dataset})
-		}
-		for k, stage := range m.Stages() {
-			rows := stage.rows(g.Length)
-			size := rows * stage.Width
-			outputs = append(outputs, ort.Tensor{Shape: []int{1, rows, stage.Width}, Float32: stages[k][i*size : (i+1)*size]})
-		}
-		err := session.Run(ctx, []ort.Tensor{
-			{Shape: shape, Int32: g.GeneIndices[at:end]},
-			{Shape: shape, Float32: g.ExpressionValues[at:end]},
-			{Shape: shape, Float32: logMultiplicity[at:end]},
-		}, outputs)
-		if err != nil {
+		return nil
+	}, func(ctx context.Context, l *lane, b *batch.Batch) error {
+		if err := embedBatch(ctx, l, b, out); err != nil {
 			return err
 		}
-		normalise(out.Embedding[i*d.OutputDim:(i+1)*d.OutputDim], cls)
-		if g.Progress != nil {
-			g.Progress(1)
-		}
+		g.tell(len(b.Rows))
+		return nil
+	})
+}
+
+// batch makes a batch of some of the sentences, in their own memory.
+func (g *Given) batch(from, to int) *batch.Batch {
+	at, end := from*g.Length, to*g.Length
+	b := &batch.Batch{Length: g.Length, GeneIndices: g.GeneIndices[at:end], ExpressionValues: g.ExpressionValues[at:end]}
+	if g.Multiplicity != nil {
+		b.Multiplicity = g.Multiplicity[at:end]
 	}
-	return nil
+	for row := from; row < to; row++ {
+		b.Rows = append(b.Rows, row)
+	}
+	return b
+}
+
+func (g *Given) tell(nCells int) {
+	if g.Progress != nil {
+		g.Progress(nCells)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/embed"
+	"github.com/se600m/se600m-go/gocore/modeldir"
 )
 
 func sentences(n, width int) embed.Sentences {
@@ -115,7 +116,7 @@ func TestTheTraceAgrees(t *testing.T) {
 				if worst := apart(got, want); worst > 1e-5 {
 					t.Errorf("off by %g", worst)
 				}
-				for i, stage := range m.Stages() {
+				for i, stage := range m.Config.Stages() {
 					if !slices.ContainsFunc(stages[i], func(v float32) bool { return v != 0 }) {
 						t.Errorf("stage %q was not written", stage.Name)
 					}
@@ -127,12 +128,12 @@ func TestTheTraceAgrees(t *testing.T) {
 
 func stagesFor(m *embed.Model, g *embed.Given) [][]float32 {
 	var stages [][]float32
-	for _, stage := range m.Stages() {
-		rows := g.Length
-		if stage.WithDataset {
-			rows++
+	for _, stage := range m.Config.Stages() {
+		size := 1
+		for _, d := range stage.ShapeOf(modeldir.SentenceSizes(g.N, g.Length)) {
+			size *= d
 		}
-		stages = append(stages, make([]float32, g.N*rows*stage.Width))
+		stages = append(stages, make([]float32, size))
 	}
 	return stages
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 
+	"github.com/se600m/se600m-go/gocore/graph"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
 )
@@ -23,8 +23,10 @@ type sessions struct {
 }
 
 type sessionKey struct {
-	variant modeldir.Variant
-	threads int
+	provider ort.Provider
+	form     modeldir.Form
+	variant  modeldir.Variant
+	threads  int
 }
 
 // openSession is a session, or will be one.
@@ -85,13 +87,11 @@ func (s *sessions) free(which func(*openSession) bool) error {
 	return errors.Join(errs...)
 }
 
-// session opens a graph, or finds it open. Opening takes seconds at full size
-// and can't be stopped: when the context ends it goes on in the background, as
-// a use of its own.
-func (m *Model) session(ctx context.Context, variant modeldir.Variant, threads int) (*ort.Session, error) {
-	o, err := m.sessions.find(sessionKey{variant, threads}, func() (*ort.Session, error) {
-		return m.newSession(variant, threads)
-	})
+// session opens a graph for a lane, or finds it open: lanes of one device share
+// it. Opening takes seconds at full size and can't be stopped: when the context
+// ends it goes on in the background, as a use of its own.
+func (m *Model) session(ctx context.Context, l *lane, v modeldir.Variant) (*ort.Session, error) {
+	o, err := m.sessions.find(sessionKey{l.provider, l.form, v, l.threads}, func() (*ort.Session, error) { return m.newSession(l, v) })
 	if err != nil {
 		return nil, err
 	}
@@ -134,16 +134,22 @@ func (s *sessions) find(key sessionKey, open func() (*ort.Session, error)) (*ope
 	return o, nil
 }
 
-// newSession opens a graph, or its twin for the model's precision or provider.
-func (m *Model) newSession(variant modeldir.Variant, threads int) (*ort.Session, error) {
-	inputs, outputs := m.signature(variant)
-	switch {
-	case m.Precision() == ort.INT8:
-		variant = variant.Int8()
-	case ort.IsOpenVINO(m.provider):
-		variant = variant.OpenVINO()
+// newSession opens a graph in the form that the lane's device takes.
+func (m *Model) newSession(l *lane, v modeldir.Variant) (*ort.Session, error) {
+	model, err := graph.Model(m.Dir, m.Config, v, l.form)
+	if err != nil {
+		return nil, err
 	}
-	return ort.NewSession(filepath.Join(m.Dir, variant.File()), ort.SessionOptions{
-		Provider: m.provider, Threads: threads, Inputs: inputs, Outputs: outputs,
+	return ort.NewSession(model, ort.SessionOptions{
+		Name: string(v), Dir: m.Dir, Provider: l.provider, Threads: l.threads,
+		Inputs: names(m.Config.Inputs(v)), Outputs: names(m.Config.Outputs(v)),
 	})
+}
+
+func names(tensors []modeldir.Tensor) []string {
+	list := make([]string, len(tensors))
+	for i, t := range tensors {
+		list[i] = t.Name
+	}
+	return list
 }

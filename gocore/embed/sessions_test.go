@@ -43,6 +43,12 @@ func OpenConverted(t *testing.T, dir string) *Model {
 	return m
 }
 
+// laneOf is a lane of some threads.
+func laneOf(m *Model, threads int) *lane {
+	form := m.provider.Traits(m.Config.Dimensions, m.Config.Dimensions.EmSize, threads).Form
+	return &lane{model: m, provider: m.provider, form: form, threads: threads, memory: map[string][]float32{}}
+}
+
 func openSmall(t *testing.T) *Model {
 	t.Helper()
 	return OpenConverted(t, Converted(t, statetest.Small, "none", false))
@@ -52,7 +58,11 @@ func openSmall(t *testing.T) *Model {
 // another.
 func TestSessionsThatNothingNeedsAreClosed(t *testing.T) {
 	m := openSmall(t)
-	dense1, dense2, weighted2 := sessionKey{modeldir.Dense, 1}, sessionKey{modeldir.Dense, 2}, sessionKey{modeldir.Weighted, 2}
+	key := func(v modeldir.Variant, threads int) sessionKey {
+		l := laneOf(m, threads)
+		return sessionKey{l.provider, l.form, v, threads}
+	}
+	dense1, dense2, weighted2 := key(modeldir.Dense, 1), key(modeldir.Dense, 2), key(modeldir.Weighted, 2)
 	for _, step := range []struct {
 		name        string
 		needs, open []sessionKey
@@ -68,7 +78,7 @@ func TestSessionsThatNothingNeedsAreClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, key := range step.needs {
-			if _, err := m.session(t.Context(), key.variant, key.threads); err != nil {
+			if _, err := m.session(t.Context(), laneOf(m, key.threads), key.variant); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -86,18 +96,18 @@ func TestSessionsInUseStayOpen(t *testing.T) {
 	if err := m.begin(); err != nil {
 		t.Fatal(err)
 	}
-	first, err := m.session(t.Context(), modeldir.Dense, 1)
+	first, err := m.session(t.Context(), laneOf(m, 1), modeldir.Dense)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := m.begin(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.session(t.Context(), modeldir.Dense, 2); err != nil {
+	if _, err := m.session(t.Context(), laneOf(m, 2), modeldir.Dense); err != nil {
 		t.Fatal(err)
 	}
 	m.end()
-	again, err := m.session(t.Context(), modeldir.Dense, 1)
+	again, err := m.session(t.Context(), laneOf(m, 1), modeldir.Dense)
 	if err != nil || again != first {
 		t.Errorf("got %p, %v; want %p", again, err, first)
 	}
@@ -108,17 +118,18 @@ func TestSessionsInUseStayOpen(t *testing.T) {
 // later finds it, and Close waits for it.
 func TestLeavingAnOpening(t *testing.T) {
 	m := openSmall(t)
-	key := sessionKey{modeldir.Dense, 1}
+	l := laneOf(m, 1)
+	key := sessionKey{l.provider, l.form, modeldir.Dense, l.threads}
 	release := make(chan struct{})
 	if _, err := m.sessions.find(key, func() (*ort.Session, error) {
 		<-release
-		return m.newSession(key.variant, key.threads)
+		return m.newSession(l, key.variant)
 	}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := m.session(ctx, key.variant, key.threads); !errors.Is(err, context.Canceled) {
+	if _, err := m.session(ctx, l, key.variant); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	closed := make(chan error)
@@ -137,7 +148,8 @@ func TestLeavingAnOpening(t *testing.T) {
 // After an opening that failed or panicked the next one tries again.
 func TestOpeningsThatFail(t *testing.T) {
 	m := openSmall(t)
-	key := sessionKey{modeldir.Dense, 1}
+	l := laneOf(m, 1)
+	key := sessionKey{l.provider, l.form, modeldir.Dense, l.threads}
 	for name, open := range map[string]func() (*ort.Session, error){
 		"an error": func() (*ort.Session, error) { return nil, ort.ErrSession },
 		"a panic":  func() (*ort.Session, error) { panic("a deliberate panic") },
@@ -151,7 +163,7 @@ func TestOpeningsThatFail(t *testing.T) {
 			t.Errorf("%s: got %v", name, o.err)
 		}
 	}
-	if _, err := m.session(t.Context(), key.variant, key.threads); err != nil {
+	if _, err := m.session(t.Context(), l, key.variant); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,11 +1,21 @@
 package embed
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/ort"
+)
 
 // No machine is given more busy threads than it has, and none fewer: a wide
 // model's run takes all of them, a narrow model's runs one each.
 func TestSpread(t *testing.T) {
-	for _, c := range []struct{ threads, width, runners, threadsPerRun int }{
+	cpu, err := ort.ResolveDevice("cpu", "auto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{Config: &modeldir.Config{}, provider: cpu}
+	for _, c := range []struct{ threads, width, lanes, threadsPerLane int }{
 		{1, 2048, 1, 1},
 		{2, 2048, 1, 2},
 		{16, 2048, 1, 16},
@@ -15,9 +25,14 @@ func TestSpread(t *testing.T) {
 		{16, 128, 16, 1},
 		{64, 128, 64, 1},
 	} {
-		e, err := new(Model).spread(c.threads, c.width)
-		if err != nil || e.runners != c.runners || e.threadsPerRun != c.threadsPerRun || e.workers > c.threads {
+		e, err := m.spread(c.threads, c.width)
+		if err != nil || len(e.lanes) != c.lanes || e.workers > c.threads {
 			t.Errorf("%+v: %+v, %v", c, e, err)
+		}
+		for _, l := range e.lanes {
+			if l.threads != c.threadsPerLane {
+				t.Errorf("%+v: a lane of %d", c, l.threads)
+			}
 		}
 	}
 }

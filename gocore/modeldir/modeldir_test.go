@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -36,8 +35,8 @@ func newModel(t *testing.T) (dir string, config *modeldir.Config) {
 			NGenes: 3, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 2, NLayers: 4,
 			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
 		},
-		ExpressionEncoding: "soft-bins",
-		Precision:          "float32",
+		Checksum:           "5ca1e",
+		ExpressionEncoding: modeldir.SoftBins,
 		Files:              map[string]modeldir.FileInfo{},
 		Source: modeldir.Source{
 			Name: "se-mini.ckpt", SHA256: map[string]string{"se-mini.ckpt": "00ff"},
@@ -46,7 +45,7 @@ func newModel(t *testing.T) (dir string, config *modeldir.Config) {
 		Notes: []string{"untrained"},
 	}
 	for name, content := range map[string]string{
-		modeldir.GenesFile: "CD3D\nMS4A1\nLYZ\n", modeldir.WeightsFile: "weights", modeldir.Dense.File(): "graph",
+		modeldir.GenesFile: "CD3D\nMS4A1\nLYZ\n", modeldir.WeightsFile: "weights",
 		modeldir.LicenceDir + "/LICENSE": "terms",
 	} {
 		write(t, filepath.Join(dir, name), content)
@@ -74,9 +73,6 @@ func TestWriteThenRead(t *testing.T) {
 	if wantGenes := []string{"CD3D", "MS4A1", "LYZ"}; !slices.Equal(genes, wantGenes) {
 		t.Errorf("genes %q, want %q", genes, wantGenes)
 	}
-	if got.Checksum() != want.Checksum() {
-		t.Errorf("checksum %s, want %s", got.Checksum(), want.Checksum())
-	}
 }
 
 // A last line without an end is a gene like any other.
@@ -95,20 +91,20 @@ func TestGenesWithoutALastLineEnd(t *testing.T) {
 
 // A directory as this version of the format has it. It must stay readable: a
 // field that gets another name here has got one in users' models, too.
-func TestReadFormat3(t *testing.T) {
+func TestReadFormat4(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "genes.txt"), "CD3D\nLYZ\n")
 	write(t, filepath.Join(dir, "config.json"), `{
-  "format_version": 3,
+  "format_version": 4,
   "name": "se-mini",
+  "checksum": "5ca1e",
   "dimensions": {
     "n_genes": 2, "token_dim": 16, "emsize": 8, "d_hid": 12, "nhead": 3, "nlayers": 4,
     "output_dim": 7, "dataset_dim": 5, "pad_length": 64, "cls_token_idx": 1
   },
   "expression_encoding": "soft-bins",
   "decoder": {"read_depth": true, "dataset_dim": 5},
-  "precision": "float32",
-  "files": {"genes.txt": {"size": 9, "sha256": "abcd"}},
+  "files": {"genes.txt": {"size": 9, "sha256": "665c7109227fa7b1aa204bf809f22d7be421bf21996575f62932565764d23566"}},
   "source": {"name": "m", "checkpoint": "m.ckpt", "sha256": {"m.ckpt": "00ff"}, "writer": "w 1", "licences": ["licence/LICENSE"]},
   "notes": ["untrained"],
   "a field of a later version": true
@@ -118,14 +114,14 @@ func TestReadFormat3(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &modeldir.Config{
-		FormatVersion: 3, Name: "se-mini",
+		FormatVersion: 4, Name: "se-mini", Checksum: "5ca1e",
 		Dimensions: modeldir.Dimensions{
 			NGenes: 2, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 3, NLayers: 4,
 			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
 		},
-		ExpressionEncoding: "soft-bins", Precision: "float32",
-		Decoder: &modeldir.DecoderInputs{ReadDepth: true, DatasetDim: 5},
-		Files:   map[string]modeldir.FileInfo{"genes.txt": {Size: 9, SHA256: "abcd"}},
+		ExpressionEncoding: modeldir.SoftBins,
+		Decoder:            &modeldir.DecoderInputs{ReadDepth: true, DatasetDim: 5},
+		Files:              map[string]modeldir.FileInfo{"genes.txt": {Size: 9, SHA256: "665c7109227fa7b1aa204bf809f22d7be421bf21996575f62932565764d23566"}},
 		Source: modeldir.Source{
 			Name: "m", Checkpoint: "m.ckpt", SHA256: map[string]string{"m.ckpt": "00ff"}, Writer: "w 1", Licences: []string{"licence/LICENSE"},
 		},
@@ -204,7 +200,7 @@ func TestRefusedDirectories(t *testing.T) {
 		},
 		{"config.json is no JSON", content("config.json", "{"), []error{modeldir.ErrNotAModel}, nil},
 		{
-			"two JSON values", content("config.json", `{"format_version": 3} {}`),
+			"two JSON values", content("config.json", `{"format_version": 4} {}`),
 			[]error{modeldir.ErrNotAModel},
 			nil,
 		},
@@ -221,12 +217,12 @@ func TestRefusedDirectories(t *testing.T) {
 		{
 			"a newer format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion + 1 }),
 			[]error{modeldir.ErrFormat},
-			[]string{"format 4", "upgrade"},
+			[]string{"format 5", "upgrade"},
 		},
 		{
 			"an older format", rewrite(func(c map[string]any) { c["format_version"] = modeldir.FormatVersion - 1 }),
 			[]error{modeldir.ErrFormat},
-			[]string{"format 2", "convert the checkpoint again"},
+			[]string{"format 3", "convert the checkpoint again"},
 		},
 		{
 			// The version comes first: later fields may have other types by then.
@@ -254,6 +250,11 @@ func TestRefusedDirectories(t *testing.T) {
 			"a file has grown", content(modeldir.WeightsFile, "weights!"),
 			[]error{modeldir.ErrNotAModel},
 			[]string{"weights.bin has 8 bytes, 7 were written"},
+		},
+		{
+			"other genes of the same length", content(modeldir.GenesFile, "CD3E\nMS4A1\nLYZ\n"),
+			[]error{modeldir.ErrNotAModel},
+			[]string{"genes.txt is not the one that was written"},
 		},
 		{
 			"a file above the directory", func(t *testing.T, dir string) {
@@ -343,67 +344,5 @@ func TestDescribe(t *testing.T) {
 	}
 	if _, err := modeldir.Describe(path + "d"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
-	}
-}
-
-func TestChecksum(t *testing.T) {
-	files := map[string]modeldir.FileInfo{
-		"dense.onnx": {Size: 1, SHA256: "aa"}, "genes.txt": {Size: 2, SHA256: "bb"}, "weights.bin": {Size: 3, SHA256: "cc"},
-	}
-	base := (&modeldir.Config{Files: files}).Checksum()
-
-	t.Run("does not follow the map's order", func(t *testing.T) {
-		names := slices.Sorted(maps.Keys(files))
-		for i := range 50 { // every range over a map begins anywhere
-			other := map[string]modeldir.FileInfo{}
-			for k := range names {
-				name := names[(i+k)%len(names)]
-				other[name] = files[name]
-			}
-			if got := (&modeldir.Config{Files: other}).Checksum(); got != base {
-				t.Fatalf("got %s, want %s", got, base)
-			}
-		}
-	})
-	t.Run("does not follow the name", func(t *testing.T) {
-		if got := (&modeldir.Config{Name: "renamed", Files: files}).Checksum(); got != base {
-			t.Errorf("got %s, want %s: the same files are the same model", got, base)
-		}
-	})
-	seen := map[string]string{base: "unchanged"}
-	for name, change := range map[string]func(map[string]modeldir.FileInfo){
-		"a checksum":         func(f map[string]modeldir.FileInfo) { f["genes.txt"] = modeldir.FileInfo{SHA256: "bc"} },
-		"the first checksum": func(f map[string]modeldir.FileInfo) { f["dense.onnx"] = modeldir.FileInfo{SHA256: "ab"} },
-		"the last checksum":  func(f map[string]modeldir.FileInfo) { f["weights.bin"] = modeldir.FileInfo{SHA256: "cd"} },
-		"a file more":        func(f map[string]modeldir.FileInfo) { f["trace.onnx"] = modeldir.FileInfo{SHA256: "dd"} },
-		"a file less":        func(f map[string]modeldir.FileInfo) { delete(f, "dense.onnx") },
-		"two files change names": func(f map[string]modeldir.FileInfo) {
-			f["genes.txt"], f["dense.onnx"] = f["dense.onnx"], f["genes.txt"]
-		},
-		"a file's name": func(f map[string]modeldir.FileInfo) {
-			f["gene.txt"] = f["genes.txt"]
-			delete(f, "genes.txt")
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			other := maps.Clone(files)
-			change(other)
-			got := (&modeldir.Config{Files: other}).Checksum()
-			if same, has := seen[got]; has {
-				t.Errorf("the checksum is that of %q", same)
-			}
-			seen[got] = name
-		})
-	}
-}
-
-func TestVariantFiles(t *testing.T) {
-	for variant, want := range map[modeldir.Variant]string{
-		modeldir.Dense: "dense.onnx", modeldir.Weighted: "weighted.onnx", modeldir.Trace: "trace.onnx",
-		modeldir.Contextual: "contextual.onnx", modeldir.Decoder: "decoder.onnx",
-	} {
-		if got := variant.File(); got != want {
-			t.Errorf("%s: file %q, want %q", variant, got, want)
-		}
 	}
 }

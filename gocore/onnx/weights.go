@@ -47,12 +47,17 @@ func (w *WeightsWriter) Begin() (offset int64, err error) {
 	return w.offset, nil
 }
 
-// Write appends values, little-endian.
-func (w *WeightsWriter) Write(values []float32) error {
-	w.buffer = w.buffer[:0]
+// Bytes appends values to a buffer as they are stored, little-endian.
+func Bytes(buffer []byte, values []float32) []byte {
 	for _, v := range values {
-		w.buffer = binary.LittleEndian.AppendUint32(w.buffer, math.Float32bits(v))
+		buffer = binary.LittleEndian.AppendUint32(buffer, math.Float32bits(v))
 	}
+	return buffer
+}
+
+// Write appends values.
+func (w *WeightsWriter) Write(values []float32) error {
+	w.buffer = Bytes(w.buffer[:0], values)
 	n, err := w.out.Write(w.buffer)
 	w.offset += int64(n)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 	syscpu "golang.org/x/sys/cpu"
 )
@@ -12,13 +13,6 @@ import (
 // makes one node of every part of a graph between operators that it lacks, and
 // compiles that when a session opens.
 type openVINO struct{ precision Precision }
-
-// IsOpenVINO tells whether a provider is OpenVINO's: it takes the graphs made
-// for it, and spreads one run over all threads that it is given.
-func IsOpenVINO(p Provider) bool {
-	_, is := p.(openVINO)
-	return is
-}
 
 func (openVINO) Name() string { return "openvino" }
 
@@ -30,6 +24,26 @@ func (o openVINO) Precision() Precision {
 	}
 	return FP32
 }
+
+// Traits are graphs of standard operators in parts, between which a run can end
+// early, and runs one at a time, as OpenVINO spreads each over all threads.
+func (openVINO) Traits(d modeldir.Dimensions, _, threads int) Traits {
+	return Traits{
+		Form: modeldir.Form{
+			Layers: modeldir.Float32, StandardOperators: true, PlainBins: true,
+			LayersPerPart: max(1, int(partFLOP/(d.LayerFLOP(d.PadLength)*float64(d.PadLength)))),
+		},
+		RunsAtOnce: 1, ThreadsPerRun: threads,
+		// Half a second at the 100 GFLOP/s that narrow models reach.
+		NodeFLOP: 5e10, MaxTokens: cachedTokens,
+	}
+}
+
+// partFLOP is how many operations a sentence of full length takes at most in
+// one part, which runs without a pause: under a second at the 350 GFLOP/s that
+// two cores with bf16 reach. Every part has buffers of its own, about 100 MB at
+// SE-600M's width, so parts are no smaller than that.
+const partFLOP = 3e11
 
 func (o openVINO) check() error {
 	if o.precision == BF16 && !hasBF16 {
@@ -43,6 +57,9 @@ func (o openVINO) check() error {
 var hasBF16 = syscpu.X86.HasAVX512BF16 || syscpu.X86.HasAMXBF16
 
 func (o openVINO) configure(options *onnxruntime.SessionOptions, threads int) error {
+	if err := keepLayerNorm(options); err != nil {
+		return err
+	}
 	hint := "f32"
 	if o.precision == BF16 {
 		hint = "bf16"

@@ -8,11 +8,25 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
 // ErrDevice: a device is unknown, or this machine does not have it.
 var ErrDevice = errors.New("device not available")
+
+// Traits are what a provider can do with a model, and how it does that best.
+type Traits struct {
+	// Form of the graphs that it runs.
+	Form modeldir.Form
+	// RunsAtOnce is how many runs should be under way, with ThreadsPerRun each.
+	RunsAtOnce, ThreadsPerRun int
+	// NodeFLOP bounds the operations in the largest node of a batch: a run can end
+	// early only between two nodes, so no node may take long.
+	NodeFLOP float64
+	// MaxTokens is how many tokens a batch has at most.
+	MaxTokens int
+}
 
 // Provider is an execution provider on one device.
 type Provider interface {
@@ -20,6 +34,9 @@ type Provider interface {
 	Name() string
 	// Precision is what it computes products in.
 	Precision() Precision
+	// Traits are those for a model, in work whose products are of some width and
+	// which may use some threads.
+	Traits(d modeldir.Dimensions, width, threads int) Traits
 	// check says, as an error that wraps [ErrDevice], what the machine lacks.
 	check() error
 	// configure adds the provider to the options of a session whose runs take

@@ -7,7 +7,6 @@ import (
 	"runtime"
 
 	onnxruntime "github.com/yalue/onnxruntime_go"
-	syscpu "golang.org/x/sys/cpu"
 )
 
 var (
@@ -19,6 +18,10 @@ var (
 
 // SessionOptions are the choices for a session.
 type SessionOptions struct {
+	// Name of the graph, for errors.
+	Name string
+	// Dir has the files that the graph's external data is in.
+	Dir      string
 	Provider Provider
 	// Threads that one run uses; at least 1.
 	Threads int
@@ -29,13 +32,13 @@ type SessionOptions struct {
 // Session is a model ready to run.
 type Session struct {
 	session *onnxruntime.DynamicAdvancedSession
-	path    string
+	name    string
 }
 
-// NewSession opens a model file. Errors wrap [ErrSession].
-func NewSession(path string, o SessionOptions) (*Session, error) {
+// NewSession opens a model. Errors wrap [ErrSession].
+func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	fail := func(err error) (*Session, error) {
-		return nil, fmt.Errorf("ONNX Runtime: model %q on %s: %w: %w", path, o.Provider.Name(), err, ErrSession)
+		return nil, fmt.Errorf("ONNX Runtime: graph %q of %q on %s: %w: %w", o.Name, o.Dir, o.Provider.Name(), err, ErrSession)
 	}
 	if Library() == "" {
 		return fail(ErrLibrary)
@@ -53,32 +56,20 @@ func NewSession(path string, o SessionOptions) (*Session, error) {
 		func() error { return options.SetLogSeverityLevel(onnxruntime.LoggingLevelError) },
 		// Waiting threads must not burn the cores that tokenisation shares.
 		func() error { return options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0") },
-		// It would undo what makes LayerNorm fast on the CPU (package convert).
 		func() error {
-			return options.AddSessionConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion")
+			return options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.Dir)
 		},
-		func() error { return options.AddSessionConfigEntry("session.x64quantprecision", exactInt8()) },
 		func() error { return o.Provider.configure(options, max(1, o.Threads)) },
 	} {
 		if err := set(); err != nil {
 			return fail(err)
 		}
 	}
-	session, err := onnxruntime.NewDynamicAdvancedSession(path, o.Inputs, o.Outputs, options)
+	session, err := onnxruntime.NewDynamicAdvancedSessionWithONNXData(model, o.Inputs, o.Outputs, options)
 	if err != nil {
 		return fail(err)
 	}
-	return &Session{session: session, path: path}, nil
-}
-
-// exactInt8 tells whether sums of 8-bit products need slower kernels to be
-// exact: without VNNI instructions those of the usual ones saturate. ONNX
-// Runtime would take the slower ones even where VNNI is there.
-func exactInt8() string {
-	if syscpu.X86.HasAVX512VNNI || syscpu.X86.HasAVXVNNI {
-		return "0"
-	}
-	return "1"
+	return &Session{session: session, name: o.Name}, nil
 }
 
 // Close frees the session. No run may be under way.
@@ -97,7 +88,7 @@ type Tensor struct {
 // error that wraps the context's; the session can be used again. Other errors
 // wrap [ErrRun].
 func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
-	fail := func(err error) error { return fmt.Errorf("ONNX Runtime: model %q: %w: %w", s.path, err, ErrRun) }
+	fail := func(err error) error { return fmt.Errorf("ONNX Runtime: graph %q: %w: %w", s.name, err, ErrRun) }
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("ONNX Runtime: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,27 +15,23 @@ import (
 	"github.com/se600m/se600m-go/gocore/ort"
 )
 
-func write(t *testing.T, g *onnx.Graph) (path string) {
+func encode(t *testing.T, g *onnx.Graph) []byte {
 	t.Helper()
-	text, err := g.Model("tests", "1")
+	model, err := g.Model("tests", "1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path = filepath.Join(t.TempDir(), "model.onnx")
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return model
 }
 
-func open(t *testing.T, path string, inputs, outputs []string) *ort.Session {
+func open(t *testing.T, g *onnx.Graph, dir string, inputs, outputs []string) *ort.Session {
 	t.Helper()
 	statetest.NeedRuntime(t)
 	cpu, err := ort.ResolveDevice("cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ort.NewSession(path, ort.SessionOptions{Provider: cpu, Threads: 1, Inputs: inputs, Outputs: outputs})
+	s, err := ort.NewSession(encode(t, g), ort.SessionOptions{Dir: dir, Provider: cpu, Threads: 1, Inputs: inputs, Outputs: outputs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +51,7 @@ func gather(t *testing.T) *ort.Session {
 	picked := g.Input("picked", onnx.Int32, "k")
 	g.Output(g.Op("Add", []onnx.Value{g.Op("Gather", []onnx.Value{rows, picked}), g.Scalar(1)}), "out", onnx.Float32, "k", 2)
 	g.Output(g.Op("Cast", []onnx.Value{picked}, onnx.Attr{Name: "to", Value: int(onnx.Int64)}), "wide", onnx.Int64, "k")
-	return open(t, write(t, g), []string{"rows", "picked"}, []string{"out", "wide"})
+	return open(t, g, "", []string{"rows", "picked"}, []string{"out", "wide"})
 }
 
 func TestRun(t *testing.T) {
@@ -124,7 +119,7 @@ func heavy(t *testing.T) (s *ort.Session, width int) {
 		y = g.Op("Tanh", []onnx.Value{g.Op("MatMul", []onnx.Value{x, y})})
 	}
 	g.Output(y, "y", onnx.Float32, "n", width)
-	return open(t, write(t, g), []string{"x"}, []string{"y"}), width
+	return open(t, g, "", []string{"x"}, []string{"y"}), width
 }
 
 func TestCancel(t *testing.T) {
@@ -194,17 +189,13 @@ func TestRefusedModels(t *testing.T) {
 	g.Output(w, "y", onnx.Float32, 2)
 	unknown := onnx.NewGraph("unknown")
 	unknown.Output(unknown.Op("NoSuchOperator", []onnx.Value{unknown.Input("x", onnx.Float32, 1)}), "y", onnx.Float32, 1)
-	text := filepath.Join(t.TempDir(), "text.onnx")
-	if err := os.WriteFile(text, []byte("hello"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for name, path := range map[string]string{
-		"nothing there": filepath.Join(t.TempDir(), "nowhere.onnx"), "text": text,
-		"weights missing": write(t, g), "unknown operator": write(t, unknown),
+	dir := t.TempDir()
+	for name, model := range map[string][]byte{
+		"nothing": nil, "text": []byte("hello"), "weights missing": encode(t, g), "unknown operator": encode(t, unknown),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ort.NewSession(path, ort.SessionOptions{Provider: cpu, Threads: 1, Outputs: []string{"y"}})
-			if !errors.Is(err, ort.ErrSession) || !strings.Contains(fmt.Sprint(err), path) || !strings.Contains(fmt.Sprint(err), "on cpu") {
+			_, err := ort.NewSession(model, ort.SessionOptions{Name: "dense", Dir: dir, Provider: cpu, Threads: 1, Outputs: []string{"y"}})
+			if !errors.Is(err, ort.ErrSession) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf(`"dense" of %q on cpu`, dir)) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -238,15 +229,7 @@ func TestProductsInInt8(t *testing.T) {
 		x, g.External("w", onnx.Int8, []int{in, out}, w), g.Scalar(1), g.Scalar(1), g.Byte(onnx.Uint8, 128), g.Byte(onnx.Int8, 0),
 	})
 	g.Output(y, "y", onnx.Float32, "n", out)
-	text, err := g.Model("tests", "1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "products.onnx")
-	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s := open(t, path, []string{"x"}, []string{"y"})
+	s := open(t, g, dir, []string{"x"}, []string{"y"})
 	const n = 5
 	given, got := make([]float32, n*in), make([]float32, n*out)
 	for i := range given {

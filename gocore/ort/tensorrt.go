@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
@@ -13,6 +14,11 @@ type tensorRT struct{ id int }
 func (t tensorRT) Name() string { return fmt.Sprintf("tensorrt:%d", t.id) }
 
 func (tensorRT) Precision() Precision { return FP32 }
+
+// Traits are graphs of standard operators, which TensorRT takes alone.
+func (tensorRT) Traits(modeldir.Dimensions, int, int) Traits {
+	return onGPU(modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true})
+}
 
 func (tensorRT) check() error {
 	if err := needProviderLibrary("libonnxruntime_providers_tensorrt.so", "cuda"); err != nil {

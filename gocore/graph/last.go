@@ -1,8 +1,9 @@
-package convert
+package graph
 
 import (
 	"math"
 
+	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/onnx"
 )
 
@@ -17,8 +18,8 @@ const nRead = 2
 // needed for so few queries: a head's scores are (Wkᵀ q)·x, its sum is
 // Wv (Σ p x) + b, as Σ p is 1, and the keys' bias changes no softmax. The bias,
 // if any, is [B, 1, 1, T].
-func (g *graph) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.Value {
-	d, nHead := int64(g.dims.EmSize), int64(g.dims.NHead)
+func (g *builder) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.Value {
+	d, nHead := int64(g.Dimensions.EmSize), int64(g.Dimensions.NHead)
 	width := d / nHead
 	biases := func(from, to int64) onnx.Value {
 		return g.Op("Slice", []onnx.Value{g.weight(prefix + "qkv_proj.bias"), g.Ints(from * d), g.Ints(to * d), g.Ints(0)})
@@ -38,9 +39,9 @@ func (g *graph) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.Va
 		w := g.Op("Reshape", []onnx.Value{g.weight(weight), g.Ints(d, nHead, width)})
 		return g.Op("Transpose", []onnx.Value{w}, onnx.Attr{Name: "perm", Value: perm})
 	}
-	q := g.Op("Add", []onnx.Value{g.matMul(read, prefix+"q"), biases(0, 1)})
+	q := g.Op("Add", []onnx.Value{g.matMul(read, prefix+modeldir.Queries), biases(0, 1)})
 	q = g.Op("Mul", []onnx.Value{q, g.Scalar(float32(1 / math.Sqrt(float64(width))))})
-	u := g.Op("MatMul", []onnx.Value{apart(q), ofHeads(prefix+"k", 1, 2, 0)})
+	u := g.Op("MatMul", []onnx.Value{apart(q), ofHeads(prefix+modeldir.Keys, 1, 2, 0)})
 	u = g.Op("Reshape", []onnx.Value{u, g.Ints(0, nHead*nRead, d)})
 	turned := g.Op("Transpose", []onnx.Value{x}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1}})
 	scores := g.Op("MatMul", []onnx.Value{u, turned})
@@ -49,6 +50,6 @@ func (g *graph) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.Va
 	}
 	p := g.Op("Softmax", []onnx.Value{scores}, onnx.Attr{Name: "axis", Value: -1})
 	sums := g.Op("Reshape", []onnx.Value{g.Op("MatMul", []onnx.Value{p, x}), g.Ints(0, nHead, nRead, d)})
-	values := together(g.Op("MatMul", []onnx.Value{sums, ofHeads(prefix+"v", 1, 0, 2)}))
+	values := together(g.Op("MatMul", []onnx.Value{sums, ofHeads(prefix+modeldir.Values, 1, 0, 2)}))
 	return g.Op("Add", []onnx.Value{values, biases(2, 3)})
 }

@@ -1,4 +1,4 @@
-package convert
+package graph
 
 import (
 	"slices"
@@ -7,11 +7,12 @@ import (
 
 func TestQuantise(t *testing.T) {
 	whole, scales := quantise([]float32{
-		127, -63, 0.5, 1.5, // the largest becomes 127; halves go to the even number
-		0, 0, 0, 0,
-		-254, 1, 3, -127,
-	}, 3, 4)
-	if want := []int8{127, -63, 0, 2, 0, 0, 0, 0, -127, 0, 2, -64}; !slices.Equal(whole, want) {
+		127, 0, -254, // a column's largest becomes 127 or -127; halves go to the even number
+		-63, 0, 1,
+		0.5, 0, 3,
+		1.5, 0, -127,
+	}, 3)
+	if want := []int8{127, 0, -127, -63, 0, 0, 0, 0, 2, 2, 0, -64}; !slices.Equal(whole, want) {
 		t.Errorf("got %v, want %v", whole, want)
 	}
 	if want := []float32{1, 0, 2}; !slices.Equal(scales, want) {

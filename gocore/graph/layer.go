@@ -1,0 +1,107 @@
+package graph
+
+import (
+	"math"
+
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/onnx"
+)
+
+// attention is the attention of every token to every token, before out_proj.
+func (g *builder) attention(x, bias onnx.Value, prefix string) onnx.Value {
+	if g.form.StandardOperators {
+		return g.standardAttention(x, x, bias, prefix)
+	}
+	inputs := append(g.products(x, prefix+modeldir.Queries, prefix+modeldir.Keys, prefix+modeldir.Values), g.weight(prefix+"qkv_proj.bias"))
+	if bias != "" {
+		inputs = append(inputs, "", bias)
+	}
+	return g.Fused("MultiHeadAttention", inputs, onnx.Attr{Name: "num_heads", Value: g.Dimensions.NHead})
+}
+
+func (g *builder) standardAttention(queries, x, bias onnx.Value, prefix string) onnx.Value {
+	d, width := int64(g.Dimensions.EmSize), g.Dimensions.EmSize/g.Dimensions.NHead
+	biases := g.weight(prefix + "qkv_proj.bias")
+	heads := func(x onnx.Value, part string, position int64, order []int) onnx.Value {
+		own := g.Op("Slice", []onnx.Value{biases, g.Ints(position * d), g.Ints((position + 1) * d), g.Ints(0)})
+		v := g.Op("Add", []onnx.Value{g.matMul(x, prefix+part), own})
+		v = g.Op("Reshape", []onnx.Value{v, g.Ints(0, 0, int64(g.Dimensions.NHead), int64(width))})
+		return g.Op("Transpose", []onnx.Value{v}, onnx.Attr{Name: "perm", Value: order})
+	}
+	q := heads(queries, modeldir.Queries, 0, []int{0, 2, 1, 3})
+	k := heads(x, modeldir.Keys, 1, []int{0, 2, 3, 1})
+	v := heads(x, modeldir.Values, 2, []int{0, 2, 1, 3})
+	scores := g.Op("Mul", []onnx.Value{g.Op("MatMul", []onnx.Value{q, k}), g.Scalar(float32(1 / math.Sqrt(float64(width))))})
+	if bias != "" {
+		scores = g.Op("Add", []onnx.Value{scores, bias})
+	}
+	scores = g.Op("Softmax", []onnx.Value{scores}, onnx.Attr{Name: "axis", Value: -1})
+	mixed := g.Op("Transpose", []onnx.Value{g.Op("MatMul", []onnx.Value{scores, v})}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1, 3}})
+	return g.Op("Reshape", []onnx.Value{mixed, g.Ints(0, 0, d)})
+}
+
+// layer is one post-norm transformer layer.
+func (g *builder) layer(i int, x, bias onnx.Value) onnx.Value {
+	return g.afterAttention(i, x, g.attention(x, bias, modeldir.LayerPrefix(i)))
+}
+
+// afterAttention is the rest of a layer.
+func (g *builder) afterAttention(i int, x, attention onnx.Value) onnx.Value {
+	prefix := modeldir.LayerPrefix(i)
+	h := g.addNorm(x, g.product(attention, prefix+"out_proj.weight"), prefix+"out_proj.bias", prefix+"norm1")
+	f := g.biasGelu(g.product(h, prefix+"linear1.weight"), prefix+"linear1.bias")
+	return g.addNorm(h, g.product(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
+}
+
+// biasGelu is the exact Gelu (erf) of x + bias.
+func (g *builder) biasGelu(x onnx.Value, bias string) onnx.Value {
+	inputs := []onnx.Value{x, g.weight(bias)}
+	if g.form.StandardOperators {
+		return g.Op("Gelu", []onnx.Value{g.Op("Add", inputs)}) // erf by default
+	}
+	return g.Fused("BiasGelu", inputs)
+}
+
+// pause ends a part after some layer. OpenVINO makes one node of all that it
+// can run, and a run ends early only between nodes; SampleOp, an echo, is not
+// among what it can.
+func (g *builder) pause(layer int, x onnx.Value) onnx.Value {
+	if n := layer + 1; g.form.LayersPerPart == 0 || n%g.form.LayersPerPart != 0 || n == g.Dimensions.NLayers {
+		return x
+	}
+	return g.Fused("SampleOp", []onnx.Value{x})
+}
+
+// attentionBias turns log-multiplicities, [B, S], into what is added to the
+// attention scores of T keys, as [B, 1, 1, T].
+func (g *builder) attentionBias(logMultiplicity onnx.Value) onnx.Value {
+	bias := logMultiplicity
+	if g.Dimensions.DatasetDim > 0 {
+		shape := g.Op("Concat", []onnx.Value{g.batchOf(bias), g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
+		bias = g.concat(bias, g.Op("Expand", []onnx.Value{g.Scalar(0), shape}))
+	}
+	return g.Op("Unsqueeze", []onnx.Value{bias, g.Ints(1, 2)})
+}
+
+// forEveryToken repeats a bias for the T queries of x, [B, T, emsize], which
+// ONNX Runtime's fused operator does not do by itself.
+func (g *builder) forEveryToken(bias, x onnx.Value) onnx.Value {
+	if g.form.StandardOperators {
+		return bias
+	}
+	nTokens := g.Op("Shape", []onnx.Value{x}, onnx.Attr{Name: "start", Value: 1}, onnx.Attr{Name: "end", Value: 2})
+	shape := g.Op("Concat", []onnx.Value{g.Ints(1, 1), nTokens, g.Ints(1)}, onnx.Attr{Name: "axis", Value: 0})
+	return g.Op("Expand", []onnx.Value{bias, shape})
+}
+
+// skipBlock finishes a skip block whose first Linear gave inside:
+// LayerNorm(x + dense(ReLU(inside))).
+func (g *builder) skipBlock(x, inside onnx.Value, name string) onnx.Value {
+	h := g.Op("Relu", []onnx.Value{inside})
+	return g.addNorm(x, g.matMul(h, name+".dense.weight"), name+".dense.bias", name+".layer_norm")
+}
+
+// head is the decoder head on tokens.
+func (g *builder) head(x onnx.Value) onnx.Value {
+	return g.linear(g.skipBlock(x, g.linear(x, "decoder.0.intermediate_dense"), "decoder.0"), "decoder.1")
+}

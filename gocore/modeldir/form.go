@@ -1,0 +1,59 @@
+package modeldir
+
+// Element is the type of a tensor's elements.
+type Element string
+
+// The element types.
+const (
+	Float32 Element = "float32"
+	Int32   Element = "int32"
+	Int8    Element = "int8"
+)
+
+// size is how many bytes an element has.
+func (e Element) size() int64 {
+	if e == Int8 {
+		return 1
+	}
+	return 4
+}
+
+// IndexFile says where the weights in an element type lie (see [Index]).
+func (e Element) IndexFile() string {
+	if e == Float32 {
+		return "weights.json"
+	}
+	return string(e) + ".json"
+}
+
+// LayersFile holds the weights of the layers in an element type.
+func (e Element) LayersFile() string {
+	if e == Float32 {
+		return WeightsFile
+	}
+	return string(e) + ".bin"
+}
+
+// Form is how a graph is put together for the execution provider that runs it.
+// All forms compute the same, but for what rounding to the element type changes.
+type Form struct {
+	// Layers is what the layers' weights are stored and multiplied in.
+	Layers Element
+	// StandardOperators leaves out ONNX Runtime's own fused operators.
+	StandardOperators bool
+	// PlainBins embeds the expression value of every token. Otherwise each of the
+	// different values is embedded once, which needs the operator Unique.
+	PlainBins bool
+	// LayersPerPart, if not zero, is how many layers make a part. A provider makes
+	// one node of a part, and a run ends early only between nodes.
+	LayersPerPart int
+}
+
+// In is the form that a variant takes where f is wanted. The trace, which also
+// checks the fused operators, and the decoder have one form.
+func (f Form) In(v Variant) Form {
+	if v == Trace || v == Decoder {
+		return Form{Layers: Float32, StandardOperators: true, PlainBins: true}
+	}
+	return f
+}
