@@ -579,6 +579,12 @@ def change_config(**changes: Any) -> Callable[[Path], Any]:
     return change
 
 
+def int8_in_the_way(given: Given) -> Any:
+    """Use weights in 8 bits where a folder of their name keeps them from being written."""
+    model = converted(lambda directory: (directory / "int8.bin" / "taken").mkdir(parents=True), precision="int8")(given)
+    return model.embed_sentences(np.array([[model.cls_index, 1]], np.int32), np.ones((1, 2), np.float32))
+
+
 def without_decoder(given: Given) -> se600m.Model:
     """Open a model without the dataset token and the expression decoder."""
     made = given.checkpoint
@@ -667,7 +673,24 @@ MODELS = [
         errors.ModelError,
         "weights.bin has 1 bytes",
     ),
-    Case("a graph is missing", converted(lambda d: (d / "dense.onnx").unlink()), errors.ModelError, r"dense\.onnx"),
+    Case(
+        "the list of weights is missing",
+        converted(lambda d: (d / "weights.json").unlink()),
+        errors.ModelError,
+        r"weights\.json",
+    ),
+    Case(
+        "8-bit weights that can't be written",
+        int8_in_the_way,
+        errors.ModelError,
+        "weights in int8 are made when they are first used.*as a user who may write there",
+    ),
+    Case(
+        "genes of another model",
+        converted(lambda d: (d / "genes.txt").write_text((d / "genes.txt").read_text().swapcase())),
+        errors.ModelError,
+        r"genes\.txt is not the one that was written",
+    ),
     Case("the genes are missing", converted(lambda d: (d / "genes.txt").unlink()), errors.ModelError, r"genes\.txt"),
     Case(
         "a config that names a file elsewhere",

@@ -181,7 +181,7 @@ def test_decoding_what_embed_wrote(random_model, immune):
 def test_a_model_without_the_part(random_model, immune):
     made = random_model(decoder=False)
     assert made.model.gene_embeddings(made.genes[:2]).shape == (2, 32)
-    assert not (made.model.directory / "decoder.onnx").exists()
+    assert not (made.model.directory / "decoder.bin").exists()
     with pytest.raises(errors.NotInModelError, match=r"no expression decoder.*binary_decoder"):
         made.model.decode(np.zeros((1, 20), np.float32), made.genes[:1])
     plain = random_model(dataset_correction=False)

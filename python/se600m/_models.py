@@ -17,7 +17,7 @@ _NOTICE = (
     "no model is named: se-mini is used, a small one trained on 559 immune cells. SE-600M: get arcinstitute/SE-600M "
     'from Hugging Face (non-commercial licence), then model="path/to/SE-600M"'
 )
-_FORMAT = "3"
+_FORMAT = str(_native.format_version())
 """Changes whenever conversion writes something else: older conversions in the cache are then not used."""
 
 

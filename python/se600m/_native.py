@@ -112,3 +112,8 @@ def _lines(names: list[str]) -> npt.NDArray[np.uint8]:
 def version() -> str:
     """Version of the native core."""
     return str(call("Version"))
+
+
+def format_version() -> int:
+    """Format of the model directories that the native core writes and reads."""
+    return int(call("FormatVersion"))
