@@ -36,3 +36,25 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// A batch's largest node stays below what the provider allows: half a second.
+func TestTokenBudget(t *testing.T) {
+	se600m := modeldir.Dimensions{EmSize: 2048, DHid: 2048, NHead: 16, NLayers: 16, PadLength: 2048}
+	cpu := ort.Traits{NodeFLOP: 2e10, MaxTokens: 8192}
+	parts := ort.Traits{NodeFLOP: 5e10, MaxTokens: 8192, Form: modeldir.Form{LayersPerPart: 2}}
+	for _, c := range []struct {
+		traits       ort.Traits
+		dims         modeldir.Dimensions
+		length, want int
+	}{
+		{cpu, se600m, 2048, 794},
+		{cpu, se600m, 765, 1364},
+		{parts, se600m, 2048, 372},
+		{cpu, modeldir.Dimensions{EmSize: 128, DHid: 256}, 2048, 8192},
+		{cpu, modeldir.Dimensions{EmSize: 1 << 20, DHid: 1 << 20}, 2048, 1},
+	} {
+		if got := (execution{traits: c.traits}).tokenBudget(c.dims, c.length); got != c.want {
+			t.Errorf("%+v, sentences of %d: %d tokens, want %d", c.dims, c.length, got, c.want)
+		}
+	}
+}
