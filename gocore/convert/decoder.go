@@ -4,37 +4,35 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/se600m/se600m-go/gocore/checkpoint"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 )
 
-// decoderInputs finds out what the decoder takes: a gene embedding, a cell's
-// embedding, the read depth if the configuration says so, and the dataset
-// embedding if its width leaves room for one. Nil: there is no decoder.
-func decoderInputs(c *checkpoint.Checkpoint, d *modeldir.Dimensions) (*modeldir.DecoderInputs, error) {
+// readDecoder finds out what the decoder takes, if there is one: a gene
+// embedding, a cell's embedding, the read depth if the configuration says so,
+// and the dataset embedding if its width leaves room for one.
+func (s *source) readDecoder() error {
 	const name = modeldir.DecoderBlock1 + ".intermediate_dense.weight"
-	t, has := c.Tensors[name]
-	if !has {
-		return nil, nil
+	if _, has := s.Tensors[name]; !has {
+		return nil
 	}
-	if len(t.Shape) != 2 {
-		return nil, fmt.Errorf("convert: tensor %q has shape %v: %w", name, t.Shape, ErrTensors)
+	_, width, err := s.matrix(name)
+	if err != nil {
+		return err
 	}
-	in := &modeldir.DecoderInputs{ReadDepth: c.Config.ReadDepth}
-	least := d.EmSize + d.OutputDim
-	if in.ReadDepth {
-		least++
-	}
-	switch t.Shape[1] {
-	case least:
-	case least + d.DatasetDim:
-		in.DatasetDim = d.DatasetDim
+	without := modeldir.DecoderInputs{ReadDepth: s.Config.ReadDepth}
+	with := modeldir.DecoderInputs{ReadDepth: s.Config.ReadDepth, DatasetDim: s.dims.DatasetDim}
+	switch width {
+	case without.Width(s.dims):
+		s.decoder = &without
+	case with.Width(s.dims):
+		s.decoder = &with
 	default:
-		return nil, fmt.Errorf("convert: the expression decoder is %d wide (tensor %q): emsize %d, output_dim %d, "+
+		return fmt.Errorf("convert: the expression decoder is %d wide (tensor %q): emsize %d, output_dim %d, "+
 			"read depth (model.rda: %t) and a dataset embedding of %d make %d or %d: %w",
-			t.Shape[1], name, d.EmSize, d.OutputDim, in.ReadDepth, d.DatasetDim, least, least+d.DatasetDim, ErrTensors)
+			width, name, s.dims.EmSize, s.dims.OutputDim, s.Config.ReadDepth, s.dims.DatasetDim,
+			without.Width(s.dims), with.Width(s.dims), ErrTensors)
 	}
-	return in, nil
+	return nil
 }
 
 // writeDecoder writes decoder.bin. The first Linear is taken apart: its rows

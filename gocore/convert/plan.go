@@ -24,92 +24,111 @@ type source struct {
 	notes   []string
 }
 
-var layerName = regexp.MustCompile(`^transformer_encoder\.layers\.(\d+)\.`)
-
 // inspect reads every dimension from the tensors, and compares with what the
 // configuration says. The number of layers is the tensors': some public copies
 // of SE-600M's config state another one. Any other disagreement is an error.
 func inspect(c *checkpoint.Checkpoint) (*source, error) {
 	s := &source{Checkpoint: c}
-	shape := func(name string) ([]int, error) { // of a matrix
-		t, has := c.Tensors[name]
-		if !has {
-			return nil, fmt.Errorf("convert: tensor %q is missing among %d: %w", name, len(c.Tensors), ErrTensors)
+	for _, step := range []func() error{
+		s.readDimensions, s.countLayers, s.compareWithConfig, s.checkDimensions, s.checkGenes, s.readDecoder, s.checkShapes,
+	} {
+		if err := step(); err != nil {
+			return nil, err
 		}
-		if len(t.Shape) != 2 {
-			return nil, fmt.Errorf("convert: tensor %q has shape %v: %w", name, t.Shape, ErrTensors)
-		}
-		return t.Shape, nil
 	}
-	projection, err := shape("encoder.0.weight")
-	if err != nil {
-		return nil, err
+	return s, nil
+}
+
+// matrix is the shape of a tensor that must have two dimensions.
+func (s *source) matrix(name string) (rows, columns int, err error) {
+	t, has := s.Tensors[name]
+	if !has {
+		return 0, 0, fmt.Errorf("convert: tensor %q is missing among %d: %w", name, len(s.Tensors), ErrTensors)
 	}
-	hidden, err := shape("transformer_encoder.layers.0.linear1.weight")
-	if err != nil {
-		return nil, err
+	if len(t.Shape) != 2 {
+		return 0, 0, fmt.Errorf("convert: tensor %q has shape %v: %w", name, t.Shape, ErrTensors)
 	}
-	output, err := shape("decoder.1.weight")
-	if err != nil {
-		return nil, err
-	}
+	return t.Shape[0], t.Shape[1], nil
+}
+
+func (s *source) readDimensions() (err error) {
 	d := &s.dims
-	d.EmSize, d.TokenDim = projection[0], projection[1]
-	d.DHid, d.OutputDim = hidden[0], output[0]
-	d.NGenes, d.NHead = c.Genes.Len(), c.Config.NHead
-	d.PadLength, d.CLSTokenIdx = c.Config.PadLength, c.Config.CLSTokenIdx
-	for name := range c.Tensors {
+	d.NGenes, d.NHead = s.Genes.Len(), s.Config.NHead
+	d.PadLength, d.CLSTokenIdx = s.Config.PadLength, s.Config.CLSTokenIdx
+	if d.EmSize, d.TokenDim, err = s.matrix("encoder.0.weight"); err != nil {
+		return err
+	}
+	if d.DHid, _, err = s.matrix(modeldir.LayerPrefix(0) + "linear1.weight"); err != nil {
+		return err
+	}
+	if d.OutputDim, _, err = s.matrix("decoder.1.weight"); err != nil {
+		return err
+	}
+	if s.Config.DatasetCorrection {
+		d.DatasetDim, _, err = s.matrix("dataset_embedder.weight")
+	}
+	return err
+}
+
+var layerName = regexp.MustCompile(`^transformer_encoder\.layers\.(\d+)\.`)
+
+func (s *source) countLayers() error {
+	for name := range s.Tensors {
 		if match := layerName.FindStringSubmatch(name); match != nil {
 			number, err := strconv.Atoi(match[1])
 			if err != nil || number > 1<<12 {
-				return nil, fmt.Errorf("convert: tensor %q: %w", name, ErrTensors)
+				return fmt.Errorf("convert: tensor %q: %w", name, ErrTensors)
 			}
-			d.NLayers = max(d.NLayers, number+1)
+			s.dims.NLayers = max(s.dims.NLayers, number+1)
 		}
 	}
-	if c.Config.DatasetCorrection {
-		embedder, err := shape("dataset_embedder.weight")
-		if err != nil {
-			return nil, err
-		}
-		d.DatasetDim = embedder[0]
+	if n := s.Config.NLayers; n != 0 && n != s.dims.NLayers {
+		s.notes = append(s.notes, fmt.Sprintf("the config says %d layers, the tensors have %d: %d were converted",
+			n, s.dims.NLayers, s.dims.NLayers))
 	}
+	return nil
+}
+
+func (s *source) compareWithConfig() error {
 	for _, stated := range []struct {
 		key           string
 		config, found int
 	}{
-		{"model.emsize", c.Config.EmSize, d.EmSize},
-		{"model.d_hid", c.Config.DHid, d.DHid},
-		{"model.output_dim", c.Config.OutputDim, d.OutputDim},
-		{"tokenizer.token_dim", c.Config.TokenDim, d.TokenDim},
-		{"gene table width", c.Genes.Dim, d.TokenDim},
+		{"model.emsize", s.Config.EmSize, s.dims.EmSize},
+		{"model.d_hid", s.Config.DHid, s.dims.DHid},
+		{"model.output_dim", s.Config.OutputDim, s.dims.OutputDim},
+		{"tokenizer.token_dim", s.Config.TokenDim, s.dims.TokenDim},
+		{"gene table width", s.Genes.Dim, s.dims.TokenDim},
 	} {
 		if stated.config != 0 && stated.config != stated.found {
-			return nil, fmt.Errorf("convert: %s is %d, but the tensors have %d: the configuration or the gene table "+
+			return fmt.Errorf("convert: %s is %d, but the tensors have %d: the configuration or the gene table "+
 				"belongs to another checkpoint: %w", stated.key, stated.config, stated.found, ErrTensors)
 		}
 	}
-	if n := c.Config.NLayers; n != 0 && n != d.NLayers {
-		s.notes = append(s.notes, fmt.Sprintf("the config says %d layers, the tensors have %d: %d were converted", n, d.NLayers, d.NLayers))
+	return nil
+}
+
+func (s *source) checkDimensions() error {
+	d := s.dims
+	switch {
+	case d.EmSize == 0 || d.EmSize%d.NHead != 0:
+		return fmt.Errorf("convert: emsize %d can't be divided among nhead %d: %w", d.EmSize, d.NHead, ErrTensors)
+	case d.DHid == 0 || d.OutputDim == 0:
+		return fmt.Errorf("convert: d_hid %d, output_dim %d: %w", d.DHid, d.OutputDim, ErrTensors)
+	case d.PadLength < 2:
+		return fmt.Errorf("convert: dataset.pad_length is %d: %w", d.PadLength, ErrTensors)
 	}
-	if d.EmSize == 0 || d.EmSize%d.NHead != 0 {
-		return nil, fmt.Errorf("convert: emsize %d can't be divided among nhead %d: %w", d.EmSize, d.NHead, ErrTensors)
-	}
-	if d.DHid == 0 || d.OutputDim == 0 {
-		return nil, fmt.Errorf("convert: d_hid %d, output_dim %d: %w", d.DHid, d.OutputDim, ErrTensors)
-	}
-	if d.PadLength < 2 {
-		return nil, fmt.Errorf("convert: dataset.pad_length is %d: %w", d.PadLength, ErrTensors)
-	}
-	for _, name := range c.Genes.Names { // genes.txt has one a line
+	return nil
+}
+
+// checkGenes makes sure that genes.txt can have a gene a line.
+func (s *source) checkGenes() error {
+	for _, name := range s.Genes.Names {
 		if strings.Contains(name, "\n") {
-			return nil, fmt.Errorf("convert: gene symbol %q has a line break: %w", name, checkpoint.ErrGeneTable)
+			return fmt.Errorf("convert: gene symbol %q has a line break: %w", name, checkpoint.ErrGeneTable)
 		}
 	}
-	if s.decoder, err = decoderInputs(c, d); err != nil {
-		return nil, err
-	}
-	return s, s.checkShapes()
+	return nil
 }
 
 // checkShapes makes sure that every tensor needed is there in its shape.
