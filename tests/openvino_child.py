@@ -58,7 +58,8 @@ def numbers(small: str, parted: str) -> dict:
         out["trace"] = cosine(bf16.trace(cells[:2])["embedding"], both[0][:2, : fp32.output_dim])
         out["decode"] = float(np.abs(bf16.decode(both[0], genes) - fp32.decode(both[0], genes)).max())
         out["contextual"] = cosine(*(m.contextual_gene_embeddings(cells).embeddings for m in (bf16, fp32)))
-        out["one model"] = bf16 is se600m.load_model(path, device="openvino", precision="bf16")
+        again = se600m.load_model(path, device="openvino", precision="bf16")
+        out["one model"] = again._opened is bf16._opened
     return out
 
 
