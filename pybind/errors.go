@@ -17,6 +17,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/neighbors"
 	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/safego"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -45,7 +46,7 @@ var codes = []struct {
 	{batch.ErrSize, "option"},
 	{embed.ErrOption, "option"},
 	{embed.ErrClosed, "closed"},
-	{embed.ErrPanic, "internal"},
+	{safego.ErrPanic, "internal"},
 	{embed.ErrLacks, "not-in-model"},
 	{checkpoint.ErrNotFound, "checkpoint-not-found"},
 	{checkpoint.ErrUnsafePickle, "unsafe-pickle"},

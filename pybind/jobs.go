@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 // handles gives integers to values.
@@ -70,16 +71,14 @@ type work func(ctx context.Context, j *job) (report any, err error)
 func begin(w work) int64 {
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &job{cancel: cancel, ended: make(chan struct{})}
-	go func() {
-		defer close(j.ended)
-		defer cancel()
-		defer func() {
-			if p := recover(); p != nil {
-				j.err = fmt.Errorf("panic: %v: %w\n%s", p, errPanic, debug.Stack())
-			}
-		}()
-		j.report, j.err = w(ctx, j)
-	}()
+	safego.Go(func() (err error) {
+		j.report, err = w(ctx, j)
+		return err
+	}, func(err error) {
+		j.err = err
+		cancel()
+		close(j.ended)
+	})
 	return jobs.add(j)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/safego"
 	"github.com/se600m/se600m-go/gocore/sentence"
 )
 
@@ -84,7 +85,7 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 	total := Report{Fill: plan.Fill(), NValid: plan.NValid()}
 	var mu sync.Mutex
 	cells := newSource(c.Matrix.NCells(), workers)
-	group, ctx := newGroup(ctx)
+	group, ctx := safego.WithContext(ctx)
 	for range workers {
 		group.Go(func() error {
 			reader, worker, into := expression.NewReader(c.Matrix), plan.NewWorker(), newSink()
