@@ -11,6 +11,8 @@ import (
 
 var errOrdinary = errors.New("an ordinary error")
 
+func noMap() map[string]int { return nil }
+
 // panics has every kind of panic that Go has.
 var panics = map[string]struct {
 	f    func() error
@@ -20,7 +22,7 @@ var panics = map[string]struct {
 	"an error":         {func() error { panic(errOrdinary) }, "an ordinary error"},
 	"nil":              {func() error { panic(nil) }, "nil"},
 	"past the end":     {func() error { _ = make([]int, 3)[len(errOrdinary.Error())]; return nil }, "index out of range"},
-	"a nil map":        {func() error { map[string]int(nil)["a"] = 1; return nil }, "nil map"},
+	"a nil map":        {func() error { noMap()["a"] = 1; return nil }, "nil map"},
 	"a null address":   {func() error { _ = *(*int)(nil); return nil }, "nil pointer"},
 	"a closed channel": {func() error { c := make(chan int); close(c); close(c); return nil }, "closed channel"},
 }
