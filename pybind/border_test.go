@@ -3,6 +3,7 @@ package pybind
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,10 @@ func openDefault(t *testing.T) (model int64) {
 		t.Fatalf("no model in the package: %v", err)
 	}
 	dir := filepath.Join(t.TempDir(), "converted")
-	finish(t, "convert", map[string]any{"source": filepath.Dir(found[0]), "destination": dir, "name": "default"}, nil)
+	finish(t, "convert", map[string]any{
+		"source": filepath.Dir(found[0]), "destination": dir, "name": "default",
+		"checkpoint": "", "config": "", "protein_embeddings": "", "overwrite": false,
+	}, nil)
 	model, err = OpenModel(dir, "cpu", "auto")
 	if err != nil {
 		t.Fatal(err)
@@ -67,8 +71,8 @@ type described struct {
 		Name       string
 		Dimensions map[string]int
 	}
-	Device, Checksum, Runtime, Library string
-	Stages                             []struct {
+	Device, Precision, Checksum string
+	Stages                      []struct {
 		Name        string
 		WithDataset bool `json:"with_dataset"`
 		Width       int
@@ -90,7 +94,7 @@ func describeModel(t *testing.T, model int64) (d described) {
 func TestFromCheckpointToEmbedding(t *testing.T) {
 	model := openDefault(t)
 	about := describeModel(t, model)
-	if about.Config.Name != "default" || about.Device != "cpu" || about.Checksum == "" || about.Runtime == "" || len(about.Stages) < 5 {
+	if about.Config.Name != "default" || about.Device != "cpu" || about.Precision != "fp32" || about.Checksum == "" || len(about.Stages) < 5 {
 		t.Errorf("%+v", about)
 	}
 	dims := about.Config.Dimensions
@@ -132,6 +136,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 		{request(tokenMemory, 0.5, lines, "A"), "internal", "41 names for 40 genes in 2 columns"},
 		{"genes", "internal", "request"},
 		{request(array{Length: 40, DType: "int32"}, 0.5, lines), "internal", "null address"},
+		{strings.Replace(request(tokenMemory, 0.5, lines), "minimum", "minimun", 1), "internal", `"minimum" is missing, "minimun" is unknown`},
 	} {
 		_, err := MatchGenes(model, wrong.request)
 		refused(t, err, wrong.code, wrong.message)
@@ -146,8 +151,8 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 	}
 	cells := func(more map[string]any) map[string]any {
 		request := map[string]any{
-			"model": model, "tokens": tokenMemory, "fill": "auto", "expression": "counts", "threads": 1,
-			"matrix": matrix{
+			"model": model, "tokens": tokenMemory, "fill": "auto", "seed": 0, "expression": "counts", "first_row": 0, "threads": 1,
+			"matrix": denseMatrix{
 				Kind: "dense", NCells: nCells, NGenes: len(panel), CellStride: len(panel), GeneStride: 1,
 				Data: borrowed(t, "float32", values...),
 			},
@@ -162,7 +167,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 		MaxLength int `json:"max_length"`
 		NValid    int `json:"n_valid"`
 	}
-	finish(t, "plan", cells(nil), &plan)
+	finish(t, "plan", map[string]any{"model": model, "tokens": tokenMemory, "fill": "auto"}, &plan)
 	if plan.Fill != "expected" || plan.NValid != 39 || plan.MaxLength != 40 {
 		t.Fatalf("%+v", plan)
 	}
@@ -189,14 +194,19 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 	width, datasetWidth := dims["output_dim"], dims["dataset_dim"]
 	first, wanted := memory(nCells * width)
 	dataset, _ := memory(nCells * datasetWidth)
-	finish(t, "embed", cells(map[string]any{"embedding": first, "dataset_embedding": dataset}), &embedded)
+	embedding := func(more map[string]any) map[string]any {
+		request := cells(map[string]any{"embedding": first, "batch_size": 0})
+		maps.Copy(request, more)
+		return request
+	}
+	finish(t, "embed", embedding(map[string]any{"dataset_embedding": dataset}), &embedded)
 	if fmt.Sprint(tokenized) != fmt.Sprint(embedded) || embedded["n_counts"] != float64(nCells) {
 		t.Errorf("reports %v and %v", tokenized, embedded)
 	}
 	second, got := memory(nCells * width)
 	finish(t, "embed_sentences", map[string]any{
 		"model": model, "n_cells": nCells, "length": plan.MaxLength, "gene_indices": indices,
-		"expression_values": expressionValues, "multiplicity": multiplicity, "embedding": second, "threads": 1,
+		"expression_values": expressionValues, "multiplicity": multiplicity, "embedding": second, "batch_size": 0, "threads": 1,
 	}, nil)
 	for i := range wanted {
 		if d := wanted[i] - got[i]; d > 1e-5 || d < -1e-5 {
@@ -207,17 +217,17 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 		t.Error("cells have equal rows, or none")
 	}
 
-	_, err = finished(t, "embed", cells(map[string]any{"embedding": first, "batch_size": -1}))
+	_, err = finished(t, "embed", embedding(map[string]any{"batch_size": -1}))
 	refused(t, err, "option", "batch_size=-1")
-	_, err = finished(t, "embed", cells(map[string]any{"embedding": first, "fill": "magic"}))
+	_, err = finished(t, "embed", embedding(map[string]any{"fill": "magic"}))
 	refused(t, err, "option", "magic")
-	_, err = finished(t, "embed", cells(map[string]any{"embedding": first, "expression": "magic"}))
+	_, err = finished(t, "embed", embedding(map[string]any{"expression": "magic"}))
 	refused(t, err, "option", "magic")
-	_, err = finished(t, "embed", cells(map[string]any{"embedding": expressionValues}))
+	_, err = finished(t, "embed", embedding(map[string]any{"embedding": expressionValues}))
 	refused(t, err, "option", "output")
 	_, err = finished(t, "trace", map[string]any{
 		"model": model, "n_cells": nCells, "length": plan.MaxLength, "gene_indices": indices,
-		"expression_values": expressionValues, "embedding": second,
+		"expression_values": expressionValues, "embedding": second, "stages": []array{},
 	})
 	refused(t, err, "option", "0 stages")
 
@@ -230,7 +240,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 	refused(t, err, "closed", "model")
 	_, err = ModelGenes(model)
 	refused(t, err, "closed", "model")
-	_, err = finished(t, "embed", cells(map[string]any{"embedding": first}))
+	_, err = finished(t, "embed", embedding(nil))
 	refused(t, err, "closed", "model")
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/batch"
@@ -17,14 +15,16 @@ import (
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/neighbors"
 	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/safego"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
 
 var (
-	errHandle = errors.New("unknown handle")
-	errMemory = errors.New("invalid memory")
-	errPanic  = errors.New("internal error")
+	errHandle  = errors.New("unknown handle")
+	errMemory  = errors.New("invalid memory")
+	errRequest = errors.New("invalid request")
+	errReport  = errors.New("invalid report")
 )
 
 // codes gives every sentinel error its code. The first match counts, so what
@@ -34,6 +34,7 @@ var codes = []struct {
 	code     string
 }{
 	{context.Canceled, "canceled"},
+	{safego.ErrPanic, "internal"}, // whatever it was wrapped in
 	{expression.ErrNotFinite, "not-finite"},
 	{expression.ErrShape, "matrix"},
 	{expression.ErrIndex, "matrix"},
@@ -45,7 +46,6 @@ var codes = []struct {
 	{batch.ErrSize, "option"},
 	{embed.ErrOption, "option"},
 	{embed.ErrClosed, "closed"},
-	{embed.ErrPanic, "internal"},
 	{embed.ErrLacks, "not-in-model"},
 	{checkpoint.ErrNotFound, "checkpoint-not-found"},
 	{checkpoint.ErrUnsafePickle, "unsafe-pickle"},
@@ -60,7 +60,6 @@ var codes = []struct {
 	{modeldir.ErrFormat, "model"},
 	{ort.ErrPrecision, "option"},
 	{ort.ErrDevice, "device"},
-	{ort.ErrPrecision, "option"},
 	{ort.ErrLibrary, "runtime"},
 	{ort.ErrSession, "runtime"},
 	{ort.ErrRun, "runtime"},
@@ -69,7 +68,8 @@ var codes = []struct {
 	{neighbors.ErrOption, "option"},
 	{errHandle, "closed"},
 	{errMemory, "internal"},
-	{errPanic, "internal"},
+	{errRequest, "internal"},
+	{errReport, "internal"},
 }
 
 // encode makes the text of an error that crosses the border.
@@ -100,7 +100,7 @@ func encode(err error) error {
 // error into its text. Use: defer export(&err).
 func export(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v: %w\n%s", p, errPanic, debug.Stack())
+		*err = safego.Panicked(p)
 	}
 	*err = encode(*err)
 }

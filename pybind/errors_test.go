@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/neighbors"
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 // parse reads the text of an error that crosses the border.
@@ -52,7 +54,16 @@ func TestEverySentinelHasItsCode(t *testing.T) {
 		})
 	}
 	refused(t, encode(errors.New("something else")), "other", "something else")
-	refused(t, encode(fmt.Errorf("%w: %w", context.Canceled, errPanic)), "canceled", "") // the first in the table counts
+	refused(t, encode(fmt.Errorf("%w: %w", context.Canceled, safego.ErrPanic)), "canceled", "") // the first in the table counts
+	// A panic is a defect whatever it stopped.
+	refused(t, encode(fmt.Errorf("%w: %w", neighbors.ErrShape, safego.ErrPanic)), "internal", "")
+	listed := map[error]bool{}
+	for _, c := range codes {
+		if listed[c.sentinel] {
+			t.Errorf("%q is in the table twice", c.sentinel)
+		}
+		listed[c.sentinel] = true
+	}
 	if encode(nil) != nil {
 		t.Error("no error became one")
 	}

@@ -2,55 +2,11 @@ package pybind
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/se600m/se600m-go/gocore/safego"
 )
-
-// handles gives integers to values.
-type handles[T any] struct {
-	mu     sync.Mutex
-	last   int64
-	values map[int64]T
-	what   string
-}
-
-func (h *handles[T]) add(v T) int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.values == nil {
-		h.values = map[int64]T{}
-	}
-	h.last++
-	h.values[h.last] = v
-	return h.last
-}
-
-func (h *handles[T]) get(handle int64) (T, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.find(handle)
-}
-
-// take finds a value and forgets it: of several takers one has it.
-func (h *handles[T]) take(handle int64) (T, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v, err := h.find(handle)
-	delete(h.values, handle)
-	return v, err
-}
-
-func (h *handles[T]) find(handle int64) (T, error) {
-	v, known := h.values[handle]
-	if !known {
-		return v, fmt.Errorf("pybind: %s %d is closed, or never was: %w", h.what, handle, errHandle)
-	}
-	return v, nil
-}
 
 // job is work under way.
 type job struct {
@@ -59,6 +15,12 @@ type job struct {
 	done, total atomic.Int64
 	report      any
 	err         error
+}
+
+// progress makes the callback that counts what is done of a total.
+func (j *job) progress(total int) func(n int) {
+	j.total.Store(int64(total))
+	return func(n int) { j.done.Add(int64(n)) }
 }
 
 var jobs = handles[*job]{what: "job"}
@@ -70,16 +32,14 @@ type work func(ctx context.Context, j *job) (report any, err error)
 func begin(w work) int64 {
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &job{cancel: cancel, ended: make(chan struct{})}
-	go func() {
-		defer close(j.ended)
-		defer cancel()
-		defer func() {
-			if p := recover(); p != nil {
-				j.err = fmt.Errorf("panic: %v: %w\n%s", p, errPanic, debug.Stack())
-			}
-		}()
-		j.report, j.err = w(ctx, j)
-	}()
+	safego.Go(func() (err error) {
+		j.report, err = w(ctx, j)
+		return err
+	}, func(err error) {
+		j.err = err
+		cancel()
+		close(j.ended)
+	})
 	return jobs.add(j)
 }
 
@@ -127,19 +87,4 @@ func Finish(handle int64) (report string, err error) {
 		return "", j.err
 	}
 	return toJSON(j.report)
-}
-
-func toJSON(v any) (string, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return "", fmt.Errorf("pybind: %w: %w", err, errPanic)
-	}
-	return string(text), nil
-}
-
-func fromJSON(text string, into any) error {
-	if err := json.Unmarshal([]byte(text), into); err != nil {
-		return fmt.Errorf("pybind: request: %w: %w", err, errMemory)
-	}
-	return nil
 }

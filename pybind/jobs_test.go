@@ -3,59 +3,10 @@ package pybind
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
-
-func TestHandles(t *testing.T) {
-	h := handles[string]{what: "thing"}
-	if _, err := h.get(1); !errors.Is(err, errHandle) || err.Error() != "pybind: thing 1 is closed, or never was: unknown handle" {
-		t.Errorf("before any: %v", err)
-	}
-	a, b := h.add("a"), h.add("b")
-	if a == b || a == 0 || b == 0 {
-		t.Errorf("handles %d and %d", a, b)
-	}
-	for range 2 {
-		if v, err := h.get(b); v != "b" || err != nil {
-			t.Errorf("got %q, %v", v, err)
-		}
-	}
-	if v, err := h.take(a); v != "a" || err != nil {
-		t.Errorf("took %q, %v", v, err)
-	}
-	for _, again := range []func(int64) (string, error){h.get, h.take} {
-		if _, err := again(a); !errors.Is(err, errHandle) {
-			t.Errorf("after it was taken: %v", err)
-		}
-	}
-	if c := h.add("c"); c == a || c == b {
-		t.Errorf("handle %d is given again", c)
-	}
-}
-
-func TestAHandleIsTakenOnce(t *testing.T) {
-	h := handles[int]{what: "thing"}
-	for range 500 {
-		handle := h.add(1)
-		var taken atomic.Int32
-		var group sync.WaitGroup
-		for range 4 {
-			group.Go(func() {
-				if _, err := h.take(handle); err == nil {
-					taken.Add(1)
-				}
-			})
-		}
-		group.Wait()
-		if n := taken.Load(); n != 1 {
-			t.Fatalf("taken %d times", n)
-		}
-	}
-}
 
 type progress struct {
 	Ended       bool
@@ -149,31 +100,22 @@ func TestAPanicInAJob(t *testing.T) {
 	refused(t, err, "internal", "index out of range [3]")
 }
 
+// Wherever the panic is, the process lives.
+func TestDeliberatePanics(t *testing.T) {
+	for request, says := range map[string]string{
+		`{"goroutine": false}`: "a deliberate panic in a job", `{"goroutine": true}`: "a deliberate panic in a goroutine",
+	} {
+		job, err := Start("fail", request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Finish(job)
+		refused(t, err, "internal", says)
+		refused(t, err, "internal", "fail.go") // where it was
+	}
+}
+
 func TestAReportThatIsNoJSON(t *testing.T) {
 	_, err := Finish(begin(func(context.Context, *job) (any, error) { return make(chan int), nil }))
 	refused(t, err, "internal", "chan int")
-}
-
-func TestRequestsThatMakeNoSense(t *testing.T) {
-	for _, c := range []struct{ name, kind, request, code, says string }{
-		{"no JSON", "embed", "{", "internal", "request"},
-		{"another kind", "dance", "{}", "internal", `"dance"`},
-		{"no model", "embed", "{}", "closed", "model 0"},
-		{"a closed model", "tokenize", `{"model": 99}`, "closed", "model 99"},
-		{"sentences for no model", "embed_sentences", "{}", "closed", "model 0"},
-		{"a trace of no model", "trace", "{}", "closed", "model 0"},
-		{"a plan of no model", "plan", "{}", "closed", "model 0"},
-		{"a number for a list", "embed", `{"stages": 1}`, "internal", "stages"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := Start(c.kind, c.request)
-			refused(t, err, c.code, c.says)
-		})
-	}
-	job, err := Start("convert", `{"source": "nowhere.ckpt", "destination": "nowhere"}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Finish(job)
-	refused(t, err, "checkpoint-not-found", "nowhere.ckpt")
 }

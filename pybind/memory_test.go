@@ -2,15 +2,12 @@ package pybind
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"unsafe"
-
-	"github.com/se600m/se600m-go/gocore/expression"
 )
 
 // borrowed stands in for numpy: memory that stays where it is while a test runs.
@@ -73,88 +70,5 @@ func TestTyped(t *testing.T) {
 	}
 	if v, err := optional[float32](&a, "float32"); err != nil || len(v) != 1 {
 		t.Errorf("given: %v, %v", v, err)
-	}
-}
-
-// readBack reads a matrix with whatever is above the border.
-func readBack(t *testing.T, m expression.Matrix) (rows []string) {
-	t.Helper()
-	reader := expression.NewReader(m)
-	for cell := range m.NCells() {
-		row, err := reader.Read(cell)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows = append(rows, fmt.Sprint(row.Columns, row.Values))
-	}
-	return rows
-}
-
-func viewOfType[V expression.Number](t *testing.T, dtype string) {
-	t.Helper()
-	t.Run(dtype, func(t *testing.T) {
-		want := []string{"[1 2] [3 4]", "[0] [5]"}
-		dense := matrix{
-			Kind: "dense", NCells: 2, NGenes: 3, CellStride: 3, GeneStride: 1,
-			Data: borrowed(t, dtype, V(0), V(3), V(4), V(5), V(0), V(0)),
-		}
-		sparse := matrix{
-			Kind: "csr", NCells: 2, NGenes: 3, Data: borrowed(t, dtype, V(3), V(4), V(5)),
-			Indices: borrowed(t, "int32", int32(1), 2, 0), Indptr: borrowed(t, "int64", int64(0), 2, 3),
-		}
-		wide := sparse
-		wide.Indices = borrowed(t, "int64", int64(1), 2, 0)
-		for name, m := range map[string]matrix{"dense": dense, "csr": sparse, "csr with int64 indices": wide} {
-			view, err := m.view()
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if got := readBack(t, view); !slices.Equal(got, want) {
-				t.Errorf("%s: %q, want %q", name, got, want)
-			}
-		}
-	})
-}
-
-func TestMatrixOfEveryType(t *testing.T) {
-	viewOfType[float32](t, "float32")
-	viewOfType[float64](t, "float64")
-	viewOfType[int8](t, "int8")
-	viewOfType[int16](t, "int16")
-	viewOfType[int32](t, "int32")
-	viewOfType[int64](t, "int64")
-	viewOfType[uint8](t, "uint8")
-	viewOfType[uint16](t, "uint16")
-	viewOfType[uint32](t, "uint32")
-	viewOfType[uint64](t, "uint64")
-}
-
-func TestRefusedMatrices(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		spoil func(*matrix)
-		want  error
-		says  string
-	}{
-		{"another type", func(m *matrix) { m.Data.DType = "complex64" }, expression.ErrShape, `"complex64"`},
-		{"another kind", func(m *matrix) { m.Kind = "coo" }, errMemory, `"coo"`},
-		{"indices of another type", func(m *matrix) { m.Indices.DType = "uint32" }, errMemory, `"uint32"`},
-		{"indptr of another type", func(m *matrix) { m.Indptr.DType = "int32" }, errMemory, `"int32"`},
-		{"values at null", func(m *matrix) { m.Data.Address = 0 }, errMemory, "null"},
-		{"indices at null", func(m *matrix) { m.Indices.Address = 0 }, errMemory, "null"},
-		{"indptr not aligned", func(m *matrix) { m.Indptr.Address += 4 }, errMemory, "aligned to 8"},
-		{"more cells", func(m *matrix) { m.NCells = 3 }, expression.ErrShape, "3 cells need 4"},
-		{"dense of more cells", func(m *matrix) { m.Kind, m.CellStride, m.GeneStride = "dense", 3, 1 }, expression.ErrShape, "element 5 of 3"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := matrix{
-				Kind: "csr", NCells: 2, NGenes: 3, Data: borrowed(t, "float32", float32(3), 4, 5),
-				Indices: borrowed(t, "int32", int32(1), 2, 0), Indptr: borrowed(t, "int64", int64(0), 2, 3),
-			}
-			c.spoil(&m)
-			if _, err := m.view(); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("got %v; want %v saying %q", err, c.want, c.says)
-			}
-		})
 	}
 }

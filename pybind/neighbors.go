@@ -7,8 +7,17 @@ import (
 	"github.com/se600m/se600m-go/gocore/neighbors"
 )
 
-// search reads the part of a request that describes a search for neighbours.
-func (r *request) search() (queries, reference neighbors.Rows, err error) {
+// searchRequest describes a search for the nearest cells.
+type searchRequest struct {
+	Queries      array `json:"queries"`
+	Reference    array `json:"reference"`
+	Width        int   `json:"width"`
+	K            int   `json:"k"`
+	LeaveOutSelf bool  `json:"leave_out_self"`
+	Threads      int   `json:"threads"`
+}
+
+func (r *searchRequest) rows() (queries, reference neighbors.Rows, err error) {
 	if queries, err = rows(r.Queries, r.Width); err != nil {
 		return queries, reference, err
 	}
@@ -28,16 +37,19 @@ func rows(a array, width int) (neighbors.Rows, error) {
 }
 
 // options are those of a search of n queries, and have a job tell its progress.
-func (r *request) options(j *job, nQueries int) neighbors.Options {
-	j.total.Store(int64(nQueries))
-	return neighbors.Options{
-		K: r.K, LeaveOutSelf: r.LeaveOutSelf, Threads: r.Threads,
-		Progress: func(n int) { j.done.Add(int64(n)) },
-	}
+func (r *searchRequest) options(j *job, nQueries int) neighbors.Options {
+	return neighbors.Options{K: r.K, LeaveOutSelf: r.LeaveOutSelf, Threads: r.Threads, Progress: j.progress(nQueries)}
 }
 
-func (r *request) nearest() (work, error) {
-	queries, reference, err := r.search()
+// nearestRequest asks for the nearest cells of each cell.
+type nearestRequest struct {
+	searchRequest
+	Indices   array `json:"indices"`
+	Distances array `json:"distances"`
+}
+
+func (r *nearestRequest) work() (work, error) {
+	queries, reference, err := r.rows()
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +66,18 @@ func (r *request) nearest() (work, error) {
 	}, nil
 }
 
-func (r *request) transfer() (work, error) {
-	queries, reference, err := r.search()
+// transferRequest asks for the label that the nearest cells vote for.
+type transferRequest struct {
+	searchRequest
+	Labels     array  `json:"labels"`
+	NLabels    int    `json:"n_labels"`
+	Weights    string `json:"weights"`
+	Winners    array  `json:"winners"`
+	Confidence array  `json:"confidence"`
+}
+
+func (r *transferRequest) work() (work, error) {
+	queries, reference, err := r.rows()
 	if err != nil {
 		return nil, err
 	}

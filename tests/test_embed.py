@@ -222,7 +222,7 @@ def test_ctrl_c_stops_within_a_second_and_leaves_everything(random_model, immune
     assert time.monotonic() - pressed[0] < 1.0
     assert_unchanged(many, before)
     se600m.embed(immune[:2].copy(), model=model)  # nothing is broken
-    assert _native.call("Version")
+    assert _native.version()
 
 
 def test_an_error_in_the_progress_bar_stops_the_job(immune, monkeypatch):
@@ -233,10 +233,8 @@ def test_an_error_in_the_progress_bar_stops_the_job(immune, monkeypatch):
         raise Broken
 
     with pytest.raises(Broken):
-        source = {"source": "x", "destination": "y"}
-        _native.run(
-            "convert", source | {"name": "", "config": "", "protein_embeddings": "", "overwrite": False}, update
-        )
+        request = dict.fromkeys(("source", "destination", "name", "checkpoint", "config", "protein_embeddings"), "x")
+        _native.run("convert", request | {"overwrite": False}, update)
     se600m.embed(immune)
 
 

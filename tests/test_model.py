@@ -160,15 +160,16 @@ def test_python_and_go_have_the_same_choices_for_cells(immune, model, name, choi
     """Python names the nearest choice, and Go has the last word."""
     cells = se600m._cells.Cells(model._opened, immune, _options.CellOptions())
     _, chunk = next(cells.chunks(1))
+    more = {"embedding": _native.array(np.empty(0, np.float32)), "batch_size": 0, name: "other"}
     with pytest.raises(errors.OptionError, match=f'{name}="other" is not one of {listed(get_args(choices))}'):
-        _native.run("plan", cells.request | chunk.request | {name: "other"})
+        _native.run("embed", cells.request | chunk.request | more)
 
 
 def test_python_and_go_have_the_same_precisions_and_devices():
     with pytest.raises(errors.OptionError) as raised:
-        _native.call("CheckDevice", "cpu", "other")
+        _native.check_device("cpu", "other")
     assert set(re.findall(r'"(\w+)"', str(raised.value))) - {"other"} == set(get_args(_options.Precision))
     with pytest.raises(errors.DeviceError) as raised:
-        _native.call("CheckDevice", "other", "auto")
+        _native.check_device("other", "auto")
     kinds = {device.split(":")[0] for device in get_args(_options.Device)}
     assert {kind.split(":")[0] for kind in re.findall(r'"([\w:]+)"', str(raised.value))} - {"other"} == kinds

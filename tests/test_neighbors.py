@@ -464,14 +464,24 @@ def test_transfer_needs_a_reference():
 
 def test_requests_that_make_no_sense():
     values = gaussian(6, 4)
-    with pytest.raises(errors.InternalError, match='"" where "float32" belongs'):
+    with pytest.raises(errors.InternalError, match='"queries" is missing'):
         _native.run("nearest", {})
-    request = {"queries": _native.array(values), "reference": _native.array(values)}
+    request = {
+        "queries": _native.array(values),
+        "reference": _native.array(values),
+        "width": 4,
+        "k": 2,
+        "leave_out_self": False,
+        "threads": 0,
+        "indices": _native.array(np.empty(5, np.int64)),
+        "distances": _native.array(np.empty(5, np.float64)),
+    }
     with pytest.raises(errors.DataError, match="width 0"):
-        _native.run("nearest", request)
-    out = {"indices": _native.array(np.empty(5, np.int64)), "distances": _native.array(np.empty(5, np.float64))}
+        _native.run("nearest", request | {"width": 0})
+    with pytest.raises(errors.InternalError, match='"float64" where "float32" belongs'):
+        _native.run("nearest", request | {"queries": request["distances"]})
     with pytest.raises(errors.DataError, match="5 indices and 5 distances, 12 are needed"):
-        _native.run("nearest", request | out | {"width": 4, "k": 2})
+        _native.run("nearest", request)
 
 
 # -- stopping ----------------------------------------------------------------------------------
@@ -492,4 +502,4 @@ def test_ctrl_c_stops_within_a_second():
         se600m.transfer_labels(adata, adata, "t", key_added="x")
     assert time.monotonic() - pressed[0] < 1.0
     assert list(adata.obs) == ["t"]
-    assert _native.call("Version")
+    assert _native.version()

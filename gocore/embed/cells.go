@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/safego"
 	"github.com/se600m/se600m-go/gocore/sentence"
 )
 
@@ -43,10 +44,14 @@ func (m *Model) Plan(c *Cells) (*sentence.Plan, error) {
 	if c.Share != nil && len(c.Share) != c.Matrix.NCells() {
 		return nil, fmt.Errorf("embed: shares for %d of %d cells: %w", len(c.Share), c.Matrix.NCells(), ErrOption)
 	}
+	return m.SentencePlan(c.Tokens, c.Fill, c.Seed, c.Scale)
+}
+
+// SentencePlan makes the sentence plan for a data set with these gene tokens.
+func (m *Model) SentencePlan(tokens []int32, fill sentence.Fill, seed uint64, scale expression.Scale) (*sentence.Plan, error) {
 	d := m.Config.Dimensions
-	return sentence.NewPlan(c.Tokens, sentence.Options{
-		PadLength: d.PadLength, CLSPosition: d.CLSTokenIdx, CLS: m.Vocabulary.CLS(),
-		Fill: c.Fill, Seed: c.Seed, Scale: c.Scale,
+	return sentence.NewPlan(tokens, sentence.Options{
+		PadLength: d.PadLength, CLSPosition: d.CLSTokenIdx, CLS: m.Vocabulary.CLS(), Fill: fill, Seed: seed, Scale: scale,
 	})
 }
 
@@ -84,7 +89,7 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 	total := Report{Fill: plan.Fill(), NValid: plan.NValid()}
 	var mu sync.Mutex
 	cells := newSource(c.Matrix.NCells(), workers)
-	group, ctx := newGroup(ctx)
+	group, ctx := safego.WithContext(ctx)
 	for range workers {
 		group.Go(func() error {
 			reader, worker, into := expression.NewReader(c.Matrix), plan.NewWorker(), newSink()

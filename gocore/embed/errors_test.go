@@ -16,6 +16,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/safego"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -232,18 +233,25 @@ func TestPanicsBecomeErrors(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			err := way(t, t.Context(), m, func(int) { panic("a deliberate panic") })
-			if !errors.Is(err, embed.ErrPanic) || !strings.Contains(err.Error(), "a deliberate panic") {
+			if !errors.Is(err, safego.ErrPanic) || !strings.Contains(err.Error(), "a deliberate panic") {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	t.Run("tokenize", func(t *testing.T) {
-		c := draw(nCells, 30).cells(t, 0, nCells)
-		c.Progress = func(int) { panic("a deliberate panic") }
-		if _, err := m.Tokenize(t.Context(), c, sentences(nCells, 20)); !errors.Is(err, embed.ErrPanic) {
-			t.Errorf("got %v", err)
+	cells := draw(nCells, 30).cells(t, 0, nCells)
+	cells.Progress = func(int) { panic("a deliberate panic") }
+	pairs := embedded(m, 3)
+	pairs.Genes, pairs.Progress = []int32{1, 2}, cells.Progress
+	_, tokenizing := m.Tokenize(t.Context(), cells, sentences(nCells, 20))
+	_, contextual := m.Contextual(t.Context(), cells, everySlot(m, nCells, nSlots))
+	for name, err := range map[string]error{
+		"tokenize": tokenizing, "contextual": contextual, "decode": m.Decode(t.Context(), pairs, make([]float32, 6)),
+	} {
+		if !errors.Is(err, safego.ErrPanic) || !strings.Contains(err.Error(), "a deliberate panic") {
+			t.Errorf("%s: got %v", name, err)
 		}
-	})
+	}
+	run(t, m, draw(3, 30).cells(t, 0, 3)) // the model is as good as before
 }
 
 func TestClosedModels(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 // execution says how a model's work is spread over the processor and the
@@ -144,7 +145,7 @@ func execute[T any](
 	run func(ctx context.Context, l *lane, work T) error,
 ) error {
 	queue := make(chan T, len(lanes))
-	group, ctx := newGroup(ctx)
+	group, ctx := safego.WithContext(ctx)
 	group.Go(func() error {
 		defer close(queue)
 		return produce(ctx, func(work T) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/graph"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 // sessions keeps a model's open graphs, each with a prepared copy of the
@@ -117,20 +118,19 @@ func (s *sessions) find(key sessionKey, open func() (*ort.Session, error)) (*ope
 	o := &openSession{ready: make(chan struct{})}
 	s.open[key] = o
 	s.uses++
-	go func() {
-		o.err = recovered(func() (err error) {
-			o.session, err = open()
-			return err
-		})
+	safego.Go(func() (err error) {
+		o.session, err = open()
+		return err
+	}, func(err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if o.err != nil {
+		if o.err = err; err != nil {
 			delete(s.open, key)
 		}
 		close(o.ready)
 		s.uses--
 		s.idle.Broadcast()
-	}()
+	})
 	return o, nil
 }
 

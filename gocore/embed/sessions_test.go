@@ -12,6 +12,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 // Converted converts a small random checkpoint.
@@ -159,7 +160,7 @@ func TestOpeningsThatFail(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-o.ready
-		if !errors.Is(o.err, ort.ErrSession) && !errors.Is(o.err, ErrPanic) {
+		if !errors.Is(o.err, ort.ErrSession) && !errors.Is(o.err, safego.ErrPanic) {
 			t.Errorf("%s: got %v", name, o.err)
 		}
 	}

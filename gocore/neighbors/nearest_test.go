@@ -7,7 +7,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 func rowsOf(rows ...[]float32) Rows {
@@ -309,6 +312,40 @@ func TestCancelAndProgress(t *testing.T) {
 	err := Nearest(ctx, rows, rows, o, indices, distances)
 	if !errors.Is(err, context.Canceled) || done != standard.queryBlock {
 		t.Errorf("cancelled after the first block: %d queries done, error %v", done, err)
+	}
+}
+
+// A panic in a goroutine that nobody recovers would end the process.
+func TestPanicsBecomeErrors(t *testing.T) {
+	rows := gaussian(1, 300, 8, 0)
+	indices, distances := make([]int64, rows.N), make([]float64, rows.N)
+	labels := Labels{Of: make([]int32, rows.N), N: 1}
+	short := Rows{N: 2 * rows.N, Width: rows.Width, Values: rows.Values} // as no caller can make them
+	for _, threads := range []int{1, 3} {
+		o := Options{K: 1, Threads: threads, Progress: func(int) { panic("a deliberate panic") }}
+		quiet := Options{K: 1, Threads: threads}
+		s, err := newSearch(rows, rows, nil, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, normsErr := squaredNorms(short, nil, threads)
+		for _, c := range []struct {
+			name, says string
+			err        error
+		}{
+			{"nearest", "a deliberate panic", Nearest(t.Context(), rows, rows, o, indices, distances)},
+			{"transfer", "a deliberate panic", Transfer(t.Context(), rows, rows, labels, Uniform, o, make([]int32, rows.N), make([]float32, rows.N))},
+			{"visitor", "a deliberate panic", s.run(t.Context(), func() visitor { panic("a deliberate panic") })},
+			{"norms", "out of range", normsErr},
+		} {
+			if !errors.Is(c.err, safego.ErrPanic) || !strings.Contains(fmt.Sprint(c.err), c.says) {
+				t.Errorf("%s, %d threads: got %v; want one saying %q", c.name, threads, c.err, c.says)
+			}
+		}
+		// What comes after is as good as ever.
+		if err := Nearest(t.Context(), rows, rows, quiet, indices, distances); err != nil || indices[7] != 7 {
+			t.Errorf("%d threads, afterwards: %v, nearest of row 7 is %d", threads, err, indices[7])
+		}
 	}
 }
 

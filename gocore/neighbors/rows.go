@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 var (
@@ -52,10 +52,11 @@ func (e *NotFiniteError) Error() string {
 func (e *NotFiniteError) Unwrap() error { return ErrNotFinite }
 
 // squaredNorms computes |row|² of some rows (nil: of all), 0 for the others.
-func squaredNorms(r Rows, of []int, threads int) []float64 {
+// Nothing but a panic is an error.
+func squaredNorms(r Rows, of []int, threads int) ([]float64, error) {
 	n := count(of, r.N)
 	norms := make([]float64, r.N)
-	var group errgroup.Group
+	group := safego.NewGroup()
 	for t := range threads {
 		group.Go(func() error {
 			for i := n * t / threads; i < n*(t+1)/threads; i++ {
@@ -66,8 +67,10 @@ func squaredNorms(r Rows, of []int, threads int) []float64 {
 			return nil
 		})
 	}
-	_ = group.Wait() // nothing fails
-	return norms
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("neighbors: %w", err)
+	}
+	return norms, nil
 }
 
 // requireFinite finds the first value that is not finite. Squares of float32

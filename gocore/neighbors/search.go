@@ -7,9 +7,10 @@ import (
 	goruntime "runtime"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
+
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 // tiling is the size of the blocks that a search works in. It changes the
@@ -70,11 +71,16 @@ func newSearch(queries, reference Rows, among []int, o Options) (*search, error)
 	tile := standard // few queries are spread over the threads
 	tile.queryBlock = min(tile.queryBlock, (queries.N+o.Threads-1)/o.Threads)
 	s.setTiling(tile)
-	s.referenceNorms = squaredNorms(reference, among, o.Threads)
+	var err error
+	if s.referenceNorms, err = squaredNorms(reference, among, o.Threads); err != nil {
+		return nil, err
+	}
 	if err := requireFinite(reference, s.referenceNorms, true); err != nil {
 		return nil, err
 	}
-	s.queryNorms = squaredNorms(queries, nil, o.Threads)
+	if s.queryNorms, err = squaredNorms(queries, nil, o.Threads); err != nil {
+		return nil, err
+	}
 	return s, requireFinite(queries, s.queryNorms, false)
 }
 
@@ -95,7 +101,7 @@ type visitor func(query int, nearest []candidate)
 // run searches. Every thread visits with a visitor of its own.
 func (s *search) run(ctx context.Context, newVisitor func() visitor) error {
 	var next atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := safego.WithContext(ctx)
 	nBlocks := (s.queries.N + s.queryBlock - 1) / s.queryBlock
 	for range min(s.Threads, nBlocks) {
 		group.Go(func() error {

@@ -76,6 +76,9 @@ func Transfer(ctx context.Context, queries, reference Rows, labels Labels, w Wei
 		return fmt.Errorf("neighbors: memory for %d labels and %d confidences, there are %d queries: %w",
 			len(winners), len(confidence), queries.N, ErrShape)
 	}
+	if w != Uniform && w != Similarity {
+		return fmt.Errorf("neighbors: weights %d are neither uniform nor by similarity: %w", int(w), ErrOption)
+	}
 	among, err := labels.labelled(reference.N)
 	if err != nil {
 		return err

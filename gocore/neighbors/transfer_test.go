@@ -120,6 +120,12 @@ func TestTransfersThatCannotBe(t *testing.T) {
 			}
 		})
 	}
+	for number := range 100 {
+		_, _, err := transfer(rows, rows, Labels{[]int32{0, 1, 1}, 2}, Weights(number-50), Options{K: 1})
+		if known := number == 50 || number == 51; known && err != nil || !known && !errors.Is(err, ErrOption) {
+			t.Errorf("weights %d: %v", number-50, err)
+		}
+	}
 	if _, err := ParseWeights("gaussian"); !errors.Is(err, ErrOption) {
 		t.Errorf("error %v, want %v", err, ErrOption)
 	}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	onnxruntime "github.com/yalue/onnxruntime_go"
+
+	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 var (
@@ -122,27 +124,37 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 		return fail(err)
 	}
 	defer options.Destroy() //nolint:errcheck // it fails only where there is nothing to free
-	// The watcher has ended before the options are destroyed, so it never
-	// terminates a run that is not there.
-	done, watched := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-ctx.Done():
-			_ = options.Terminate()
-		case <-done:
-		}
-	}()
-	err = s.session.RunWithOptions(in, out, options)
-	close(done)
-	<-watched
-	if err == nil {
+	err = terminable(ctx, options.Terminate, func() error { return s.session.RunWithOptions(in, out, options) })
+	switch {
+	case err == nil:
 		return nil
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil && !errors.Is(err, safego.ErrPanic):
 		return fmt.Errorf("ONNX Runtime: %w", ctx.Err())
 	}
 	return fail(err)
+}
+
+// terminable calls run and, if the context ends meanwhile, terminate. Nothing
+// calls terminate once it has returned, so a run that is not there is never
+// terminated.
+func terminable(ctx context.Context, terminate, run func() error) (err error) {
+	done := make(chan struct{})
+	watcher := safego.NewGroup()
+	watcher.Go(func() error {
+		select {
+		case <-ctx.Done():
+			_ = terminate() // the run then ends by itself
+		case <-done:
+		}
+		return nil
+	})
+	defer func() {
+		close(done)
+		if panicked := watcher.Wait(); panicked != nil {
+			err = panicked
+		}
+	}()
+	return run()
 }
 
 func destroy(values []onnxruntime.Value) {

@@ -41,16 +41,29 @@ func ParseFill(name string) (Fill, error) {
 			return Fill(fill), nil
 		}
 	}
-	return 0, fmt.Errorf("fill=%q is not one of \"auto\", \"shared\", \"independent\", \"expected\", \"none\": %w",
+	return 0, unknownFill(name)
+}
+
+func unknownFill(name string) error {
+	return fmt.Errorf("fill=%q is not one of \"auto\", \"shared\", \"independent\", \"expected\", \"none\": %w",
 		name, ErrFill)
 }
 
-func (f Fill) String() string { return fillNames[f] }
+func (f Fill) known() bool { return int(f) < len(fillNames) }
+
+func (f Fill) String() string {
+	if !f.known() {
+		return fmt.Sprintf("Fill(%d)", uint8(f))
+	}
+	return fillNames[f]
+}
 
 // resolve picks the policy for a data set with nValid genes and nSlots slots.
 func (f Fill) resolve(nValid, nSlots int) (Fill, error) {
 	panel := nValid < nSlots
 	switch {
+	case !f.known():
+		return 0, unknownFill(f.String())
 	case f == Auto && panel:
 		return Expected, nil
 	case f == Auto:

@@ -39,16 +39,21 @@ type Plan struct {
 	// ranks[p] counts the different tokens before place p: it is the same for
 	// columns of one token.
 	ranks []uint32
+	// repeated are the places of every token that several columns have.
+	repeated []span
 	// clsPlace is the place whose value the [CLS] slot carries.
 	clsPlace int32
 }
+
+// span is the places from … to-1.
+type span struct{ from, to int }
 
 // absent is the place of a column without a gene token.
 const absent = -1
 
 // NewPlan prepares tokenisation of a data set whose column c has the gene
 // token tokens[c] ([vocabulary.Unknown] where it has none).
-// Errors wrap [ErrTooFewGenes] or [ErrFill].
+// Errors wrap [ErrTooFewGenes], [ErrFill] or [expression.ErrScale].
 func NewPlan(tokens []int32, o Options) (*Plan, error) {
 	if o.PadLength < 2 {
 		return nil, fmt.Errorf("sentence: a pad length of %d leaves no slot for a gene: %w", o.PadLength, ErrFill)
@@ -65,6 +70,9 @@ func NewPlan(tokens []int32, o Options) (*Plan, error) {
 	}
 	fill, err := o.Fill.resolve(len(valid), o.PadLength-1)
 	if err != nil {
+		return nil, fmt.Errorf("sentence: %w", err)
+	}
+	if _, err := expression.ParseScale(o.Scale.String()); err != nil {
 		return nil, fmt.Errorf("sentence: %w", err)
 	}
 	if fill == Expected {
@@ -85,8 +93,24 @@ func NewPlan(tokens []int32, o Options) (*Plan, error) {
 		}
 		p.ranks[place] = rank
 	}
+	p.repeated = repeated(p.tokens)
 	p.clsPlace = p.places[valid[o.CLSPosition]] // in var's order, that is
 	return p, nil
+}
+
+// repeated finds the tokens that stand at several places, which follow each other.
+func repeated(tokens []int32) (spans []span) {
+	for from := 0; from < len(tokens); {
+		to := from + 1
+		for to < len(tokens) && tokens[to] == tokens[from] {
+			to++
+		}
+		if to-from > 1 {
+			spans = append(spans, span{from, to})
+		}
+		from = to
+	}
+	return spans
 }
 
 // shuffled puts columns in the order of their tokens' hashes, which are as

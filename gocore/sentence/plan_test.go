@@ -2,9 +2,11 @@ package sentence_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/sentence"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -124,10 +126,25 @@ func TestRefusedPlans(t *testing.T) {
 	})
 }
 
-func TestUnknownPolicyIsRefused(t *testing.T) {
-	t.Skip("NewPlan takes Fill(99) for a policy, draws as Independent does, and Plan.Fill().String() panics")
-	_, err := sentence.NewPlan(sixValid, sentence.Options{PadLength: 8, CLSPosition: 3, Fill: sentence.Fill(99)})
-	if !errors.Is(err, sentence.ErrFill) {
-		t.Errorf("got %v, want %v", err, sentence.ErrFill)
+// Every number that is no policy, or no scale, is refused and has a name to be refused by.
+func TestUnknownChoicesAreRefused(t *testing.T) {
+	for number := range 256 {
+		options := sentence.Options{PadLength: 8, CLSPosition: 3}
+		options.Fill = sentence.Fill(number)
+		_, err := sentence.NewPlan(sixValid, options)
+		switch known := options.Fill <= sentence.None; {
+		case known && err != nil:
+			t.Errorf("%v: %v", options.Fill, err)
+		case !known && (!errors.Is(err, sentence.ErrFill) || !strings.Contains(err.Error(), fmt.Sprintf(`fill="Fill(%d)"`, number))):
+			t.Errorf("fill %d: got %v, want %v", number, err, sentence.ErrFill)
+		}
+		options.Fill, options.Scale = sentence.Auto, expression.Scale(number)
+		_, err = sentence.NewPlan(sixValid, options)
+		switch known := options.Scale <= expression.Log1p; {
+		case known && err != nil:
+			t.Errorf("%v: %v", options.Scale, err)
+		case !known && (!errors.Is(err, expression.ErrScale) || !strings.Contains(err.Error(), fmt.Sprintf(`"Scale(%d)"`, number))):
+			t.Errorf("scale %d: got %v, want %v", number, err, expression.ErrScale)
+		}
 	}
 }

@@ -220,12 +220,7 @@ func TestOrderOfGenesChangesTheCLSValueAlone(t *testing.T) {
 		eachPlan(t, allFills, false, property)
 	})
 	t.Run("repeated tokens", func(t *testing.T) {
-		eachPlan(t, []sentence.Fill{sentence.Auto, sentence.Expected, sentence.None}, true, property)
-	})
-	t.Run("repeated tokens that are drawn", func(t *testing.T) {
-		t.Skip("a draw names a column, and of two columns with one token the order of var decides which is first: " +
-			"where one is expressed and the other is not, shared on panels and independent depend on that order")
-		eachPlan(t, []sentence.Fill{sentence.Shared, sentence.Independent}, true, property)
+		eachPlan(t, allFills, true, property)
 	})
 }
 
@@ -389,6 +384,42 @@ func TestDrawsAreUniform(t *testing.T) {
 			bound := freedom + 6*math.Sqrt(2*freedom)
 			if got := chiSquare(counts, c.nEligible, c.to-c.from, nRows, c.replaced); got > bound {
 				t.Errorf("chi-square %.1f, want at most %.1f: %v", got, bound, counts)
+			}
+		})
+	}
+}
+
+// A token that several columns have is drawn as often as it has unexpressed
+// columns, whichever of them those are: of 30 tokens with two columns each, ten
+// have one left and twenty have both.
+func TestEveryUnexpressedColumnCountsOnce(t *testing.T) {
+	const nRows, nColumns, nTokens, nExpressed = 4000, 60, 30, 10
+	tokens := make([]int32, nColumns)
+	for column := range tokens {
+		tokens[column] = int32(column % nTokens)
+	}
+	for name, padLength := range map[string]int{"without replacement": 31, "with replacement": 81} {
+		t.Run(name, func(t *testing.T) {
+			plan := newPlan(t, tokens, sentence.Options{PadLength: padLength, CLS: cls, Fill: sentence.Independent, Seed: 7})
+			worker := plan.NewWorker()
+			nDrawn, nOfOneLeft := 0, 0
+			for i := range nRows {
+				// Of every other cell the second columns are the expressed ones.
+				values := make([]float32, nColumns)
+				for token := range nExpressed {
+					values[token+i%2*nTokens] = 1
+				}
+				for _, token := range tokenize(t, plan, worker, rowOf(values), i).genes[1+nExpressed:] {
+					nDrawn++
+					if token < nExpressed {
+						nOfOneLeft++
+					}
+				}
+			}
+			const want = float64(nExpressed) / (nColumns - nExpressed)
+			got, bound := float64(nOfOneLeft)/float64(nDrawn), 6*math.Sqrt(want*(1-want)/float64(nDrawn))
+			if math.Abs(got-want) > bound {
+				t.Errorf("a share of %.4f, want %.4f ± %.4f", got, want, bound)
 			}
 		})
 	}

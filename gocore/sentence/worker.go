@@ -229,6 +229,8 @@ func (w *Worker) isTaken(place int32) bool { return w.taken[place/64]>>(place%64
 
 func (w *Worker) take(place int32) { w.taken[place/64] |= 1 << (place % 64) }
 
+func (w *Worker) free(place int32) { w.taken[place/64] &^= 1 << (place % 64) }
+
 // takeInOrder takes the unexpressed genes that come first in the order shared
 // by all cells. There are enough to fill out.
 func (w *Worker) takeInOrder(out []int32) int {
@@ -253,10 +255,29 @@ func (w *Worker) draws(rowNumber int) stream {
 	return stream{key: key}
 }
 
+// settleRepeated lets the first places of a repeated token be the expressed
+// ones. A draw names a place, and which of the token's columns are expressed,
+// rather than how many, is a matter of the order of columns.
+func (w *Worker) settleRepeated() {
+	for _, s := range w.plan.repeated {
+		nTaken := 0
+		for place := s.from; place < s.to; place++ {
+			if w.isTaken(int32(place)) {
+				nTaken++
+			}
+			w.free(int32(place))
+		}
+		for place := s.from; place < s.from+nTaken; place++ {
+			w.take(int32(place))
+		}
+	}
+}
+
 // drawWithReplacement fills all of out from the unexpressed genes. Draws go
 // over all valid genes and expressed ones are passed over, so that cells which
 // share a stream share its genes.
 func (w *Worker) drawWithReplacement(out []int32, rowNumber int) int {
+	w.settleRepeated()
 	draws := w.draws(rowNumber)
 	for n := 0; n < len(out); {
 		if place := int32(draws.below(len(w.plan.tokens))); !w.isTaken(place) {
@@ -270,6 +291,7 @@ func (w *Worker) drawWithReplacement(out []int32, rowNumber int) int {
 // drawWithoutReplacement fills all of out with distinct unexpressed genes, of
 // which there are enough: it serves data sets with a valid gene for every slot.
 func (w *Worker) drawWithoutReplacement(out []int32, rowNumber int) int {
+	w.settleRepeated()
 	draws := w.draws(rowNumber)
 	for n := 0; n < len(out); {
 		if place := int32(draws.below(len(w.plan.tokens))); !w.isTaken(place) {

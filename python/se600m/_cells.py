@@ -120,16 +120,14 @@ class Cells:
             "expression": options.expression,
             "fill": options.fill,
             "seed": options.seed,
-            "batch_size": options.batch_size or 0,
             "threads": options.threads or 0,
         }
 
     def plan(self) -> dict[str, Any]:
-        """Resolve the fill policy and find the longest sentence, from one cell."""
-        _, one_cell = next(self.chunks(1))
-        return dict(_native.run("plan", self.request | one_cell.request))
+        """Resolve the fill policy and find the longest sentence."""
+        return _native.plan(self.opened.handle, self.tokens, self.options.fill)
 
-    def run(self, kind: str, sink: Sink, more: dict[str, Any], title: str | None) -> None:
+    def run(self, kind: _native.Kind, sink: Sink, more: dict[str, Any], title: str | None) -> None:
         """Run a job over all cells and add up its reports; a title shows progress."""
         shown = self.options.progress if title is not None else False
         with _progress.bar(shown, title or "", self.n_cells) as update:
@@ -160,7 +158,8 @@ def embed(opened: Opened, adata: AnnData, options: CellOptions) -> CellEmbedding
     outputs: dict[str, npt.NDArray[Any]] = {"embedding": embedding, "share": cells.report.share}
     if dataset is not None:
         outputs["dataset_embedding"] = dataset
-    cells.run("embed", ArraySink(outputs), {}, f"Embedding with {opened.name}")
+    more = {"batch_size": options.batch_size or 0}
+    cells.run("embed", ArraySink(outputs), more, f"Embedding with {opened.name}")
     cells.tell()
     return CellEmbeddings(embedding, dataset, cells.provenance())
 

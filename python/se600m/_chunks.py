@@ -70,7 +70,7 @@ class ArraySink:
 class Job:
     """What Go is to do with every chunk: the kind of the job, and the part of its request that is always the same."""
 
-    kind: str
+    kind: _native.Kind
     request: dict[str, Any]
 
 

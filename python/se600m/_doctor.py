@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -76,12 +75,12 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
 
 
 def _device(device: str) -> str:
-    loaded, flavour = _native.call("RuntimeLibrary"), _library.needed(device)
+    loaded, flavour = _native.runtime_library(), _library.needed(device)
     try:
         installed = _runtimes.find(flavour)
         if installed is not None and not (loaded and os.path.samefile(installed.library, loaded)):
             return f"{flavour} {installed.version} is installed; a process whose first model asks for it loads it"
-        return str(json.loads(_native.call("CheckDevice", device, "auto"))["device"])
+        return _native.check_device(device, "auto")["device"]
     except (errors.SE600MError, OSError) as error:
         return f"not here: {error}"
 
@@ -115,7 +114,7 @@ def _processor() -> str:
 
 def _runtime() -> str:
     version = _library.open_runtime()
-    loaded = _native.call("RuntimeLibrary")
+    loaded = _native.runtime_library()
     return f"{version}, loaded {_library.origin(loaded)}: {loaded}"
 
 

@@ -18,10 +18,10 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
     RuntimeLibraryError
         No library was found; or the process has loaded one already, and another one is needed.
     """
-    loaded: str = _native.call("RuntimeLibrary")
+    loaded = _native.runtime_library()
     flavour = needed(device, precision)
     if not loaded:
-        return str(_native.call("OpenRuntime", find(flavour)))
+        return _native.open_runtime(find(flavour))
     other = None if flavour == "cpu" or os.environ.get("SE600M_ORT_LIBRARY") else _special(flavour)
     if other is not None and not os.path.samefile(other, loaded):
         raise errors.RuntimeLibraryError(
@@ -29,7 +29,7 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
             f"loaded {loaded!r} and can't change it: start a new process and load this model first there, "
             "or set SE600M_ORT_LIBRARY to the former, which runs on the CPU as well, before the first model is loaded"
         )
-    return str(_native.call("OpenRuntime", loaded))
+    return _native.open_runtime(loaded)
 
 
 def needed(device: str, precision: str = "auto") -> str:

@@ -1,12 +1,18 @@
-"""The only importer of the native module: calls, jobs, memory, and errors that become exceptions."""
+"""The only importer of the native module: calls, jobs, memory, and errors that become exceptions.
+
+Every exported Go function has a function here, of the same types: mypy sees a wrong argument. The requests of
+jobs are dictionaries whose keys the native core checks before anything runs (the request types in pybind/ name
+them): a missing or unknown one is an :class:`se600m.errors.InternalError`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +26,82 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) while a job runs."""
 
 
-def call(function: str, *args: Any) -> Any:
-    """Call an exported Go function; its errors become the exceptions of :mod:`se600m.errors`."""
-    if os.getpid() != _LOADED_IN:
-        raise errors.ForkError(
-            "se600m was loaded before this process was forked and can't run in the child: "
-            "start workers with multiprocessing.get_context('spawn')"
-        )
-    try:
-        return getattr(_se600m, f"pybind_{function}")(*args)
-    except RuntimeError as error:
-        raise _exception(str(error)) from None
+Kind = Literal[
+    "contextual",
+    "convert",
+    "decode",
+    "embed",
+    "embed_sentences",
+    "fail",
+    "gene_embeddings",
+    "nearest",
+    "plan",
+    "tokenize",
+    "trace",
+    "transfer",
+]
+"""The kinds of jobs (pybind/start.go)."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _exported(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Wrap an exported Go function: its errors become the exceptions of :mod:`se600m.errors`."""
+
+    @functools.wraps(function)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if os.getpid() != _LOADED_IN:
+            raise errors.ForkError(
+                "se600m was loaded before this process was forked and can't run in the child: "
+                "start workers with multiprocessing.get_context('spawn')"
+            )
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            raise _exception(str(error)) from None
+
+    return checked
+
+
+version = _exported(_se600m.pybind_Version)
+"""Version of the native core."""
+format_version = _exported(_se600m.pybind_FormatVersion)
+"""Format of the model directories that the native core writes and reads."""
+fail = _exported(_se600m.pybind_Fail)
+"""Panic in Go, for tests; a job of kind "fail" does so in the background."""
+open_runtime = _exported(_se600m.pybind_OpenRuntime)
+"""Load ONNX Runtime's library from a path; returns its version."""
+runtime_library = _exported(_se600m.pybind_RuntimeLibrary)
+"""Path of the library that was loaded, or ""."""
+open_model = _exported(_se600m.pybind_OpenModel)
+"""Open a converted model directory on a device, in a precision; returns the model's handle."""
+close_model = _exported(_se600m.pybind_CloseModel)
+"""Free a model by its handle, once nothing uses it any more."""
+
+_check_device = _exported(_se600m.pybind_CheckDevice)
+_describe_model = _exported(_se600m.pybind_DescribeModel)
+_model_genes = _exported(_se600m.pybind_ModelGenes)
+_match_genes = _exported(_se600m.pybind_MatchGenes)
+_start = _exported(_se600m.pybind_Start)
+_wait = _exported(_se600m.pybind_Wait)
+_cancel = _exported(_se600m.pybind_Cancel)
+_finish = _exported(_se600m.pybind_Finish)
+
+
+def check_device(device: str, precision: str) -> dict[str, str]:
+    """Resolve a device and a precision: ``{"device": ..., "precision": ...}``, or what this machine lacks."""
+    return dict(json.loads(_check_device(device, precision)))
+
+
+def describe_model(model: int) -> dict[str, Any]:
+    """Describe a model: its config, device, precision, checksum and stages."""
+    return dict(json.loads(_describe_model(model)))
+
+
+def model_genes(model: int) -> list[str]:
+    """Gene symbols of a model in token order."""
+    return _model_genes(model).split("\n")
 
 
 def _exception(text: str) -> errors.SE600MError:
@@ -53,29 +124,41 @@ def array(values: npt.NDArray[Any]) -> dict[str, Any]:
     return {"address": values.ctypes.data if values.size else 0, "length": values.size, "dtype": values.dtype.name}
 
 
-def run(kind: str, request: dict[str, Any], progress: Progress | None = None) -> Any:
+def run(kind: Kind, request: dict[str, Any], progress: Progress | None = None) -> Any:
     """Run a job to its end and return its report.
 
     Every array whose address is in the request must stay alive until this returns. An exception on
     the way (Ctrl-C, or one from ``progress``) cancels the job and is raised once Go has let go of
     the memory.
     """
-    job = call("Start", kind, json.dumps(request))
+    job = _start(kind, json.dumps(request))
     try:
         if progress is not None:
             progress(0, 0)  # a job begins
         ended = False
         while not ended:
-            state = json.loads(call("Wait", job, _POLL_MILLISECONDS))
+            state = json.loads(_wait(job, _POLL_MILLISECONDS))
             ended = state["ended"]
             if progress is not None:
                 progress(state["done"], state["total"])
     except BaseException:
-        call("Cancel", job)
+        _cancel(job)
         with contextlib.suppress(errors.SE600MError):  # that it was cancelled, or why it failed at that moment
-            call("Finish", job)
+            _finish(job)
         raise
-    return json.loads(call("Finish", job))
+    return json.loads(_finish(job))
+
+
+def plan(model: int, tokens: npt.NDArray[np.int32], fill: str) -> dict[str, Any]:
+    """Resolve the fill policy for a data set whose columns have these gene tokens.
+
+    Returns
+    -------
+    dict
+        ``fill``, the policy in force; ``n_valid``, the number of columns with a token; ``max_length``, the
+        number of slots of the longest sentence that a cell can have.
+    """
+    return dict(run("plan", {"model": model, "tokens": array(tokens), "fill": fill}))
 
 
 def match_genes(
@@ -98,7 +181,7 @@ def match_genes(
         "minimum": minimum,
         "tokens": array(tokens),
     }
-    return tokens, json.loads(call("MatchGenes", model, json.dumps(request)))
+    return tokens, json.loads(_match_genes(model, json.dumps(request)))
 
 
 def _lines(names: list[str]) -> npt.NDArray[np.uint8]:
@@ -107,13 +190,3 @@ def _lines(names: list[str]) -> npt.NDArray[np.uint8]:
     if text.count("\n") != len(names) - 1:
         text = "\n".join(name.replace("\n", " ") for name in names)
     return np.frombuffer(text.encode(errors="replace"), np.uint8)
-
-
-def version() -> str:
-    """Version of the native core."""
-    return str(call("Version"))
-
-
-def format_version() -> int:
-    """Format of the model directories that the native core writes and reads."""
-    return int(call("FormatVersion"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -225,7 +225,14 @@ class _Search:
             raise errors.OptionError(f"k={k} is too large: {where} has {n:,} {what}{itself}")
         return k
 
-    def run(self, kind: str, request: dict[str, Any], threads: int | None, progress: bool | None, title: str) -> None:
+    def run(
+        self,
+        kind: Literal["nearest", "transfer"],
+        request: dict[str, Any],
+        threads: int | None,
+        progress: bool | None,
+        title: str,
+    ) -> None:
         """Run a job on the two; a value that is not finite is named as its owner knows it."""
         request |= {
             "queries": _native.array(self.queries),

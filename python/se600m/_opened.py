@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
 from collections.abc import Iterable
@@ -24,9 +23,9 @@ class Opened:
 
     def __init__(self, directory: Path, device: str, precision: str) -> None:
         self.runtime_version = _library.open_runtime(device, precision)
-        self.handle: int = _native.call("OpenModel", str(directory), device, precision)
+        self.handle = _native.open_model(str(directory), device, precision)
         weakref.finalize(self, _close, self.handle)
-        description = json.loads(_native.call("DescribeModel", self.handle))
+        description = _native.describe_model(self.handle)
         self.directory = directory
         self.config: dict[str, Any] = description["config"]
         self.name: str = self.config["name"]
@@ -35,7 +34,7 @@ class Opened:
         self.checksum: str = description["checksum"]
         self.stages: list[dict[str, Any]] = description["stages"]
         self.dimensions: dict[str, int] = self.config["dimensions"]
-        self.genes: list[str] = _native.call("ModelGenes", self.handle).split("\n")
+        self.genes = _native.model_genes(self.handle)
 
     @property
     def output_dim(self) -> int:
@@ -65,7 +64,7 @@ class Opened:
 
 def _close(handle: int) -> None:
     if os.getpid() == _native._LOADED_IN:
-        _native.call("CloseModel", handle)
+        _native.close_model(handle)
 
 
 _opened: weakref.WeakValueDictionary[tuple[str, str, str], Opened] = weakref.WeakValueDictionary()
@@ -74,7 +73,7 @@ _opened: weakref.WeakValueDictionary[tuple[str, str, str], Opened] = weakref.Wea
 def open_directory(directory: Path, device: str, precision: str) -> Opened:
     """Open a converted model directory, or share the model that is open already."""
     _library.open_runtime(device, precision)
-    chosen = json.loads(_native.call("CheckDevice", device, precision))
+    chosen = _native.check_device(device, precision)
     key = (str(directory), chosen["device"], chosen["precision"])
     opened = _opened.get(key)
     if opened is None:
@@ -93,6 +92,6 @@ def open_model(
 ) -> Opened:
     """Find a model, convert it if need be, and open it. A device that is not there is named before the conversion."""
     _library.open_runtime(device, precision)
-    _native.call("CheckDevice", device, precision)
+    _native.check_device(device, precision)
     directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings)
     return open_directory(directory.resolve(), device, precision)

@@ -92,7 +92,7 @@ def border(calls: int = 20_000, jobs: int = 200) -> dict[str, Any]:
     """Time the crossing to Go: a call, a job that has next to nothing to do, and 4 MB each way by address."""
     start = time.perf_counter()
     for _ in range(calls):
-        _native.call("Version")
+        _native.version()
     call = (time.perf_counter() - start) / calls
     model = models["it"]
     handle = model._opened.handle
@@ -101,16 +101,16 @@ def border(calls: int = 20_000, jobs: int = 200) -> dict[str, Any]:
     tokens = np.arange(n, dtype=np.int32)
     request = {
         "model": handle, "first_row": 0, "tokens": _native.array(tokens), "expression": "counts", "fill": "none",
-        "seed": 0, "batch_size": 0, "threads": 0,
+        "seed": 0, "threads": 0,
         "matrix": {"kind": "dense", "n_cells": n, "n_genes": n, "cell_stride": n, "gene_stride": 1,
                    "data": _native.array(zeros.reshape(-1))},
     }  # fmt: skip
     start = time.perf_counter()
     for _ in range(jobs):
-        _native.run("plan", request)
+        _native.plan(handle, tokens, "none")
     job = (time.perf_counter() - start) / jobs
     # Cells of zeros: four megabytes are read, and one slot a cell and its padding written.
-    width = _native.run("plan", request)["max_length"]
+    width = _native.plan(handle, tokens, "none")["max_length"]
     arrays = {
         "gene_indices": np.empty((n, width), np.int32),
         "expression_values": np.empty((n, width), np.float32),
