@@ -287,7 +287,7 @@ def _check_models(search: _Search) -> None:
             f"adata.obsm[{key!r}] is {widths[0]} wide{models[0]}, reference.obsm[{key!r}] {widths[1]}{models[1]}: "
             "embed both with the same model"
         )
-    _warn_of_differences(*made_with, models)
+    _warn_of_differences(made_with[0], made_with[1], models)
 
 
 def _warn_of_differences(adata: dict[str, Any], reference: dict[str, Any], models: list[str]) -> None:
