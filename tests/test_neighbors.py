@@ -205,14 +205,44 @@ def test_copy_and_overwriting(pbmc):
     before = snapshot(adata)
     result = se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca", key_added="new", copy=True)
     assert {"new", "new_confidence"} <= set(result.obs)
-    with pytest.raises(errors.OptionError, match="'bulk_labels' already: key_added='bulk_labels' overwrites"):
-        se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca")
+    for options in ({}, {"key_added": "bulk_labels"}, {"key_added": "bulk_labels", "copy": True}):
+        with pytest.raises(errors.DestinationExistsError, match=r"obs\['bulk_labels'\] exists.*overwrite=True"):
+            se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca", **options)
     assert_unchanged(adata, before)
-    se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca", key_added="bulk_labels")
+    se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca", overwrite=True)
     assert list(adata.obs["bulk_labels"]) == list(result.obs["new"])
+    se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca")  # one's own result, again
     del adata.obs["bulk_labels"]
-    with pytest.raises(errors.OptionError, match="'bulk_labels_confidence' already"):
+    with pytest.raises(errors.DestinationExistsError, match=r"obs\['bulk_labels_confidence'\] exists"):
         se600m.transfer_labels(adata, reference, "bulk_labels", use_rep="X_pca")
+
+
+@pytest.mark.parametrize(
+    "labels, confidence",
+    [
+        pytest.param(["a"] * 24, np.full(24, 0.5, np.float32), id="labels that are text"),
+        pytest.param(pd.Categorical(["a"] * 24), np.full(24, 0.5), id="float64"),
+        pytest.param(pd.Categorical(["a"] * 24), np.full(24, 50, np.float32), id="per cent"),
+    ],
+)
+def test_columns_that_others_wrote_are_told_from_ones_own(labels, confidence):
+    adata = labelled(gaussian(24, 4))
+    adata.obs["x"], adata.obs["x_confidence"] = labels, confidence
+    with pytest.raises(errors.DestinationExistsError, match=r"obs\['x'\] exists"):
+        se600m.transfer_labels(adata, labelled(), "t", key_added="x")
+
+
+def test_labels_for_a_backed_file(tmp_path):
+    reference = labelled()
+    labelled(gaussian(24, 4)).write_h5ad(tmp_path / "x.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "x.h5ad", backed="r")
+    with pytest.raises(errors.DataError, match=r"view .*backed by a file.*copy=True"):
+        view = backed[:5]
+        se600m.transfer_labels(view, reference, "t", key_added="x")
+    result = se600m.transfer_labels(backed[:5], reference, "t", key_added="x", copy=True)
+    se600m.transfer_labels(backed, reference, "t", key_added="x")
+    assert list(result.obs["x"]) == list(backed.obs["x"][:5])
+    backed.file.close()
 
 
 def test_labels_survive_a_file(pbmc, tmp_path):

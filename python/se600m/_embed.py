@@ -7,7 +7,7 @@ from typing import Unpack
 
 from anndata import AnnData
 
-from se600m import _options, errors
+from se600m import _destination, _options, errors
 from se600m._cells import CellSentences
 from se600m._model import Model, load_model
 from se600m._options import CellKeywords, Device, Precision, RunKeywords
@@ -25,6 +25,7 @@ def embed(
     precision: Precision = "auto",
     with_dataset_embedding: bool = False,
     copy: bool = False,
+    overwrite: bool = False,
     **options: Unpack[RunKeywords],
 ) -> AnnData | None:
     """Embed every cell with a State model.
@@ -44,7 +45,10 @@ def embed(
         Append the dataset embedding to the embedding, as arc-state stores the two (2058 columns for
         SE-600M), instead of storing it under a key of its own.
     copy
-        Return a copy with the embedding instead of writing to ``adata``.
+        Return a copy with the embedding instead of writing to ``adata``. The copy of a backed AnnData is in memory.
+    overwrite
+        Replace what others wrote under the keys of the result, which is an error otherwise. An embedding by se600m
+        is always replaced.
     layer, use_raw
         Where the expression is, if not in ``adata.X``: a layer, or ``adata.raw.X``.
     gene_column
@@ -82,8 +86,17 @@ def embed(
         One of the classes of :mod:`se600m.errors`, naming the value and the way out.
     """
     _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
+    _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)
+    if (unheld := _destination.unheld(adata, copy)) is not None:
+        del adata
+        adata = unheld.taken_back()
     return _model(model, device, precision, options.get("progress")).embed(
-        adata, key_added=key_added, with_dataset_embedding=with_dataset_embedding, copy=copy, **options
+        adata,
+        key_added=key_added,
+        with_dataset_embedding=with_dataset_embedding,
+        copy=copy,
+        overwrite=overwrite,
+        **options,
     )
 
 

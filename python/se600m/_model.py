@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _cells, _contextual, _decode, _native, _opened, _options, _sentences, errors
+from se600m import _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Device, Precision, RunKeywords
@@ -112,6 +112,7 @@ class Model:
         key_added: str = "X_state",
         with_dataset_embedding: bool = False,
         copy: bool = False,
+        overwrite: bool = False,
         **options: Unpack[RunKeywords],
     ) -> AnnData | None:
         """Embed cells with this model, and write the embedding into the AnnData.
@@ -119,21 +120,21 @@ class Model:
         See :func:`se600m.embed` for the options and the result.
         """
         chosen = _options.cell_options("embed", RunKeywords, options)
-        if not isinstance(key_added, str) or not key_added or "/" in key_added:
-            raise errors.OptionError(f"key_added={key_added!r} is no key for adata.obsm")
         if with_dataset_embedding and not self.dataset_dim:
             raise errors.NotInModelError(
                 f"with_dataset_embedding=True, but model {self.name!r} has no dataset embedding: leave it out"
             )
-        made = _cells.embed(self._opened, adata, chosen)
-        result = adata.copy() if copy else adata
+        apart = self.dataset_dim > 0 and not with_dataset_embedding
+        _destination.check_embedding(adata, key_added, dataset=apart, overwrite=overwrite, copy=copy)
+        if (unheld := _destination.unheld(adata, copy)) is not None:
+            del adata
+            adata = unheld.taken_back()
+        result = _destination.target(adata, copy)
+        made = _cells.embed(self._opened, result, chosen)
         embedding, dataset = made.embedding, made.dataset_embedding
-        if with_dataset_embedding and dataset is not None:
+        if dataset is not None and not apart:
             embedding, dataset = np.hstack([embedding, dataset]), None
-        result.obsm[key_added] = embedding
-        if dataset is not None:
-            result.obsm[f"{key_added}_dataset"] = dataset
-        result.uns[key_added] = made.provenance
+        _destination.write_embedding(result, key_added, embedding, dataset, made.provenance)
         return result if copy else None
 
     @_options.accepts(CellKeywords)
@@ -257,6 +258,7 @@ class Model:
         genes: Iterable[str] | str | None = None,
         *,
         out: Any = None,
+        overwrite: bool = False,
         **options: Unpack[RunKeywords],
     ) -> Any:
         """Compute the last layer's vectors of the genes of each cell.
@@ -273,6 +275,8 @@ class Model:
             None: memory. A path: a zarr group to create there (needs the extra ``zarr``), with the arrays
             ``embeddings`` and, without ``genes``, ``gene_indices``; it appears whole or not at all. Else an
             array of the result's shape (numpy, np.memmap, zarr or h5py), written some cells at a time.
+        overwrite
+            Replace a zarr group at the path ``out``.
         options
             See :func:`se600m.embed`.
 
@@ -286,10 +290,10 @@ class Model:
 
         Raises
         ------
-        UnknownGeneError, DestinationExistsError, MissingPackageError, DataError
+        UnknownGeneError, DestinationError, MissingPackageError, DataError
         """
         chosen = _options.cell_options("contextual_gene_embeddings", RunKeywords, options)
-        return _contextual.contextual(self._opened, adata, genes, out, chosen)
+        return _contextual.contextual(self._opened, adata, genes, out, _options.flag("overwrite", overwrite), chosen)
 
     def decode(
         self,

@@ -12,8 +12,8 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _native, _progress, errors
-from se600m._options import checked_threads, whole
+from se600m import _destination, _native, _progress, errors
+from se600m._options import checked_threads, flag, whole
 from se600m._report import warn
 
 
@@ -115,6 +115,7 @@ def transfer_labels(
     threads: int | None = None,
     progress: bool | None = None,
     copy: bool = False,
+    overwrite: bool = False,
 ) -> AnnData | None:
     """Label cells by a vote of their nearest cells in a labelled reference.
 
@@ -136,14 +137,16 @@ def transfer_labels(
         ``"uniform"``: every vote counts alike, as in ``scanpy.tl.ingest`` and by default in
         scikit-learn's ``KNeighborsClassifier``. ``"similarity"``: a vote counts 1 - cosine distance, below 0 nothing.
     key_added
-        Column of ``adata.obs`` for the labels; ``key`` by default. Only a column that is named here is
-        overwritten.
+        Column of ``adata.obs`` for the labels; ``key`` by default.
     threads
         Threads to use; all cores by default. It changes the speed, never the result.
     progress
         Show a progress bar; by default in notebooks and terminals.
     copy
-        Return a copy with the labels instead of writing to ``adata``.
+        Return a copy with the labels instead of writing to ``adata``. The copy of a backed AnnData is in memory.
+    overwrite
+        Replace columns that others wrote, which is an error otherwise. Labels that were transferred by se600m
+        are always replaced.
 
     Returns
     -------
@@ -157,8 +160,9 @@ def transfer_labels(
     Raises
     ------
     OptionError
-        ``k`` is not from 1 to the number of labelled cells, ``weights`` is unknown, or the column to write to exists
-        and ``key_added`` doesn't name it.
+        ``k`` is not from 1 to the number of labelled cells, or ``weights`` is unknown.
+    DestinationExistsError
+        A column to write to exists.
     DataError
         An embedding is missing or no matrix, the two are of different widths, or there are no labels.
     NotFiniteError
@@ -177,14 +181,20 @@ def transfer_labels(
     >>> se600m.transfer_labels(adata, reference, "cell_type")
     >>> adata[adata.obs["cell_type_confidence"] < 0.5]  # cells that are worth a look
     """
+    _check_kind(adata, "adata")
+    _check_kind(reference, "reference")
+    if reference is not adata and (unheld := _destination.unheld(adata, copy)) is not None:
+        del adata
+        adata = unheld.taken_back()
     search = _Search(adata, reference, use_rep)
     labels = _labels(reference, key)
-    written = _checked_key_added(adata, key, key_added)
+    written = _checked_key_added(adata, key, key_added, overwrite=overwrite, copy=copy)
     if weights not in ("uniform", "similarity"):
         raise errors.OptionError(f"weights={weights!r} is not one of 'uniform', 'similarity'")
     codes = np.ascontiguousarray(labels.codes, np.int32)
     k = search.checked_k(k, int(np.count_nonzero(codes >= 0)), "labelled cells")
     winners, confidence = np.empty(adata.n_obs, np.int32), np.empty(adata.n_obs, np.float32)
+    result = _destination.target(adata, copy)
     search.run(
         "transfer",
         {
@@ -199,9 +209,11 @@ def transfer_labels(
         progress,
         f"Transferring {key}",
     )
-    result = adata.copy() if copy else adata
-    result.obs[written] = pd.Categorical.from_codes(winners, dtype=labels.dtype)
-    result.obs[f"{written}_confidence"] = confidence
+    columns = {
+        written: pd.Categorical.from_codes(winners, dtype=labels.dtype),
+        f"{written}_confidence": confidence,
+    }
+    _destination.write(result, {"obs": columns})
     return result if copy else None
 
 
@@ -254,10 +266,14 @@ class _Search:
             ) from None
 
 
-def _embedding(adata: AnnData, name: str, use_rep: str) -> npt.NDArray[np.float32]:
-    """Read an embedding, float32 ``[n_cells, width]``, row-major."""
+def _check_kind(adata: Any, name: str) -> None:
     if not isinstance(adata, AnnData):
         raise errors.DataError(f"{name} must be an AnnData with embedded cells, not a {type(adata).__name__}")
+
+
+def _embedding(adata: AnnData, name: str, use_rep: str) -> npt.NDArray[np.float32]:
+    """Read an embedding, float32 ``[n_cells, width]``, row-major."""
+    _check_kind(adata, name)
     if use_rep not in adata.obsm:
         option = "" if use_rep == "X_state" else f", key_added={use_rep!r}"
         raise errors.DataError(
@@ -337,15 +353,24 @@ def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
     return labels
 
 
-def _checked_key_added(adata: AnnData, key: str, key_added: str | None) -> str:
-    """Choose the column to write to; what is there is overwritten only if it was named."""
-    if key_added is not None:
-        if not isinstance(key_added, str) or not key_added:
-            raise errors.OptionError(f"key_added={key_added!r} is no name for a column of adata.obs")
-        return key_added
-    taken = [column for column in (key, f"{key}_confidence") if column in adata.obs.columns]
-    if taken:
-        raise errors.OptionError(
-            f"adata.obs has a column {taken[0]!r} already: key_added={key!r} overwrites it, another name keeps it"
-        )
-    return key
+def _checked_key_added(adata: AnnData, key: str, key_added: str | None, *, overwrite: bool, copy: bool) -> str:
+    """Choose the column to write to, and make sure that it can be written."""
+    written = key if key_added is None else key_added
+    if not isinstance(written, str) or not written:
+        raise errors.OptionError(f"key_added={key_added!r} is no name for a column of adata.obs")
+    overwrite, copy = flag("overwrite", overwrite), flag("copy", copy)
+    places = {"obs": [written, f"{written}_confidence"]}
+    _destination.check(adata, places, ours=_transferred(adata.obs, written), overwrite=overwrite, copy=copy)
+    return written
+
+
+def _transferred(obs: pd.DataFrame, written: str) -> bool:
+    """Whether two columns are what :func:`transfer_labels` writes: categories, and shares of votes as float32."""
+    if written not in obs or f"{written}_confidence" not in obs:
+        return False
+    confidence = obs[f"{written}_confidence"]
+    return (
+        isinstance(obs[written].dtype, pd.CategoricalDtype)
+        and confidence.dtype == np.float32
+        and bool(confidence.between(0, 1).all())
+    )

@@ -1,0 +1,259 @@
+"""The AnnData that a result is written into: looked at before the model runs, changed whole or not at all."""
+
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import se600m
+from conftest import IMMUNE
+from se600m import _cells, _destination, errors
+from test_embed import assert_unchanged, snapshot
+
+
+@pytest.fixture
+def no_run(monkeypatch):
+    """Any start of the model's work is a failure."""
+
+    def started(*_args):
+        raise AssertionError("the model ran before the destination was looked at")
+
+    monkeypatch.setattr(_cells, "embed", started)
+
+
+@pytest.fixture
+def backed(immune, tmp_path):
+    immune.write_h5ad(tmp_path / "cells.h5ad")
+    adata = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    yield adata
+    adata.file.close()
+
+
+# -- backed files ----------------------------------------------------------------------------------
+
+
+def test_a_view_of_a_backed_file_is_refused_before_the_model_runs(backed, no_run):
+    view = backed[3:7]
+    for embed in (se600m.embed, se600m.load_model().embed):
+        with pytest.raises(errors.DataError, match=r"view .*backed by a file.*copy=True.*adata\.to_memory\(\)"):
+            embed(view)
+    assert view.is_view
+    assert list(backed.obsm) == []
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_backed_file_takes_the_embedding_in_memory(immune, tmp_path, mode):
+    immune.write_h5ad(tmp_path / "cells.h5ad")
+    before = (tmp_path / "cells.h5ad").read_bytes()
+    adata = anndata.read_h5ad(tmp_path / "cells.h5ad", backed=mode)
+    se600m.embed(adata)
+    se600m.embed(immune)
+    assert adata.isbacked
+    assert np.array_equal(adata.obsm["X_state"], immune.obsm["X_state"])
+    adata.file.close()
+    if mode == "r":
+        assert (tmp_path / "cells.h5ad").read_bytes() == before
+
+
+def test_a_copy_of_a_backed_file_is_in_memory(backed, immune):
+    """Whole, or a view of it: the way out that the error names."""
+    se600m.embed(immune)
+    want = immune.obsm["X_state"]
+    for cells, rows in ((backed, slice(None)), (backed[3:7], slice(3, 7))):
+        result = se600m.embed(cells, copy=True)
+        assert not result.isbacked
+        assert np.array_equal(result.obsm["X_state"], want[rows])
+        assert (immune.X[rows] != result.X).nnz == 0
+        assert list(backed.obsm) == []
+        assert backed.isbacked
+        assert backed.file.is_open, "it is as it was"
+
+
+def test_what_the_way_out_says_works(backed):
+    in_memory = backed[3:7].to_memory()
+    se600m.embed(in_memory)
+    assert len(in_memory.obsm["X_state"]) == 4
+
+
+# -- results that nobody would hold ----------------------------------------------------------------
+
+UNHELD = [
+    "se600m.embed(adata[:5])",
+    "se600m.embed(adata[:, :20_000])",
+    "se600m.embed(adata=adata[:5])",
+    "se600m.embed(adata.copy(), key_added='X_other')",
+    "se600m.embed(anndata.read_h5ad(path))",
+    "model.embed(adata[:5])",
+    "se600m.transfer_labels(embedded[:5], embedded, 'label', key_added='new')",
+    "se600m.transfer_labels(embedded.copy(), embedded, 'label', key_added='new')",
+]
+
+
+@pytest.fixture
+def names(immune, tmp_path):
+    embedded = immune.copy()
+    se600m.embed(embedded)
+    embedded.obs["label"] = pd.Categorical(["a", "b"] * 12)
+    return {
+        "se600m": se600m, "anndata": anndata, "adata": immune, "path": IMMUNE, "model": se600m.load_model(),
+        "embedded": embedded,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("line", UNHELD)
+def test_a_result_that_would_be_lost_is_refused(names, line, no_run):
+    with pytest.raises(
+        errors.DataError, match=r"would be lost.*no name.*subset = adata\[:, genes\]\.copy\(\).*copy=True"
+    ):
+        exec(line, names)
+
+
+HELD = [
+    "view = adata[:5]; se600m.embed(view); assert 'X_state' in view.obsm",
+    "box = [adata[:5]]; se600m.embed(box[0]); assert 'X_state' in box[0].obsm",
+    "box = {'a': adata[:5].copy()}\nfor part in box.values(): se600m.embed(part)\nassert 'X_state' in box['a'].obsm",
+    "class Study: pass\nstudy = Study(); study.cells = adata[:5].copy(); se600m.embed(study.cells)",
+    "assert 'X_state' in se600m.embed(adata[:5], copy=True).obsm",
+    "import functools; view = adata[:5]; functools.partial(se600m.embed, key_added='x')(view); view.obsm['x']",
+    "view = adata[:5]; se600m.embed(*[view]); view.obsm['X_state']",
+    "view = adata[:5]; se600m.embed(**{'adata': view}); view.obsm['X_state']",
+    "def inner(cells): se600m.embed(cells); return cells\ninner(adata[:5]).obsm['X_state']",
+    "def inner(cells=adata[:5]): se600m.embed(cells); return cells\ninner().obsm['X_state']",
+    "view = adata[:5]; model.embed(view); view.obsm['X_state']",
+    "view = embedded[:5]; se600m.transfer_labels(view, embedded, 'label', key_added='new'); view.obs['new']",
+    "se600m.transfer_labels(embedded, embedded[:5], 'label', k=3, key_added='new')",
+]
+
+
+@pytest.mark.parametrize("lines", HELD)
+def test_what_somebody_holds_is_embedded(names, lines):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # anndata says that the view becomes a copy
+        exec(lines, names)
+
+
+SCRIPT = """
+    import warnings; warnings.simplefilter("ignore")
+    import anndata, se600m
+    adata = anndata.read_h5ad({path!r})[:3].copy()
+    view = adata[:2]
+    se600m.embed(view)
+    assert "X_state" in view.obsm
+    try:
+        se600m.embed(adata[:2])
+    except se600m.errors.DataError as error:
+        assert "would be lost" in str(error)
+    else:
+        raise AssertionError("nothing was said")
+    print("done")
+"""
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_in_a_script_and_in_ipython(traced):
+    """Cells of IPython are compiled on their own; a debugger or a coverage tool keeps other references."""
+    script = textwrap.dedent(SCRIPT).format(path=str(IMMUNE))
+    shell = (
+        "from IPython.core.interactiveshell import InteractiveShell as S\n"
+        f"S.instance().run_cell({script!r}).raise_error()"
+    )
+    for code in (script, shell):
+        if traced:  # then the interpreter may hold an argument until the call ends: named ones must still pass
+            code = "import sys; sys.settrace(lambda *_: None)\n" + code.replace("raise AssertionError", "print")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "done" in done.stdout
+
+
+# -- what others wrote -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "part, key, key_added",
+    [
+        pytest.param("obsm", "X_pca", "X_pca", id="obsm"),
+        pytest.param("uns", "neighbors", "neighbors", id="uns"),
+        pytest.param("obsm", "X_state_dataset", "X_state", id="dataset embedding"),
+    ],
+)
+def test_what_others_wrote_is_replaced_only_if_asked(immune, monkeypatch, part, key, key_added):
+    theirs = np.ones((24, 2)) if part == "obsm" else {"params": {"n_neighbors": 15}}
+    getattr(immune, part)[key] = theirs
+    before = snapshot(immune)
+    with monkeypatch.context() as patch:
+        patch.setattr(_cells, "embed", None)  # is not called
+        for embed in (se600m.embed, se600m.load_model().embed):
+            for copy in (False, True):
+                with pytest.raises(errors.DestinationExistsError, match=rf"{part}\['{key}'\] exists.*overwrite=True"):
+                    embed(immune, key_added=key_added, copy=copy)
+    assert_unchanged(immune, before)
+    se600m.embed(immune, key_added=key_added, overwrite=True)
+    assert immune.obsm[key_added].dtype == np.float32
+
+
+def test_ones_own_result_is_replaced_without_a_word(immune):
+    """A notebook that is run again, and what is left of a result after a file."""
+    se600m.embed(immune, seed=1)
+    first = immune.obsm["X_state"]
+    se600m.embed(immune, seed=2)
+    assert not np.array_equal(immune.obsm["X_state"], first)
+    assert immune.uns["X_state"]["seed"] == 2
+
+
+def test_of_an_earlier_result_nothing_stays(immune):
+    se600m.embed(immune)
+    assert "X_state_dataset" in immune.obsm
+    se600m.embed(immune, with_dataset_embedding=True)
+    assert list(immune.obsm) == ["X_state"], "the dataset embedding of the first result would look like the second's"
+
+
+@pytest.mark.parametrize("name", ["overwrite", "copy"])
+def test_switches_are_switches(immune, name):
+    with pytest.raises(errors.OptionError, match=f"{name}='yes' is not True or False"):
+        se600m.embed(immune, **{name: "yes"})
+    with pytest.raises(errors.OptionError, match=f"{name}='yes' is not True or False"):
+        se600m.transfer_labels(immune, immune, "x", **{name: "yes"})
+
+
+# -- writing fails all the same --------------------------------------------------------------------
+
+
+class Refuses(dict):
+    def __setitem__(self, key, value):
+        raise ValueError("no room\nfor this")
+
+
+def test_an_embedding_that_cannot_be_written_is_kept(immune, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = snapshot(immune)
+    want = se600m.embed(immune, copy=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(anndata.AnnData, "uns", property(lambda _: Refuses()))
+        with pytest.raises(errors.DestinationError, match=r"\(no room for this\).*kept in .*numpy\.load") as raised:
+            se600m.embed(immune)
+    assert_unchanged(immune, before)
+    (kept,) = tmp_path.glob("*.npy")
+    assert str(kept) in str(raised.value)
+    width = want.obsm["X_state"].shape[1]
+    assert f"numpy.load({str(kept)!r})[:, :{width}]" in str(raised.value)
+    assert np.array_equal(np.load(kept)[:, :width], want.obsm["X_state"])
+    assert np.array_equal(np.load(kept)[:, width:], want.obsm["X_state_dataset"])
+
+
+def test_writing_is_whole_or_not_at_all(immune, monkeypatch):
+    immune.obsm["old"] = np.zeros((24, 1))
+    immune.uns["gone"] = 1
+    before = snapshot(immune)
+    with pytest.raises(ValueError):
+        _destination.write(
+            immune,
+            {"obsm": {"old": np.ones((24, 2)), "new": np.ones((24, 2)), "wrong": np.ones((3, 2))}},
+            {"uns": ["gone"]},
+        )
+    assert_unchanged(immune, before)
+    assert immune.obsm["old"].shape == (24, 1)
