@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import OPENVINO
-from se600m import _doctor
+from se600m import _choices
 
 pytestmark = [
     pytest.mark.skipif(
@@ -17,7 +17,7 @@ pytestmark = [
         reason="needs OpenVINO: se600m runtime install openvino",
     ),
     pytest.mark.skipif(
-        not _doctor._cpu()[1] & {"avx512_bf16", "amx_bf16"}, reason="needs a processor with AVX512-BF16 or AMX"
+        not _choices.processor()[1] & {"avx512_bf16", "amx_bf16"}, reason="needs a processor with AVX512-BF16 or AMX"
     ),
 ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from se600m import _cache, _doctor, _library, _runtimes, errors
+from se600m import _cache, _choices, _doctor, _library, _runtimes, errors
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_another_library_later_is_a_named_error(cache, wheel):
 
 @pytest.mark.parametrize("flag", ["avx512_bf16", "amx_bf16", None])
 def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
-    monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx2", flag}))
+    monkeypatch.setattr(_choices, "processor", lambda: ("processor", {"avx2", flag}))
     before = _doctor._faster()
     _runtimes.install("openvino", wheel)
     after = _doctor._faster()
@@ -272,7 +272,7 @@ def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
     else:
         assert before == 'precision="bf16" after `se600m runtime install openvino`'
         assert after == 'precision="bf16"'
-    monkeypatch.setattr(_doctor, "_cpu", lambda: ("processor", {"avx512_vnni"}))
+    monkeypatch.setattr(_choices, "processor", lambda: ("processor", {"avx512_vnni"}))
     assert _doctor._faster() == 'precision="int8"'
     assert "openvino 9.9.9" in _doctor._installed_runtimes()
     assert _doctor._device("openvino").startswith("openvino 9.9.9 is installed; ")

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _native, _progress, errors
+from se600m import _anndata, _choices, _native, _progress, errors
 from se600m._chunks import ArraySink, Job, Sink, run_chunks
+from se600m._estimate import Run
 from se600m._opened import Opened
 from se600m._options import CellOptions
 from se600m._report import Report
@@ -130,8 +131,18 @@ class Cells:
     def run(self, kind: _native.Kind, sink: Sink, more: dict[str, Any], title: str | None) -> None:
         """Run a job over all cells and add up its reports; a title shows progress."""
         shown = self.options.progress if title is not None else False
-        with _progress.bar(shown, title or "", self.n_cells) as update:
+        with _progress.bar(shown, title or "", self.n_cells, run=self._run()) as update:
             run_chunks(self, sink, Job(kind, self.request | more), progress=update, report=self.report.add)
+
+    def _run(self) -> Run:
+        """Describe the run for an estimate of its time."""
+        opened, threads = self.opened, self.options.threads
+        n = threads or _choices.cores()
+        where = "" if opened.device in ("cpu", "openvino") else f"{opened.device}, "
+        return Run(
+            f"{where}{n} core{'' if n == 1 else 's'}, {opened.precision}",
+            lambda: _choices.faster(opened.device, opened.precision, opened.dimensions["emsize"], threads),
+        )
 
     def tell(self) -> None:
         """Log what was found in the data set, and warn of what is likely to be wrong."""

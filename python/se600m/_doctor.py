@@ -7,11 +7,10 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from se600m import _cache, _library, _native, _runtimes, errors
+from se600m import _cache, _choices, _library, _native, _runtimes, errors
 from se600m._model import load_model
 
 
@@ -91,25 +90,10 @@ def _packages() -> str:
     return f"se600m-go {_native.version()}, Python {platform.python_version()}, {versions}"
 
 
-def _cpu() -> tuple[str, set[str]]:
-    """Name the processor, and the instructions that it has."""
-    model, flags = platform.machine(), set()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                model = value.strip()
-            elif key.strip() == "flags":
-                flags = set(value.split())
-                break
-    return model, flags
-
-
 def _processor() -> str:
-    model, flags = _cpu()
+    model, flags = _choices.processor()
     useful = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags]
-    return f"{model}, {len(os.sched_getaffinity(0))} cores to use, {' '.join(useful) or 'no AVX2'}"
+    return f"{model}, {_choices.cores()} cores to use, {' '.join(useful) or 'no AVX2'}"
 
 
 def _runtime() -> str:
@@ -149,13 +133,10 @@ def _installed_runtimes() -> str:
 
 def _faster() -> str:
     """Tell what this machine could do that "auto", which is exact, does not choose."""
-    flags, choices = _cpu()[1], []
-    if flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
-        choices.append('precision="int8"')
-    if flags & {"avx512_bf16", "amx_bf16"}:
-        there = _runtimes.find("openvino") is not None
-        choices.append('precision="bf16"' + ("" if there else " after `se600m runtime install openvino`"))
-    return ", ".join(choices) or "none: the processor has no instructions for 8-bit products or bfloat16"
+    return (
+        ", ".join(_choices.faster_precisions())
+        or "none: the processor has no instructions for 8-bit products or bfloat16"
+    )
 
 
 def _cache_folder() -> str:

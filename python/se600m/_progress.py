@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
+from se600m._estimate import Estimate, Run
 from se600m._native import Progress
+
+_log = logging.getLogger("se600m")
 
 
 def wanted(progress: bool | None) -> bool:
@@ -25,12 +29,24 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def bar(progress: bool | None, description: str, total: int, unit: str = "cell") -> Iterator[Progress]:
+def bar(
+    progress: bool | None, description: str, total: int, unit: str = "cell", run: Run | None = None
+) -> Iterator[Progress]:
     """Show a bar over all jobs in the block; gives what :func:`se600m._native.run` calls.
 
-    Several jobs may follow each other: what is done before a job counts on.
+    Several jobs may follow each other: what is done before a job counts on. With ``run``, a run that will take long is
+    said to in its first seconds: beside the bar, or to the log where there is none.
     """
-    with tqdm(total=total, desc=description, unit=unit, unit_scale=unit == "B", disable=not wanted(progress)) as shown:
+    show = wanted(progress)
+    with tqdm(total=total, desc=description, unit=unit, unit_scale=unit == "B", disable=not show) as shown:
+
+        def tell(sentence: str) -> None:
+            if show:
+                shown.write(f"{description}: {sentence}", file=sys.stderr)
+            else:
+                _log.info("%s: %s", description, sentence)
+
+        estimate = None if run is None else Estimate(total, unit, run, tell)
         before = 0
         last = 0
 
@@ -42,5 +58,7 @@ def bar(progress: bool | None, description: str, total: int, unit: str = "cell")
                 shown.total = job_total
             shown.update(before + done - shown.n)
             last = done
+            if estimate is not None:
+                estimate.update(before + done)
 
         yield update
