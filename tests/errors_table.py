@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 import se600m
 import statefiles
-from se600m import errors
+from se600m import _files, _h5ad, _keep, cli, errors
 
 
 @dataclass
@@ -212,6 +212,139 @@ DATA = [
 ]
 
 # -- options -----------------------------------------------------------------------------------
+
+
+def backed(given: Given) -> anndata.AnnData:
+    path = given.folder / "backed.h5ad"
+    given.adata.write_h5ad(path)
+    return anndata.read_h5ad(path, backed="r")
+
+
+def embed_view_of_backed(given: Given) -> Any:
+    view = backed(given)[:5]
+    return se600m.embed(view)
+
+
+def embed_over(part: str, key: str, key_added: str) -> Callable[[Given], Any]:
+    def do(given: Given) -> Any:
+        getattr(given.adata, part)[key] = np.ones((24, 2)) if part == "obsm" else {"params": {}}
+        return se600m.embed(given.adata, key_added=key_added)
+
+    return do
+
+
+def transfer_over(given: Given) -> Any:
+    given.adata.obs["cell_type"] = "B cell"
+    given.adata.obsm["X_pca"] = np.ones((24, 2))
+    return se600m.transfer_labels(given.adata, given.adata, "cell_type", use_rep="X_pca")
+
+
+def command(*arguments: str, before: Callable[[Given], Any] | None = None) -> Callable[[Given], Any]:
+    """What a command of the shell says, as the function that it calls."""
+
+    def do(given: Given) -> Any:
+        if before is not None:
+            before(given)
+        import typer.main
+
+        return typer.main.get_command(cli.app)(["embed", "in.h5ad", *arguments], standalone_mode=False)
+
+    return do
+
+
+def full_disk(given: Given) -> Any:
+    return _files.check_space(given.folder / "out.h5ad", 10**18, "OUT")
+
+
+def cannot_be_written(given: Given) -> Any:
+    with _keep.kept_on_failure(np.zeros((24, 96), np.float32), None, "X_state", "out.h5ad", given.folder):
+        raise OSError(28, "No space left on device")
+
+
+def mixed_column(given: Given) -> Any:
+    given.adata.obs["batch"] = pd.Series([1, "two"] * 12, index=given.adata.obs_names, dtype=object)
+    return _h5ad.check_writable(given.adata)
+
+
+def exists(name: str) -> Callable[[Given], Any]:
+    return lambda given: (given.folder / name).write_text("years of work")
+
+
+DESTINATIONS = [
+    Case(
+        "an AnnData without a name",
+        lambda g: se600m.load_model().embed(g.adata[:5]),
+        errors.DataError,
+        r"would be lost.*subset = adata\[:, genes\]\.copy\(\).*copy=True",
+    ),
+    Case(
+        "a view of a backed file",
+        embed_view_of_backed,
+        errors.DataError,
+        r"view .*backed by a file.*copy=True.*to_memory\(\)",
+    ),
+    Case(
+        "somebody else's embedding under the key",
+        embed_over("obsm", "X_pca", "X_pca"),
+        errors.DestinationExistsError,
+        r"adata\.obsm\['X_pca'\] exists.*key_added.*overwrite=True",
+    ),
+    Case(
+        "somebody else's notes under the key",
+        embed_over("uns", "neighbors", "neighbors"),
+        errors.DestinationExistsError,
+        r"adata\.uns\['neighbors'\] exists.*overwrite=True",
+    ),
+    Case(
+        "somebody else's labels under the key",
+        transfer_over,
+        errors.DestinationExistsError,
+        r"adata\.obs\['cell_type'\] exists.*key_added.*overwrite=True",
+    ),
+    Case(
+        "an output that exists", command("out.npy", before=exists("out.npy")), errors.DestinationExistsError, "--over"
+    ),
+    Case("an output that is a folder", command("."), errors.DestinationError, "is a folder: .*cells.h5ad"),
+    Case(
+        "an output under a file",
+        command("file/out.npy", before=exists("file")),
+        errors.DestinationError,
+        "is a file, not a folder",
+    ),
+    Case("an output where nothing can be written", command("/proc/out.npy"), errors.DestinationError, "nothing can be"),
+    Case(
+        "an output that is a device",
+        command("null.npy", before=lambda g: (g.folder / "null.npy").symlink_to("/dev/null")),
+        errors.DestinationError,
+        "device or a pipe",
+    ),
+    Case("an output of another kind", command("out.csv"), errors.OptionError, "ends in .h5ad or .npy"),
+    Case("a disk without room", full_disk, errors.DestinationError, "GB, but only .* are free .*another disk"),
+    Case(
+        "cells that anndata can't write",
+        mixed_column,
+        errors.DestinationError,
+        r"anndata can't write these cells as h5ad: .*batch.*\.npy",
+    ),
+    Case(
+        "an output that can't be written in the end",
+        cannot_be_written,
+        errors.DestinationError,
+        r"could not be written \(No space left on device\).*kept in .*numpy\.load",
+    ),
+    Case(
+        "a path for contextual embeddings that exists",
+        lambda g: se600m.load_model().contextual_gene_embeddings(g.adata, out=g.folder),
+        errors.DestinationExistsError,
+        "exists: choose another path, or replace it with overwrite=True",
+    ),
+    Case(
+        "a path for contextual embeddings that has something else",
+        lambda g: se600m.load_model().contextual_gene_embeddings(g.adata, out=g.folder, overwrite=True),
+        errors.DestinationExistsError,
+        "not a zarr group",
+    ),
+]
 
 OPTIONS = [
     Case("a negative seed", embed(seed=-1), errors.OptionError, "seed=-1 is not a whole number from 0"),
@@ -812,6 +945,7 @@ WARNINGS = [
 GROUPS = {
     "Data": DATA,
     "Options": OPTIONS,
+    "Where results go": DESTINATIONS,
     "Sentences and models in use": SENTENCES,
     "Checkpoints": CHECKPOINTS,
     "Converted models": MODELS,

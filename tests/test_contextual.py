@@ -167,7 +167,28 @@ def test_to_a_zarr_group(random_model, immune, tmp_path, monkeypatch, with_genes
         assert np.array_equal(got.gene_indices, want.gene_indices)
     with pytest.raises(errors.DestinationExistsError, match=r"genes\.zarr"):
         model.contextual_gene_embeddings(immune, genes, out=str(path))
+    again = model.contextual_gene_embeddings(immune[:2].copy(), genes, out=str(path), overwrite=True)
+    assert (again if with_genes else again.embeddings).shape[0] == 2
     assert [p.name for p in path.parent.iterdir()] == ["genes.zarr"], "no leftovers"
+
+
+@pytest.mark.parametrize(
+    "out, overwrite, error, message",
+    [
+        pytest.param("thesis", False, errors.DestinationExistsError, "overwrite=True", id="folder"),
+        pytest.param("thesis", True, errors.DestinationExistsError, "not a zarr group", id="folder of another kind"),
+        pytest.param("file/genes.zarr", False, errors.DestinationError, "is a file, not a folder", id="under a file"),
+        pytest.param("/proc/genes.zarr", False, errors.DestinationError, "nothing can be written", id="no new folder"),
+    ],
+)
+def test_a_path_is_looked_at_before_the_model_runs(
+    random_model, immune, tmp_path, monkeypatch, out, overwrite, error, message
+):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("se600m._contextual.Cells", None)  # is not called
+    with pytest.raises(error, match=message):
+        random_model().model.contextual_gene_embeddings(immune, out=tmp_path / out, overwrite=overwrite)
 
 
 @pytest.mark.parametrize("kind", ["numpy", "float16", "memmap", "h5py", "zarr"])

@@ -84,11 +84,8 @@ class _Task:
         self.cells.run("contextual", sink, more, f"Embedding genes with {self.cells.opened.name}")
         return gene_indices
 
-    def write_zarr(self, path: Path) -> Any:
+    def write_zarr(self, zarr: Any, path: Path) -> Any:
         """Write a zarr group that appears whole or not at all."""
-        zarr = _zarr()
-        if path.exists():
-            raise errors.DestinationExistsError(f"out={str(path)!r} exists: choose another path, or remove it")
         opened = self.cells.opened
         with _files.appearing(path, folder=True) as draft:
             group = zarr.open_group(draft, mode="w")
@@ -105,13 +102,17 @@ class _Task:
 
 
 def contextual(
-    opened: Opened, adata: AnnData, genes: Iterable[str] | str | None, out: Any, options: CellOptions
+    opened: Opened, adata: AnnData, genes: Iterable[str] | str | None, out: Any, overwrite: bool, options: CellOptions
 ) -> Any:
     """Do what :meth:`se600m.Model.contextual_gene_embeddings` says."""
+    path, zarr = None, None
+    if isinstance(out, str | os.PathLike):
+        path, zarr = _checked(Path(out).expanduser(), overwrite), _zarr()
     tokens = None if genes is None else opened.tokens_of(genes)
     task = _Task(Cells(opened, adata, options), tokens)
-    if isinstance(out, str | os.PathLike):
-        result = task.write_zarr(Path(out).expanduser())
+    if path is not None:
+        with _files.told("out", path):
+            result = task.write_zarr(zarr, path)
     else:
         if out is None:
             out = np.empty(task.shape, np.float32)
@@ -121,6 +122,12 @@ def contextual(
         result = out if gene_indices is None else ContextualGeneEmbeddings(out, gene_indices)
     task.cells.tell()
     return result
+
+
+def _checked(path: Path, overwrite: bool) -> Path:
+    return _files.check_folder(
+        path, "out", overwrite=overwrite, option="overwrite=True", replaceable="zarr.json", kind="a zarr group"
+    )
 
 
 def _zarr() -> Any:

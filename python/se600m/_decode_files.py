@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _files, _native, errors
+from se600m import _files, _h5ad, _native, errors
 from se600m._model import Model
 
 
@@ -48,15 +49,24 @@ def read_obsm(adata: AnnData, key: str) -> Embedded:
     return Embedded(np.asarray(adata.obsm[key]), None if dataset is None else np.asarray(dataset), adata.obs)
 
 
+def check(embedded: Embedded, genes: Sequence[str], destination: Path) -> None:
+    """Make sure that predictions can be written, before a model is opened."""
+    _files.check_space(destination, 4 * len(embedded.embedding) * len(genes), "OUT")
+    if destination.suffix == ".h5ad":
+        _h5ad.check_writable(AnnData(obs=embedded.obs))
+
+
 def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: Path, **options: Any) -> None:
     """Predict expression into an ``.npy`` or ``.h5ad`` file, some cells at a time. It appears whole or not at all."""
     takes = model.config.get("decoder")
     if takes and takes["dataset_dim"] and embedded.embedding.shape[1:] == (model.output_dim,):
         options["dataset_embedding"] = embedded.dataset
     shape = (len(embedded.embedding), len(genes))
-    with _files.appearing(destination) as draft:
+    with _files.told("OUT", destination), _files.appearing(destination) as draft:
         if destination.suffix == ".npy":
             out = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=shape)
+            with draft.open("rb+") as file:  # a disk that is full later would end the process, with SIGBUS
+                os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
             model.decode(embedded.embedding, genes, out=out, **options)
             out.flush()
         else:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +27,10 @@ _Precision = Annotated[str, typer.Option(help="auto, fp32, int8 or bf16 (on Open
 _Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
-_say = Console(stderr=True, highlight=False, soft_wrap=True)
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+_INTERRUPTED = 128 + signal.SIGINT
+"""What a shell calls the end by Ctrl-C."""
+_say = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @app.command()
@@ -51,21 +58,36 @@ def embed(
     with_dataset_embedding: Annotated[
         bool, typer.Option("--with-dataset-embedding", help="Append the dataset embedding, as arc-state stores it.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it exists, and what others wrote under the key in it.")
+    ] = False,
 ) -> None:
     """Embed the cells of an h5ad file."""
     import numpy as np
 
     import se600m
-    from se600m import _files
+    from se600m import _destination, _files, _h5ad, _keep
     from se600m._options import MIN_COVERAGE
 
-    _check_suffix("OUT", destination)
+    alone = destination.suffix == ".npy"
+    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=(".h5ad", ".npy"))
+    as_it_is = not alone and _h5ad.is_h5ad(source)
+    n_bytes = 0 if alone or not source.is_file() else source.stat().st_size
+    _files.check_space(place, n_bytes, "OUT")
     adata = _read_h5ad(source)
+    if not alone:
+        names = ("--key", "--overwrite")
+        _destination.check_embedding(adata, key, dataset=False, overwrite=overwrite, copy=False, options=names)
+        if not as_it_is:
+            _h5ad.check_writable(adata)
+    opened = se600m.load_model(
+        model, device=device, precision=precision, checkpoint=checkpoint, protein_embeddings=protein_embeddings
+    )
+    _files.check_space(place, n_bytes + 4 * adata.n_obs * (opened.output_dim + opened.dataset_dim), "OUT")
+    before = set(adata.obsm)
     se600m.embed(
         adata,
-        model=se600m.load_model(
-            model, device=device, precision=precision, checkpoint=checkpoint, protein_embeddings=protein_embeddings
-        ),
+        model=opened,
         key_added=key,
         layer=layer,
         use_raw=use_raw,
@@ -77,19 +99,23 @@ def embed(
         threads=threads,
         min_coverage=MIN_COVERAGE if min_coverage is None else min_coverage,
         with_dataset_embedding=with_dataset_embedding,
+        overwrite=overwrite or alone,
     )
-    with _files.appearing(destination) as draft:
-        if destination.suffix == ".npy":
+    apart = [f"{key}_dataset"] if opened.dataset_dim and not with_dataset_embedding else []
+    arrays = {name: adata.obsm[name] for name in (key, *apart)}
+    dataset = arrays[apart[0]] if apart else None
+    kept = _keep.kept_on_failure(arrays[key], dataset, key, str(destination), place.parent)
+    with kept, _files.appearing(place) as draft:
+        if alone:
             with draft.open("wb") as file:
-                np.save(file, adata.obsm[key])
+                np.save(file, arrays[key])
+        elif as_it_is:
+            added = {"obsm": arrays, "uns": {key: adata.uns[key]}}
+            _h5ad.copy_with(source, draft, added, drop={"obsm": before - set(adata.obsm)})
         else:
             adata.write_h5ad(draft)
-    n, width = adata.obsm[key].shape
-    _say.print(
-        f"{n:,} cells × {width:,} in {destination}"
-        if destination.suffix == ".npy"
-        else f"{n:,} cells × {width:,} in obsm[{key!r}] of {destination}"
-    )
+    n, width = arrays[key].shape
+    _say.print(f"{n:,} cells × {width:,} in {'' if alone else f'obsm[{key!r}] of '}{destination}")
 
 
 @app.command()
@@ -105,6 +131,7 @@ def tokenize(
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     threads: _Threads = None,
     min_coverage: Annotated[float | None, typer.Option(help="Least share of genes that the model must know.")] = None,
+    overwrite: _Overwrite = False,
 ) -> None:
     """Write the sentences that embed gives to the model: gene_indices, expression_values, multiplicity, lengths."""
     import numpy as np
@@ -113,8 +140,7 @@ def tokenize(
     from se600m import _files
     from se600m._options import MIN_COVERAGE
 
-    if destination.suffix != ".npz":
-        raise se600m.errors.OptionError(f"OUT is {str(destination)!r}: give a path that ends in .npz")
+    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=(".npz",))
     sentences = se600m.tokenize(
         _read_h5ad(source),
         model=model,
@@ -127,7 +153,7 @@ def tokenize(
         threads=threads,
         min_coverage=MIN_COVERAGE if min_coverage is None else min_coverage,
     )
-    with _files.appearing(destination) as draft, draft.open("wb") as file:
+    with _files.told("OUT", destination), _files.appearing(place) as draft, draft.open("wb") as file:
         np.savez_compressed(
             file,
             gene_indices=sentences.gene_indices,
@@ -137,13 +163,6 @@ def tokenize(
         )
     n, width = sentences.gene_indices.shape
     _say.print(f"{n:,} sentences of up to {width:,} slots, fill {sentences.fill!r}, in {destination}")
-
-
-def _check_suffix(what: str, path: Path) -> None:
-    from se600m.errors import OptionError
-
-    if path.suffix not in (".h5ad", ".npy"):
-        raise OptionError(f"{what} is {str(path)!r}: give a path that ends in .h5ad or .npy")
 
 
 def _read_h5ad(path: Path, backed: bool = False) -> AnnData:
@@ -173,24 +192,30 @@ def decode(
     device: _Device = "auto",
     precision: _Precision = "auto",
     threads: _Threads = None,
+    overwrite: _Overwrite = False,
 ) -> None:
     """Predict the log1p expression of genes from embeddings."""
     import se600m
-    from se600m import _decode_files
+    from se600m import _decode_files, _files
+    from se600m.errors import DestinationError, OptionError
 
-    _check_suffix("IN", source)
-    _check_suffix("OUT", destination)
+    if source.suffix not in (".h5ad", ".npy"):
+        raise OptionError(f"IN is {str(source)!r}: give a path that ends in .h5ad or .npy")
+    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=(".h5ad", ".npy"))
+    if source.exists() and place.exists() and source.samefile(place):
+        raise DestinationError(f"OUT is {str(destination)!r}, which is IN: its embeddings would be lost")
     symbols = _gene_list(genes, genes_file)
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
         else _decode_files.read_obsm(_read_h5ad(source, backed=True), key)
     )
+    _decode_files.check(embedded, symbols, place)
     opened = se600m.load_model(
         model, device=device, precision=precision, checkpoint=checkpoint, protein_embeddings=protein_embeddings
     )
     options: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
-    _decode_files.write(opened, embedded, symbols, destination, threads=threads, **options)
+    _decode_files.write(opened, embedded, symbols, place, threads=threads, **options)
     _say.print(f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}")
 
 
@@ -294,28 +319,86 @@ def remove_runtime(flavour: _Flavour) -> None:
         _say.print(f"removed {folder}")
 
 
+class _Stopped(BaseException):
+    """A signal asks the process to end; what is under way is cleaned up first."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number  # as a shell calls it
+
+
 def main() -> None:
-    """Run the command; errors end it with one clear line and exit status 1."""
+    """Run the command; errors end it with one clear line and exit status 1, wrong options with 2."""
+    _listen()
+    try:
+        status = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has gone, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1  # as typer ends it where the output is not buffered
+    sys.exit(status)
+
+
+def _listen() -> None:
+    """Have warnings and signals in the command's own way. A signal that is ignored, as by nohup, stays so."""
+    warnings.showwarning = lambda message, *_args, **_more: _say.print(f"warning: {_one_line(message)}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 can't show "×"
+
+    def stop(number: int, _frame: object) -> None:
+        for name in ours:  # once is enough: cleaning up is not interrupted
+            signal.signal(name, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    ours = [name for name in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(name) == signal.SIG_DFL]
+    for name in ours:
+        signal.signal(name, stop)
+
+
+def _run() -> int:
+    """Run the command and say in one line what ended it; gives the exit status."""
+    try:
+        status = app(standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt):  # versions of typer differ in what they make of Ctrl-C
+        status = _INTERRUPTED
+    except _Stopped as stopped:
+        status = stopped.status
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _told(error)
+    if status in (_INTERRUPTED, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
+        _say.print("stopped; nothing was written")
+    return int(status)
+
+
+def _told(error: Exception) -> int:
     from se600m.errors import SE600MError
 
-    warnings.showwarning = lambda message, *_args, **_more: _say.print(f"warning: {message}", markup=False)
-    interrupted = 130  # what a shell calls the end by Ctrl-C
-    try:
-        status = app(standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):  # versions of typer differ in what they make of Ctrl-C
-        status = interrupted
-    except SE600MError as error:
-        _say.print(f"error: {error}", markup=False)
-        sys.exit(1)
-    except Exception as error:
-        usage = getattr(error, "format_message", None)  # a wrong option
-        if usage is None:
-            raise
-        _say.print(f"error: {usage()}", markup=False)
-        sys.exit(getattr(error, "exit_code", 2))
-    if status == interrupted:
-        _say.print("stopped; nothing was written")
-    sys.exit(status)
+    if os.environ.get("SE600M_DEBUG"):
+        traceback.print_exception(error)
+    usage = getattr(error, "format_message", None)  # a wrong option
+    if usage is not None:
+        return _failed(usage(), getattr(error, "exit_code", 2))
+    if isinstance(error, SE600MError):
+        return _failed(str(error))
+    if isinstance(error, MemoryError):
+        return _failed(f"not enough memory ({error}): use a machine with more, or fewer cells")
+    if isinstance(error, OSError):
+        of_file = "" if error.filename is None else f"{str(error.filename)!r}: "
+        return _failed(f"{of_file}{error.strerror or error}")
+    return _failed(
+        f"{type(error).__name__}: {error}: this is a defect of se600m, please report it with what SE600M_DEBUG=1 in "
+        "the environment shows"
+    )
+
+
+def _failed(message: object, status: int = 1) -> int:
+    _say.print(f"error: {_one_line(message)}")
+    return status
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 if __name__ == "__main__":
