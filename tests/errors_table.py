@@ -236,9 +236,9 @@ OPTIONS = [
     Case("an unknown scale", embed(expression="cpm"), errors.OptionError, 'expression="cpm" is not one of .*"log1p"'),
     Case(
         "an unknown model",
-        embed(model="se-600"),
+        embed(model="my-model"),
         errors.ModelNotFoundError,
-        "model='se-600' is neither the name of a model",
+        "model='my-model' is neither the name of a model",
     ),
     Case("a model that is a number", embed(model=600), errors.OptionError, "model=600: give a name, a path"),
     Case(

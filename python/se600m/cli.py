@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from se600m import _conversions
 
 _Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint.")]
 _Checkpoint = Annotated[str | None, typer.Option(help="Which of several checkpoints in a folder, by its file name.")]
@@ -20,15 +21,19 @@ _ProteinEmbeddings = Annotated[
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
 _Precision = Annotated[str, typer.Option(help="auto, fp32, int8 or bf16 (on OpenVINO).")]
+_Modality = Annotated[
+    str | None, typer.Option(help="Which modality of an h5mu or other MuData; by default the one called rna or gex.")
+]
 _Threads = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
+_CELLS = "Cells: h5ad, zarr, h5mu, a 10x .h5, or a folder with matrix.mtx."
 _say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
 def embed(
-    source: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells to embed.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
     destination: Annotated[
         Path,
         typer.Argument(metavar="OUT.h5ad|OUT.npy", help="The same with the embedding in obsm, or the embedding alone."),
@@ -39,6 +44,7 @@ def embed(
     key: Annotated[str, typer.Option(help="Key of obsm.")] = "X_state",
     layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
     use_raw: Annotated[bool, typer.Option("--use-raw", help="Embed .raw.X.")] = False,
+    modality: _Modality = None,
     gene_column: Annotated[str | None, typer.Option(help="Column of var with gene symbols.")] = None,
     expression: Annotated[str, typer.Option(help="auto, counts or log1p.")] = "auto",
     fill: Annotated[str, typer.Option(help="auto, shared, independent, expected or none.")] = "auto",
@@ -52,15 +58,15 @@ def embed(
         bool, typer.Option("--with-dataset-embedding", help="Append the dataset embedding, as arc-state stores it.")
     ] = False,
 ) -> None:
-    """Embed the cells of an h5ad file."""
+    """Embed the cells of a file."""
     import numpy as np
 
     import se600m
-    from se600m import _files
+    from se600m import _files, _formats, _models
     from se600m._options import MIN_COVERAGE
 
     _check_suffix("OUT", destination)
-    adata = _read_h5ad(source)
+    adata = _formats.read(source, modality=modality)
     se600m.embed(
         adata,
         model=se600m.load_model(
@@ -86,19 +92,23 @@ def embed(
             adata.write_h5ad(draft)
     n, width = adata.obsm[key].shape
     _say.print(
-        f"{n:,} cells × {width:,} in {destination}"
-        if destination.suffix == ".npy"
-        else f"{n:,} cells × {width:,} in obsm[{key!r}] of {destination}"
+        (
+            f"{n:,} cells × {width:,} in {destination}"
+            if destination.suffix == ".npy"
+            else f"{n:,} cells × {width:,} in obsm[{key!r}] of {destination}"
+        )
+        + _models.with_default_model(model)
     )
 
 
 @app.command()
 def tokenize(
-    source: Annotated[Path, typer.Argument(metavar="IN.h5ad", help="Cells.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
     destination: Annotated[Path, typer.Argument(metavar="OUT.npz", help="Their sentences, as arrays.")],
     model: _Model = None,
     layer: Annotated[str | None, typer.Option(help="Layer with the expression.")] = None,
     use_raw: Annotated[bool, typer.Option("--use-raw", help="Take .raw.X.")] = False,
+    modality: _Modality = None,
     gene_column: Annotated[str | None, typer.Option(help="Column of var with gene names.")] = None,
     expression: Annotated[str, typer.Option(help="auto, counts or log1p.")] = "auto",
     fill: Annotated[str, typer.Option(help="auto, shared, independent, expected or none.")] = "auto",
@@ -110,13 +120,13 @@ def tokenize(
     import numpy as np
 
     import se600m
-    from se600m import _files
+    from se600m import _files, _formats, _models
     from se600m._options import MIN_COVERAGE
 
     if destination.suffix != ".npz":
         raise se600m.errors.OptionError(f"OUT is {str(destination)!r}: give a path that ends in .npz")
     sentences = se600m.tokenize(
-        _read_h5ad(source),
+        _formats.read(source, modality=modality),
         model=model,
         layer=layer,
         use_raw=use_raw,
@@ -136,7 +146,10 @@ def tokenize(
             lengths=sentences.lengths,
         )
     n, width = sentences.gene_indices.shape
-    _say.print(f"{n:,} sentences of up to {width:,} slots, fill {sentences.fill!r}, in {destination}")
+    _say.print(
+        f"{n:,} sentences of up to {width:,} slots, fill {sentences.fill!r}, in {destination}"
+        + _models.with_default_model(model)
+    )
 
 
 def _check_suffix(what: str, path: Path) -> None:
@@ -146,26 +159,16 @@ def _check_suffix(what: str, path: Path) -> None:
         raise OptionError(f"{what} is {str(path)!r}: give a path that ends in .h5ad or .npy")
 
 
-def _read_h5ad(path: Path, backed: bool = False) -> AnnData:
-    import anndata
-
-    from se600m.errors import DataError
-
-    if not path.is_file():
-        raise DataError(f"IN is {str(path)!r}: there is no such file")
-    try:
-        return anndata.read_h5ad(path, backed="r" if backed else None)
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{str(path)!r} can't be read as h5ad: {error}") from error
-
-
 @app.command()
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells: what embed wrote, or zarr, h5mu.")
+    ],
     destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad|OUT.npy", help="Cells × genes to write.")],
     genes: Annotated[str | None, typer.Option(help="Gene symbols, with commas between.")] = None,
     genes_file: Annotated[Path | None, typer.Option(help="Text file with a gene symbol a line.")] = None,
     key: Annotated[str, typer.Option(help="Key of obsm with the embedding.")] = "X_state",
+    modality: _Modality = None,
     model: _Model = None,
     checkpoint: _Checkpoint = None,
     protein_embeddings: _ProteinEmbeddings = None,
@@ -176,22 +179,24 @@ def decode(
 ) -> None:
     """Predict the log1p expression of genes from embeddings."""
     import se600m
-    from se600m import _decode_files
+    from se600m import _decode_files, _formats, _models
 
-    _check_suffix("IN", source)
     _check_suffix("OUT", destination)
     symbols = _gene_list(genes, genes_file)
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
-        else _decode_files.read_obsm(_read_h5ad(source, backed=True), key)
+        else _decode_files.read_obsm(_formats.read(source, modality=modality, backed=True), key)
     )
     opened = se600m.load_model(
         model, device=device, precision=precision, checkpoint=checkpoint, protein_embeddings=protein_embeddings
     )
     options: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
     _decode_files.write(opened, embedded, symbols, destination, threads=threads, **options)
-    _say.print(f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}")
+    _say.print(
+        f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}"
+        + _models.with_default_model(model)
+    )
 
 
 def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
@@ -292,6 +297,73 @@ def remove_runtime(flavour: _Flavour) -> None:
 
     for folder in _runtimes.remove(flavour):
         _say.print(f"removed {folder}")
+
+
+cache = typer.Typer(no_args_is_help=True, help="Converted models that are kept, and what else the cache holds.")
+app.add_typer(cache, name="cache")
+
+
+@cache.command("list")
+def list_cache() -> None:
+    """List what is in the cache: name, what it is, size, last use, path."""
+    from se600m import _cache, _conversions
+
+    entries = _conversions.entries()
+    folder, total = _cache.cache_dir(), sum(entry.size for entry in entries)
+    print(f"{folder}: {len(entries)} converted, {total / 1e6:,.1f} MB")
+    for entry in entries:
+        _print_entry(entry)
+    _print_runtimes()
+
+
+def _print_entry(entry: _conversions.Entry) -> None:
+    day = datetime.date.fromtimestamp(entry.last_use).isoformat()
+    unused = "" if entry.busy or not entry.fault else "unused: "
+    state = f"  ({unused}{entry.fault})" if entry.fault else ""
+    print(f"{entry.name}  {entry.what}  {entry.size / 1e6:,.1f} MB  last used {day}  {entry.path}{state}")
+
+
+def _print_runtimes() -> None:
+    from se600m import _runtimes
+
+    for folder in sorted(p for p in _runtimes.folder().glob("*-*") if (p / "manifest.json").is_file()):
+        size = sum({(s := p.stat()).st_ino: s.st_size for p in folder.iterdir()}.values())
+        print(
+            f"{folder.name}  a build of ONNX Runtime  {size / 1e6:,.1f} MB  {folder}  "
+            f"(`se600m runtime remove {folder.name.partition('-')[0]}` removes it)"
+        )
+
+
+@cache.command("clear")
+def clear_cache(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME…", help="Names from `se600m cache list`; none: what is not used any more."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every converted model.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove converted models from the cache; they are made again when they are needed."""
+    from se600m import _cache, _conversions
+    from se600m.errors import OptionError
+
+    if names and everything:
+        raise OptionError("--all and a NAME: choose one of the two")
+    entries = _conversions.chosen(names or [], everything)
+    if not entries:
+        what = "no converted model" if everything else "nothing that is not used any more (--all removes the rest, too)"
+        _say.print(f"{_cache.cache_dir()} has {what}")
+        return
+    for entry in entries:
+        _print_entry(entry)
+    size = sum(entry.size for entry in entries)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise OptionError(f"{len(entries)} would be removed: add --yes where nobody can be asked")
+        typer.confirm(f"Remove {len(entries)}, {size / 1e6:,.1f} MB?", abort=True, err=True)
+    for entry in entries:
+        _conversions.remove(entry)
+    _say.print(f"removed {len(entries)}, {size / 1e6:,.1f} MB")
 
 
 def main() -> None:
