@@ -29,8 +29,9 @@ def not_found(given: str, bundled: Sequence[str]) -> errors.ModelNotFoundError:
 
 
 def _advice(given: str, bundled: Sequence[str]) -> str:
-    repository = re.sub(r"^(https?://)?(www\.)?(hf|huggingface)\.co/|^hf://(models/)?", "", given).strip("/")
-    repository = re.sub(r"/(tree|blob|resolve)/.*$", "", repository)
+    repository, n_prefixes = re.subn(r"^(https?://)?(www\.)?(hf|huggingface)\.co/|^hf://(models/)?", "", given)
+    if n_prefixes:
+        repository = re.sub(r"/(tree|blob|resolve)/.*$", "", repository).strip("/")
     plain = re.sub(r"[^a-z0-9]", "", repository.lower())
     names = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in bundled}
     if plain in _SE600M:
@@ -46,7 +47,7 @@ def _advice(given: str, bundled: Sequence[str]) -> str:
     if difflib.get_close_matches(plain, ["se600m", "arcinstitutese600m"], 1, 0.8):
         return f"is not the name of a model: did you mean 'SE-600M'? {_way_to_se600m()}"
     known = ", ".join(map(repr, bundled))
-    if repository != given or (re.fullmatch(r"[\w.-]+/[\w.-]+", given) and not Path(given).parent.is_dir()):
+    if n_prefixes or (re.fullmatch(r"[\w.-]+/[\w.-]+", given) and not Path(given).parent.is_dir()):
         return (
             f"is not the name of a model ({known}), and there is no such path. Nothing is downloaded "
             "from Hugging Face: if it is a repository with a State Embedding model, get it with "

@@ -27,8 +27,8 @@ def what_it_is(given: Any) -> str:
     if given is None:
         return "None"
     kind, package = type(given), type(given).__module__.partition(".")[0]
-    ours = ("builtins", "numpy", "pandas", "scipy", "anndata", "mudata", "__main__")
-    return f"a {kind.__name__}" if package in ours else f"a {package}.{kind.__name__}"
+    shown = ("h5py", "zarr", "torch", "spatialdata", "polars", "xarray", "dask", "cupy", "tensorflow", "jax")
+    return f"a {package}.{kind.__name__}" if package in shown else f"a {kind.__name__}"
 
 
 def way_to_anndata(given: Any) -> str:
