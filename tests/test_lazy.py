@@ -76,15 +76,15 @@ def test_dask_arrays_that_are_no_matrix():
 def test_dask_itself(cells, chunk, random_model):
     dask = importlib.import_module("dask.array")
     model = random_model(pad_length=300).model
-    want = model.compute(cells, expression="counts")[0]
+    want = model.compute(cells, expression="counts").embedding
     x = sp.csr_matrix(cells.X)
     for values in (x, x.toarray()):
         lazy = anndata.AnnData(dask.from_array(values, chunks=(chunk, 1000), asarray=False), cells.obs, cells.var)
-        assert np.array_equal(model.compute(lazy, expression="counts")[0], want)
+        assert np.array_equal(model.compute(lazy, expression="counts").embedding, want)
         view = lazy[[7, 2, 9]]
-        assert np.array_equal(model.compute(view, expression="counts")[0], want[[7, 2, 9]])
+        assert np.array_equal(model.compute(view, expression="counts").embedding, want[[7, 2, 9]])
         lazy.layers["counts"] = lazy.X
-        assert np.array_equal(model.compute(lazy, layer="counts", expression="counts")[0], want)
+        assert np.array_equal(model.compute(lazy, layer="counts", expression="counts").embedding, want)
 
 
 def test_read_lazy(cells, tmp_path, random_model):
@@ -94,24 +94,25 @@ def test_read_lazy(cells, tmp_path, random_model):
     cells.var["symbol"] = cells.var_names
     cells.write_h5ad(tmp_path / "a.h5ad")
     cells.write_zarr(tmp_path / "a.zarr")
-    want = model.compute(cells, expression="counts")[0]
+    want = model.compute(cells, expression="counts").embedding
     for name in ("a.h5ad", "a.zarr"):
         lazy = anndata.experimental.read_lazy(tmp_path / name)
         assert not isinstance(lazy.var, pd.DataFrame)
-        assert np.array_equal(model.compute(lazy, expression="counts")[0], want)
-        assert np.array_equal(model.compute(lazy[2:9], expression="counts")[0], want[2:9])
-        assert np.array_equal(model.compute(lazy, gene_column="symbol", expression="counts")[0], want)
+        assert np.array_equal(model.compute(lazy, expression="counts").embedding, want)
+        assert np.array_equal(model.compute(lazy[2:9], expression="counts").embedding, want[2:9])
+        assert np.array_equal(model.compute(lazy, gene_column="symbol", expression="counts").embedding, want)
+        assert np.array_equal(model.compute(lazy, use_raw=True, expression="counts").embedding, want)
         model.embed(lazy, expression="counts")
         assert np.array_equal(lazy.obsm["X_state"], want)
 
 
 def test_zarr_arrays(cells, tmp_path, random_model):
     model = random_model(pad_length=300).model
-    want = model.compute(cells, expression="counts")[0]
+    want = model.compute(cells, expression="counts").embedding
     array = zarr.create_array(str(tmp_path / "x.zarr"), data=sp.csr_matrix(cells.X).toarray(), chunks=(4, 500))
     lazy = anndata.AnnData(obs=cells.obs, var=cells.var, layers={"counts": array})
     for adata, rows in ((lazy, slice(None)), (lazy[[7, 2, 9]], [7, 2, 9])):
-        assert np.array_equal(model.compute(adata, layer="counts", expression="counts")[0], want[rows])
+        assert np.array_equal(model.compute(adata, layer="counts", expression="counts").embedding, want[rows])
 
 
 # -- no AnnData --------------------------------------------------------------------------------

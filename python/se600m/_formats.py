@@ -61,7 +61,7 @@ def read(path: str | os.PathLike[str], *, modality: str | None = None, backed: b
             # Names that stand twice are judged, and reported, when genes are looked up.
             warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique")
             # What an old file should look like now is nothing that its reader can do something about.
-            warnings.filterwarnings("ignore", "Element '.*' was written without encoding metadata")
+            warnings.simplefilter("ignore", anndata.OldFormatWarning)
             warnings.filterwarnings("ignore", category=FutureWarning, module="anndata")
             adata = _read_folder(path, modality) if path.is_dir() else _read_file(path, modality, backed)
     except errors.SE600MError:

@@ -43,6 +43,10 @@ def _is_dask(found: Any) -> bool:
     return type(found).__module__.startswith("dask.") and hasattr(found, "compute")
 
 
+def _is_sparse(values: Any) -> bool:
+    return bool(sp.issparse(values))
+
+
 class Blocks:
     """Rows of a dask array. The block that was computed last is kept, so that each is computed once on the way down."""
 
@@ -74,6 +78,6 @@ class Blocks:
         if self._held[0] != block:
             self._held = (-1, None)  # the old one need not be kept while the new one is made
             last = int(self._ends[block])
-            rows = self._array[last - self._array.chunks[0][block] : last].compute()
-            self._held = (block, sp.csr_matrix(rows) if sp.issparse(rows) else rows)
+            rows: Any = self._array[last - self._array.chunks[0][block] : last].compute()
+            self._held = (block, rows.tocsr() if _is_sparse(rows) else rows)
         return self._held[1]
