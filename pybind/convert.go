@@ -21,13 +21,13 @@ type convertRequest struct {
 
 func (r *convertRequest) work() (work, error) { //nolint:unparam // as every request has it
 	return func(ctx context.Context, j *job) (any, error) {
-		return nil, convert.Convert(ctx, r.Source, r.Destination, convert.Options{
+		return nil, cannotWrite(convert.Convert(ctx, r.Source, r.Destination, convert.Options{
 			Options:   checkpoint.Options{Config: r.Config, ProteinEmbeddings: r.ProteinEmbeddings, Name: r.Checkpoint},
 			ModelName: r.Name, Overwrite: r.Overwrite,
 			Progress: func(done, total int64) {
 				j.total.Store(total)
 				j.done.Store(done)
 			},
-		})
+		}))
 	}, nil
 }

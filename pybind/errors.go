@@ -21,10 +21,11 @@ import (
 )
 
 var (
-	errHandle  = errors.New("unknown handle")
-	errMemory  = errors.New("invalid memory")
-	errRequest = errors.New("invalid request")
-	errReport  = errors.New("invalid report")
+	errHandle      = errors.New("unknown handle")
+	errMemory      = errors.New("invalid memory")
+	errRequest     = errors.New("invalid request")
+	errReport      = errors.New("invalid report")
+	errDestination = errors.New("can't be written")
 )
 
 // codes gives every sentinel error its code. The first match counts, so what
@@ -66,6 +67,7 @@ var codes = []struct {
 	{neighbors.ErrNotFinite, "not-finite"},
 	{neighbors.ErrShape, "matrix"},
 	{neighbors.ErrOption, "option"},
+	{errDestination, "destination"},
 	{errHandle, "closed"},
 	{errMemory, "internal"},
 	{errRequest, "internal"},

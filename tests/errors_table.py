@@ -5,6 +5,7 @@ tests/test_errors.py runs the table, and docs/errors.md is written from it (`mak
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 import se600m
 import statefiles
-from se600m import _files, _h5ad, _keep, cli, errors
+from se600m import _conversions, _files, _formats, _h5ad, _keep, _models, cli, errors
 
 
 @dataclass
@@ -109,6 +111,11 @@ def text_layer(adata: anndata.AnnData) -> None:
     adata.layers["text"] = np.full(adata.shape, "1")
 
 
+def raw_alone(adata: anndata.AnnData) -> Any:
+    adata.raw = adata.copy()
+    return adata.raw
+
+
 DATA = [
     Case(
         "a path instead of an AnnData",
@@ -124,6 +131,10 @@ DATA = [
         errors.DataError,
         r'not a MuData: .*mdata\.mod\["rna"\]',
     ),
+    Case("raw instead of the AnnData", embed(raw_alone), errors.DataError, "not a Raw: .*use_raw=True"),
+    Case("a list of AnnDatas", lambda g: se600m.embed([g.adata]), errors.DataError, r"not a list: .*anndata\.concat"),
+    Case("what a function of scanpy returned", lambda g: se600m.embed(None), errors.DataError, "not None: .*in place"),
+    Case("a file of R's", lambda g: se600m.embed("cells.rds"), errors.DataError, r"a file of R's: in R, .*as_AnnData"),
     Case("no cells", embed(lambda a: a[:0]), errors.DataError, r"no cells \(n_obs = 0\)"),
     Case("no genes", embed(lambda a: a[:, :0]), errors.DataError, r"no genes \(n_vars = 0\)"),
     Case(
@@ -208,6 +219,118 @@ DATA = [
         embed(known_genes(3)),
         errors.TooFewGenesError,
         "3 valid genes.* valid gene 4",
+    ),
+]
+
+# -- files of cells ----------------------------------------------------------------------------
+
+
+def file(name: str, write: Callable[[Path, anndata.AnnData], Any], **options: Any) -> Callable[[Given], Any]:
+    """Read a file, as `se600m embed` does."""
+
+    def do(given: Given) -> Any:
+        write(given.folder / name, given.adata[:, :50].copy())
+        return _formats.read(given.folder / name, **options)
+
+    return do
+
+
+def content(first: bytes) -> Callable[[Path, anndata.AnnData], Any]:
+    return lambda path, _: path.write_bytes(first)
+
+
+def half(path: Path, adata: anndata.AnnData) -> None:
+    adata.write_h5ad(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def of_the_future(path: Path, adata: anndata.AnnData) -> None:
+    adata.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        file["obs"].attrs["encoding-version"] = "9.0.0"
+
+
+def mudata(*names: str) -> Callable[[Path, anndata.AnnData], Any]:
+    def write(path: Path, _: anndata.AnnData) -> None:
+        with h5py.File(path, "w") as file:
+            for name in names:
+                file.create_group(f"mod/{name}")
+
+    return write
+
+
+def groups(*names: str) -> Callable[[Path, anndata.AnnData], Any]:
+    def write(path: Path, _: anndata.AnnData) -> None:
+        with h5py.File(path, "w") as file:
+            for name in names:
+                file.create_group(name)
+
+    return write
+
+
+def loom(path: Path, _: anndata.AnnData) -> None:
+    with h5py.File(path, "w") as file:
+        file["matrix"] = np.ones((2, 2))
+        file.create_group("row_attrs")
+        file.create_group("col_attrs")
+
+
+FILES = [
+    Case("a file that is not there", file("a.h5ad", lambda *_: None), errors.DataError, "there is no such file"),
+    Case("an empty file", file("a.h5ad", content(b"")), errors.DataError, r"empty \(0 bytes\): .*get it again"),
+    Case("a file that is cut off", file("a.h5ad", half), errors.DataError, r"cut off, [\d,]+ of [\d,]+ bytes"),
+    Case(
+        "a Git LFS pointer",
+        file("a.h5ad", content(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n")),
+        errors.DataError,
+        "a Git LFS pointer, .*`git lfs pull`",
+    ),
+    Case("a web page", file("a.h5ad", content(b"<!DOCTYPE html>")), errors.DataError, r"a web page \(HTML\)"),
+    Case(
+        "an h5ad of a newer anndata",
+        file("a.h5ad", of_the_future),
+        errors.DataError,
+        r"/obs: is stored as 'dataframe', version 9\.0\.0, which a newer anndata .*pip install --upgrade",
+    ),
+    Case("a loom file", file("a.loom", loom), errors.DataError, "a loom file: .*read_loom"),
+    Case(
+        "a Seurat file", file("a.h5seurat", groups("cell.names", "meta.data")), errors.DataError, "SeuratDisk::Convert"
+    ),
+    Case("an R object", file("a.rds", content(b"X\n\0\0\0\3")), errors.DataError, r"R object \(RDS\).*as_AnnData"),
+    Case(
+        "an HDF5 file of something else", file("a.h5", groups("x")), errors.DataError, r"HDF5 file without cells \('x'"
+    ),
+    Case(
+        "a compressed file",
+        file("a.h5ad.gz", content(gzip.compress(b"\x89HDF\r\n\x1a\n"))),
+        errors.DataError,
+        "compressed with gzip: unpack it first, `gunzip -k",
+    ),
+    Case("a table of text", file("a.csv", content(b"gene,c1\nA,1\n")), errors.DataError, r"cells or genes: .*\.T if"),
+    Case(
+        "an array of numpy", file("a.npy", content(b"\x93NUMPY")), errors.DataError, "numpy array, which has no names"
+    ),
+    Case("a Parquet table", file("a.parquet", content(b"PAR1")), errors.DataError, r"pandas\.read_parquet"),
+    Case("a zip archive", file("a.zip", content(b"PK\3\4")), errors.DataError, "zip archive that is damaged"),
+    Case("a pickle", file("a.pkl", content(pickle.dumps(1))), errors.DataError, "a Python pickle, .*not opened"),
+    Case("a folder without cells", file("a", lambda path, _: path.mkdir()), errors.DataError, "an empty folder"),
+    Case(
+        "a MuData without a modality that is called rna",
+        file("a.h5mu", mudata("b", "t")),
+        errors.DataError,
+        "modalities 'b', 't', none of which .*--modality NAME",
+    ),
+    Case(
+        "a modality that is not there",
+        file("a.h5mu", mudata("rna"), modality="gex"),
+        errors.OptionError,
+        "modality='gex' is not in .*which has 'rna'",
+    ),
+    Case(
+        "a modality of a file that has none",
+        file("a.h5ad", lambda path, a: a.write_h5ad(path), modality="rna"),
+        errors.OptionError,
+        "has no modalities: leave the option out",
     ),
 ]
 
@@ -369,9 +492,22 @@ OPTIONS = [
     Case("an unknown scale", embed(expression="cpm"), errors.OptionError, 'expression="cpm" is not one of .*"log1p"'),
     Case(
         "an unknown model",
-        embed(model="se-600"),
+        embed(model="my-model"),
         errors.ModelNotFoundError,
-        "model='se-600' is neither the name of a model",
+        "model='my-model' is neither the name of a model",
+    ),
+    Case(
+        "SE-600M by its name",
+        embed(model="SE-600M"),
+        errors.ModelNotFoundError,
+        r"does not come with this package\. (Get it from .*arcinstitute/SE-600M|It has been downloaded)",
+    ),
+    Case("a slip in a model's name", embed(model="se_mini"), errors.ModelNotFoundError, "did you mean 'se-mini'"),
+    Case(
+        "another repository on Hugging Face",
+        embed(model="someone/model"),
+        errors.ModelNotFoundError,
+        "Nothing is downloaded .*`hf download someone/model",
     ),
     Case("a model that is a number", embed(model=600), errors.OptionError, "model=600: give a name, a path"),
     Case(
@@ -549,6 +685,14 @@ def several(given: Given) -> Path:
     return given.folder / "several"
 
 
+def no_room(given: Given) -> Any:
+    def full(place: Path) -> None:
+        raise errors.DestinationError(f"{place.parent.name}/weights.bin: no space left on device")
+
+    source = _conversions.Source("model", "model", (("model.safetensors", "0" * 64),))
+    return _conversions.find_or_make(source, full)
+
+
 def decoder_of_another_width(state: dict[str, Any]) -> None:
     state["binary_decoder.0.intermediate_dense.weight"] = np.zeros((128, 64), np.float32)
 
@@ -687,6 +831,19 @@ CHECKPOINTS = [
         r"notes\.txt.*neither a folder nor a \.safetensors or \.ckpt",
     ),
     Case("a checkpoint of torch before 1.6", old_torch, errors.CheckpointError, r"torch before 1\.6.*save it again"),
+    Case(
+        "weights that are a Git LFS pointer",
+        convert(lambda m: (m.folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")),
+        errors.CheckpointError,
+        r"model\.safetensors' is a Git LFS pointer.*`git lfs pull`",
+    ),
+    Case(
+        "a folder above the checkpoint",
+        lambda given: se600m.load_model(given.folder),
+        errors.ModelNotFoundError,
+        "no .safetensors or .ckpt file in the folder; there is one in ",
+    ),
+    Case("no room for a conversion", no_room, errors.DestinationError, "neither into the cache .*set SE600M_CACHE"),
     Case("a pickle that wants to call something", evil, errors.UnsafePickleError, "system.*not executed"),
     Case("a destination that is taken", taken, errors.DestinationExistsError, "thesis"),
 ]
@@ -878,7 +1035,13 @@ def few_known(adata: anndata.AnnData) -> None:
     adata.X = sp.csr_matrix(adata.X.multiply(np.where(known, 0.0, 1.0) + np.where(known, 1.0, 0.0) / 64))
 
 
+def no_model_named(_: Given) -> None:
+    _models._notice.cache_clear()
+    se600m.load_model()
+
+
 WARNINGS = [
+    Case("no model is named", no_model_named, errors.DefaultModelWarning, "no model is named: se-mini is used"),
     Case(
         "scaled values",
         lambda g: se600m.embed(g.panel),
@@ -944,6 +1107,7 @@ WARNINGS = [
 
 GROUPS = {
     "Data": DATA,
+    "Files of cells": FILES,
     "Options": OPTIONS,
     "Where results go": DESTINATIONS,
     "Sentences and models in use": SENTENCES,

@@ -15,7 +15,7 @@ import errors_table
 import se600m
 import statefiles
 from conftest import RandomModel
-from se600m import _cache, _models, errors
+from se600m import _cache, _conversions, _models, errors
 
 
 @pytest.fixture
@@ -188,14 +188,15 @@ def test_another_gene_table(made, tmp_path):
 
 
 def test_an_older_conversion_in_the_cache_is_made_again(made, monkeypatch):
-    assert str(made.model.config["format_version"]) == _models._FORMAT
-    monkeypatch.setattr(_models, "_FORMAT", "1")
-    old = _cache.cache_dir() / "converted" / _models._key(made.folder, None, None)
-    monkeypatch.undo()
-    shutil.copytree(made.model.directory, old)
+    now = made.model.directory
+    assert made.model.config["format_version"] == _conversions.FORMAT
+    with monkeypatch.context() as older:
+        older.setattr(_conversions, "FORMAT", 1)
+        old = now.with_name(f"checkpoint-{_conversions.key(made.model.config['source']['sha256'].values())}")
+    shutil.copytree(now, old)
     errors_table.change_config(format_version=1)(old)
     again = se600m.load_model(made.folder)
-    assert again.directory != old
+    assert again.directory == now != old
     assert again.config["format_version"] > 1
 
 

@@ -164,23 +164,38 @@ def test_dimension_flow():
 # -- what it says ------------------------------------------------------------------------------
 
 
-def test_the_default_model_says_once_that_there_is_a_better_one(caplog, capsys):
+@pytest.mark.parametrize("progress", [None, False, True])
+def test_the_default_model_warns_once_that_there_is_a_better_one(progress, immune):
     _models._notice.cache_clear()
-    with caplog.at_level("INFO", logger="se600m"):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        se600m.load_model("se-mini", progress=progress)  # asked for by name
+        se600m.info()
+        se600m.doctor()
+        assert not [w for w in seen if w.category is errors.DefaultModelWarning]
         for _ in range(2):
-            se600m.load_model()
-            se600m.load_model("se-mini")  # asked for by name
-    (said,) = [r.getMessage() for r in caplog.records if "SE-600M" in r.getMessage()]
-    assert "se-mini" in said
-    assert "arcinstitute/SE-600M" in said
-    se600m.load_model(progress=True)
-    assert capsys.readouterr().err == f"{said}\n", "on the screen where somebody watches"
+            se600m.load_model(progress=progress)
+            se600m.embed(immune[:2].copy(), progress=progress)
+    (said,) = [w for w in seen if w.category is errors.DefaultModelWarning]
+    assert "se-mini" in str(said.message)
+    assert "arcinstitute/SE-600M" in str(said.message)
+    assert said.filename == __file__, "it points at the user's line"
+
+
+def test_the_default_model_may_be_an_error_each_time():
+    _models._notice.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", errors.DefaultModelWarning)
+        for _ in range(2):
+            with pytest.raises(errors.DefaultModelWarning, match="no model is named"):
+                se600m.load_model()
+        se600m.load_model("se-mini")
 
 
 def test_what_the_caller_decides_is_not_warned_of(immune):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        se600m.embed(immune, expression="counts")
+        se600m.embed(immune, model="se-mini", expression="counts")
 
 
 def test_cells_without_expression_are_embedded(immune):

@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _native, errors
+from se600m import _lazy, _native, _not_anndata, errors
 
 _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
@@ -127,7 +127,7 @@ def _viewable(rows: Any, where: str) -> Any:
         kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
         raise errors.DataError(
             f"{where} is a {kind}: it must be a numpy array, a scipy sparse matrix, or on disk in a backed AnnData "
-            "(bring it into memory first: dask arrays with .compute(), cupy arrays with .get())"
+            "(bring it into memory first, cupy arrays with .get())"
         )
     dtype = rows.dtype
     if dtype.kind not in "fiub":
@@ -151,7 +151,9 @@ def _csr_of_coo(rows: sp.coo_matrix | sp.coo_array) -> sp.csr_array:
 def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
     """Find the matrix and the gene names that a caller means. Nothing is read from a backed file yet."""
     if not isinstance(adata, AnnData):
-        raise errors.DataError(f"an AnnData is needed, not a {type(adata).__name__}: {_way_to_anndata(adata)}")
+        raise errors.DataError(
+            f"an AnnData is needed, not {_not_anndata.what_it_is(adata)}: {_not_anndata.way_to_anndata(adata)}"
+        )
     if layer is not None and use_raw:
         raise errors.OptionError(f"layer={layer!r} and use_raw=True name two matrices: choose one")
     if adata.n_obs == 0:
@@ -179,6 +181,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     found = matrix(adata._adata_ref if view else adata)
     if found is None:
         raise errors.DataError(f"{where} is None: name a layer, or use_raw=True")
+    found, var = _lazy.matrix(found, where), _lazy.table(var)
     n_genes = len(var)
     if n_genes == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
@@ -200,6 +203,8 @@ def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
         return _csr_of_coo(matrix)[cells]
     if isinstance(matrix, pd.DataFrame):
         return matrix.iloc[cells]
+    if type(matrix).__module__.startswith("zarr.") and not isinstance(cells, slice):
+        return matrix.oindex[cells]
     if isinstance(matrix, h5py.Dataset) and not isinstance(cells, slice):  # takes rising numbers alone
         rising, place = np.unique(cells, return_inverse=True)
         return matrix[rising][place]
@@ -251,15 +256,6 @@ def _what_there_is(wanted: str, names: list[str], none: str) -> str:
     return f"which has {listed}" + (f": did you mean {near[0]!r}?" if near else "")
 
 
-def _way_to_anndata(given: Any) -> str:
-    """Say how to get from what was given to an AnnData."""
-    if isinstance(given, str | bytes) or hasattr(given, "__fspath__"):
-        return f"read the file first, with anndata.read_h5ad({str(given)!r}), or use the command `se600m embed`"
-    if type(given).__name__ == "MuData":
-        return 'pass one of its modalities, such as mdata.mod["rna"]'
-    return "make one with anndata.AnnData(X, obs, var), cells × genes, gene symbols as var_names"
-
-
 def place_of_expression(adata: AnnData, other_than: str) -> str | None:
     """Name the layer or ``.raw`` whose first values look like expression: whole, or logarithms; none below zero."""
     some = adata[:_SAMPLE]
@@ -270,7 +266,7 @@ def place_of_expression(adata: AnnData, other_than: str) -> str | None:
         places.append(("adata.raw.X", "use_raw=True", lambda: some.raw.X))
     places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(some.layers.get, name)) for name in adata.layers]
     for where, option, matrix in places:
-        found = None if where == other_than else matrix()
+        found = None if where == other_than else _lazy.in_memory(matrix())
         if found is None:
             continue
         values = found.data if _is_sparse(found) else np.asarray(found)

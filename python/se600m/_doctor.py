@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from se600m import _cache, _choices, _library, _native, _runtimes, errors
+from se600m import _cache, _choices, _library, _models, _native, _runtimes, errors
 from se600m._model import load_model
 
 
@@ -141,17 +141,18 @@ def _faster() -> str:
 
 def _cache_folder() -> str:
     folder = _cache.cache_dir()
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    if not os.access(existing, os.W_OK):
-        raise errors.ModelError(f"{existing} is not writable: set SE600M_CACHE to a folder that is")
+    reason = _cache.why_not_writable(folder)
+    if reason is not None:
+        return (
+            f"{folder} can't be written ({reason}): each process converts its models anew, into a temporary folder. "
+            "Set SE600M_CACHE to a folder that can be written"
+        )
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.exists() else 0
     return f"{folder}, {size / 1e6:,.1f} MB"
 
 
 def _default_model() -> str:
-    model = load_model(progress=False)
+    model = load_model(_models.DEFAULT, progress=False)
     n_genes = min(50, len(model.genes))
     indices = np.array([[model.cls_index, *range(n_genes)]] * 2, np.int32)
     values = np.tile(np.linspace(9, 1, n_genes + 1, dtype=np.float32), (2, 1))

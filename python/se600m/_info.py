@@ -62,7 +62,7 @@ def info(model: Model | str | os.PathLike[str] | None = None) -> ModelInfo:
     model
         What :func:`se600m.load_model` takes or returns; None for the package's default model.
     """
-    opened = model if isinstance(model, Model) else load_model(model)
+    opened = model if isinstance(model, Model) else load_model(_models.DEFAULT if model is None else model)
     folder, source = opened.directory, opened.config["source"]
     cards = [p for p in sorted((folder / "licence").glob("*")) if p.name.upper() in ("README.MD", "MODEL_CARD.MD")]
     return ModelInfo(

@@ -1,15 +1,12 @@
-"""Names and paths of models: the one in the package, converted directories, checkpoints and the cache."""
+"""Names and paths of models: the one in the package, converted directories, checkpoints."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import logging
 import os
-import sys
 from pathlib import Path
 
-from se600m import _cache, _library, _native, _progress, errors
+from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _native, _progress, _report, errors
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini"
@@ -17,8 +14,6 @@ _NOTICE = (
     "no model is named: se-mini is used, a small one trained on 559 immune cells. SE-600M: get arcinstitute/SE-600M "
     'from Hugging Face (non-commercial licence), then model="path/to/SE-600M"'
 )
-_FORMAT = str(_native.format_version())
-"""Changes whenever conversion writes something else: older conversions in the cache are then not used."""
 
 
 def bundled() -> list[str]:
@@ -35,18 +30,9 @@ def resolve(
     """Find a converted model directory; a checkpoint is converted into the cache when it is first used."""
     if name_or_path is None:
         name_or_path = DEFAULT
-        _notice(_progress.wanted(progress))
-    if not isinstance(name_or_path, str | os.PathLike):
-        raise errors.OptionError(f"model={name_or_path!r}: give a name, a path, or what load_model returned")
-    path = Path(name_or_path).expanduser()
-    if (BUNDLED / path).is_dir() and str(name_or_path) in bundled():
-        path = BUNDLED / path
-    elif not path.exists():
-        raise errors.ModelNotFoundError(
-            f"model={str(name_or_path)!r} is neither the name of a model ({', '.join(bundled())}) "
-            "nor the path of a converted model or a checkpoint"
-        )
-    if (path / "config.json").is_file():
+        _notice()
+    path = _find(name_or_path)
+    if _is_converted(path):
         for option, value in (("checkpoint", checkpoint), ("protein_embeddings", protein_embeddings)):
             if value is not None:
                 raise errors.OptionError(
@@ -57,40 +43,88 @@ def resolve(
     table = None if protein_embeddings is None else Path(protein_embeddings).expanduser()
     if table is not None and not table.is_file():
         raise errors.ModelNotFoundError(f"protein_embeddings={str(protein_embeddings)!r}: there is no such file")
-    destination = _cache.cache_dir() / "converted" / _key(path, checkpoint, table)
-    if (destination / "config.json").is_file():
-        return destination
-    convert(
-        path,
-        destination,
-        name=Path(checkpoint).stem if checkpoint else path.stem if path.is_file() else path.name,
-        checkpoint=checkpoint,
-        protein_embeddings=table,
-        progress=progress,
+    try:
+        files = _native.checkpoint_files(str(path), checkpoint or "", str(table or ""))
+    except (errors.CheckpointError, errors.ModelNotFoundError) as error:
+        raise _explained(error, path, checkpoint, table) from None
+    sums = _fingerprints.sha256_of(map(Path, files), progress)
+    source = _conversions.Source(
+        model=Path(checkpoint).stem if checkpoint else _hub.name_of(path),
+        name=path.name,
+        files=tuple((Path(file).name, digest) for file, digest in zip(files, sums, strict=True)),
     )
-    return destination
+    return _conversions.find_or_make(
+        source,
+        lambda destination: convert(
+            path,
+            destination,
+            name=source.model,
+            checkpoint=checkpoint,
+            protein_embeddings=table,
+            progress=progress,
+        ),
+    )
+
+
+def _find(name_or_path: str | os.PathLike[str]) -> Path:
+    """Find what a name or a path stands for."""
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise errors.OptionError(f"model={name_or_path!r}: give a name, a path, or what load_model returned")
+    given = os.fsdecode(name_or_path)
+    if given in bundled():
+        return BUNDLED / given
+    path = Path(given).expanduser()
+    try:
+        there = bool(given.strip()) and path.exists()
+    except (OSError, ValueError) as error:  # a name too long, a folder that can't be entered, a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise errors.ModelNotFoundError(f"model={given!r} can't be a path: {reason}") from error
+    if not there:
+        raise _hub.not_found(given, bundled())
+    # Moved, copied or linked, a model keeps its name: that of what the path leads to, not of "." or a link.
+    return _hub.snapshot(path.absolute() if path.name not in ("", "..") else path.resolve())
+
+
+def _is_converted(path: Path) -> bool:
+    """Whether a folder is a converted model. Checkpoints on Hugging Face may have a config.json of another kind."""
+    config = path / "config.json"
+    if not config.is_file():
+        return False
+    weights = any(p.suffix.lower() in (".safetensors", ".ckpt") for p in path.iterdir())
+    return not weights or "format_version" in config.read_text(errors="replace")
+
+
+def _explained(
+    error: errors.SE600MError, path: Path, checkpoint: str | None = None, table: Path | None = None
+) -> errors.SE600MError:
+    """Say more of a checkpoint that can't be opened: files that are not what they stand for, a folder too high up."""
+    folder = path if path.is_dir() else path.parent
+    weights = [path] if path.is_file() else [folder / (checkpoint or "model.safetensors")]
+    if not weights[0].is_file():
+        weights = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".safetensors", ".ckpt"))
+    for file in [*weights, folder / "config.yaml", table or folder / "protein_embeddings.pt"]:
+        said = _kinds.not_a_file_of_its_own(file)
+        if said is not None:
+            return errors.CheckpointError(f"checkpoint {str(path)!r}: {said}")
+    if isinstance(error, errors.ModelNotFoundError) and path.is_dir() and not weights:
+        patterns = ("*/*.safetensors", "*/*.ckpt", "*/config.json")
+        inside = sorted({str(p.parent) for pattern in patterns for p in path.glob(pattern)})
+        if inside:
+            return errors.ModelNotFoundError(f"{error}; there is one in {', '.join(map(repr, inside[:5]))}")
+    return error
 
 
 @functools.cache
-def _notice(watched: bool) -> None:
-    """Say once that there is a better model: to who watches, else to the log."""
-    if watched:
-        print(_NOTICE, file=sys.stderr)
-    else:
-        logging.getLogger("se600m").info(_NOTICE)
+def _notice() -> None:
+    """Say once that there is a better model."""
+    _report.warn(_NOTICE, errors.DefaultModelWarning)
 
 
-def _key(path: Path, checkpoint: str | None, protein_embeddings: Path | None) -> str:
-    """Name a checkpoint's conversion: by the place, size and time of its files, and the choices among them."""
-    path = path.resolve()
-    digest = hashlib.sha256(f"{_FORMAT}\0{checkpoint or ''}\0".encode())
-    files = [path] if path.is_file() else []
-    files += sorted(p for p in (path.parent if path.is_file() else path).iterdir() if p.is_file() and p != path)
-    files += [protein_embeddings.resolve()] if protein_embeddings else []
-    for file in files:
-        status = file.stat()
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return f"{path.stem if path.is_file() else path.name}-{digest.hexdigest()[:16]}"
+def with_default_model(model: object) -> str:
+    """Give the end of a closing line: a word about the default model where none was named, else nothing."""
+    if model is not None:
+        return ""
+    return f", with {DEFAULT}, a small demonstration model: name a model with --model"
 
 
 def convert(
@@ -127,7 +161,7 @@ def convert(
 
     Raises
     ------
-    ModelNotFoundError, CheckpointError, UnsafePickleError, DestinationExistsError
+    ModelNotFoundError, CheckpointError, UnsafePickleError, DestinationExistsError, DestinationError
         What is wrong with the source or the destination. Nothing is left behind.
     """
     _library.open_runtime()
@@ -143,8 +177,6 @@ def convert(
     with _progress.bar(progress, "Converting", 0, unit="B") as update:
         try:
             _native.run("convert", request, update)
-        except errors.DestinationExistsError:
-            # Another process may have finished the same conversion into the cache meanwhile.
-            in_cache = _cache.cache_dir() in Path(destination).parents
-            if not (in_cache and (Path(destination) / "config.json").is_file()):
-                raise
+        except (errors.CheckpointError, errors.ModelNotFoundError) as error:
+            table = None if protein_embeddings is None else Path(protein_embeddings)
+            raise _explained(error, Path(source), checkpoint, table) from None

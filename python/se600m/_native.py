@@ -79,6 +79,7 @@ open_model = _exported(_se600m.pybind_OpenModel)
 close_model = _exported(_se600m.pybind_CloseModel)
 """Free a model by its handle, once nothing uses it any more."""
 
+_checkpoint_files = _exported(_se600m.pybind_CheckpointFiles)
 _check_device = _exported(_se600m.pybind_CheckDevice)
 _describe_model = _exported(_se600m.pybind_DescribeModel)
 _model_genes = _exported(_se600m.pybind_ModelGenes)
@@ -92,6 +93,11 @@ _finish = _exported(_se600m.pybind_Finish)
 def check_device(device: str, precision: str) -> dict[str, str]:
     """Resolve a device and a precision: ``{"device": ..., "precision": ...}``, or what this machine lacks."""
     return dict(json.loads(_check_device(device, precision)))
+
+
+def checkpoint_files(path: str, name: str, protein_embeddings: str) -> list[str]:
+    """List the files that a checkpoint consists of: the weights, then what is read beside them."""
+    return list(json.loads(_checkpoint_files(path, name, protein_embeddings)))
 
 
 def describe_model(model: int) -> dict[str, Any]:

@@ -33,12 +33,12 @@ _COUNTED = (
 _MATCHED = ("n_genes", "n_matched", "n_by_id", "n_repeated", "n_unnamed", "n_close", "n_vocabulary")
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = errors.DataWarning) -> None:
     """Warn at the line of the user's that called into the package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, errors.DataWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 class Report:

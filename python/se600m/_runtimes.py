@@ -104,7 +104,7 @@ def _read(flavour: str) -> Runtime | None:
     try:
         manifest = json.loads((place / _MANIFEST).read_text())
         return Runtime(flavour, manifest["version"], place, place / manifest["library"], manifest["files"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # a cache that can't be entered has none for us
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.RuntimeLibraryError(
@@ -138,7 +138,11 @@ def install(flavour: str, wheel: str | os.PathLike[str] | None = None, progress:
     there = _read(flavour)
     if there is not None and there.damage() is None:
         return there
-    folder().mkdir(parents=True, exist_ok=True)
+    reason = _cache.why_not_writable(folder())
+    if reason is not None:
+        raise errors.RuntimeLibraryError(
+            f"{str(folder())!r} can't be written ({reason}): set SE600M_CACHE to a folder that can be written"
+        )
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder()) as downloads:
         path = _download(flavour, pinned, Path(downloads), progress) if wheel is None else Path(wheel).expanduser()
         if not path.is_file():

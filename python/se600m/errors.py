@@ -11,6 +11,10 @@ class DataWarning(UserWarning):
     """The data may not be what the model is made for; it was embedded, or compared, all the same."""
 
 
+class DefaultModelWarning(UserWarning):
+    """No model was named: the small model of the package is used, which is no substitute for SE-600M."""
+
+
 class OptionError(SE600MError, ValueError):
     """An argument has a value that can't be."""
 
@@ -67,6 +71,10 @@ class DestinationExistsError(DestinationError, FileExistsError):
     """The place to write to is taken: a file or folder that exists, or a key of an AnnData."""
 
 
+class DestinationError(SE600MError, OSError):
+    """The place to write to is full, or can't be written."""
+
+
 class DeviceError(SE600MError, RuntimeError):
     """The device is unknown, or this machine lacks what it needs."""
 
@@ -100,6 +108,7 @@ BY_CODE: dict[str, type[SE600MError]] = {
     "checkpoint": CheckpointError,
     "unsafe-pickle": UnsafePickleError,
     "exists": DestinationExistsError,
+    "destination": DestinationError,
     "device": DeviceError,
     "runtime": RuntimeLibraryError,
     "internal": InternalError,

@@ -1,0 +1,77 @@
+"""The options that several commands of ``se600m`` share, written once."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from se600m._options import CellOptions
+
+Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint of a model.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="Which of several checkpoints in a folder to take, by its file name.")
+]
+ProteinEmbeddings = Annotated[
+    Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, int8 or bf16 (with OpenVINO).")]
+Threads = Annotated[int | None, typer.Option(help="Number of threads; all cores by default.")]
+Modality = Annotated[
+    str | None,
+    typer.Option(help="Which modality of an h5mu file or other MuData to take; by default the one called rna or gex."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+
+_HELP = {
+    "layer": "Layer with the expression, if it is not in X.",
+    "use_raw": "Take the expression from .raw.X.",
+    "gene_column": "Column of var with the gene symbols or Ensembl ids; by default the best one is found.",
+    "expression": "What the values are: auto, counts or log1p.",
+    "fill": "How empty slots are filled: auto, shared, independent, expected or none.",
+    "seed": "Seed of every random choice.",
+    "batch_size": "Number of cells per batch. It changes the speed, never the numbers.",
+    "threads": "Number of threads; all cores by default.",
+    "min_coverage": "Least share of the genes that the model must know, from 0 to 1.",
+    "strict": "Stop with an error where the data looks wrong, instead of warning.",
+}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def cell_options(keywords: type) -> Callable[[_F], _F]:
+    """Give a command, which takes them as ``**options``, the options for cells that are among some keywords.
+
+    Names, types and defaults are those of :class:`se600m._options.CellOptions`.
+    """
+
+    def decorate(command: _F) -> _F:
+        signature = inspect.signature(command, eval_str=True)
+        kinds, wanted = get_type_hints(CellOptions), get_type_hints(keywords)
+        shown = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=_option(f, kinds))
+            for f in dataclasses.fields(CellOptions)
+            if f.name in wanted and f.name in _HELP
+        ]
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        command.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in [*own, *shown]}
+        return command
+
+    return decorate
+
+
+def _option(field: dataclasses.Field[Any], kinds: dict[str, Any]) -> Any:
+    kind = kinds[field.name]
+    if get_origin(kind) is Literal:
+        kind = str  # a wrong choice is named by the option's own check, with the nearest one
+    elif isinstance(kind, types.UnionType):
+        kind = get_args(kind)[0] | None
+    names = [f"--{field.name.replace('_', '-')}"] if kind is bool else []  # no --no-use-raw
+    return Annotated[kind, typer.Option(*names, help=_HELP[field.name])]

@@ -1,0 +1,101 @@
+"""How the ``se600m`` command ends: in one clear line and an exit status, whatever ends it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import traceback
+import warnings
+
+import typer
+from rich.console import Console
+
+say = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+"""Where the command talks to its user; results that a program may read go to standard output."""
+
+_INTERRUPTED = 128 + signal.SIGINT
+"""What a shell calls the end by Ctrl-C."""
+
+
+class _Stopped(BaseException):
+    """A signal asks the process to end; what is under way is cleaned up first."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number  # as a shell calls it
+
+
+def run(app: typer.Typer) -> None:
+    """Run the command; errors end it with one clear line and exit status 1, wrong options with 2."""
+    _listen()
+    try:
+        status = _run(app)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has gone, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1  # as typer ends it where the output is not buffered
+    sys.exit(status)
+
+
+def _listen() -> None:
+    """Have warnings and signals in the command's own way. A signal that is ignored, as by nohup, stays so."""
+    warnings.showwarning = lambda message, *_args, **_more: say.print(f"warning: {_one_line(message)}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 can't show "×"
+
+    def stop(number: int, _frame: object) -> None:
+        for name in ours:  # once is enough: cleaning up is not interrupted
+            signal.signal(name, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    ours = [name for name in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(name) == signal.SIG_DFL]
+    for name in ours:
+        signal.signal(name, stop)
+
+
+def _run(app: typer.Typer) -> int:
+    """Run the command and say in one line what ended it; gives the exit status."""
+    try:
+        status = app(standalone_mode=False) or 0
+    except (typer.Abort, KeyboardInterrupt):  # versions of typer differ in what they make of Ctrl-C
+        status = _INTERRUPTED
+    except _Stopped as stopped:
+        status = stopped.status
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _told(error)
+    if status in (_INTERRUPTED, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
+        say.print("stopped; nothing was written")
+    return int(status)
+
+
+def _told(error: Exception) -> int:
+    from se600m.errors import SE600MError
+
+    if os.environ.get("SE600M_DEBUG"):
+        traceback.print_exception(error)
+    usage = getattr(error, "format_message", None)  # a wrong option
+    if usage is not None:
+        return _failed(usage(), getattr(error, "exit_code", 2))
+    if isinstance(error, SE600MError):
+        return _failed(str(error))
+    if isinstance(error, MemoryError):
+        return _failed(f"not enough memory ({error}): use a machine with more, or fewer cells")
+    if isinstance(error, OSError):
+        of_file = "" if error.filename is None else f"{str(error.filename)!r}: "
+        return _failed(f"{of_file}{error.strerror or error}")
+    return _failed(
+        f"{type(error).__name__}: {error}: this is a defect of se600m, please report it with what SE600M_DEBUG=1 in "
+        "the environment shows"
+    )
+
+
+def _failed(message: object, status: int = 1) -> int:
+    say.print(f"error: {_one_line(message)}")
+    return status
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
