@@ -64,15 +64,11 @@ class UnsafePickleError(CheckpointError):
 
 
 class DestinationError(SE600MError, OSError):
-    """The result can't be written where it should go. A result that is there already is kept; its place is named."""
+    """The place to write to can't be written, or is full. A result that was computed is kept, and its place named."""
 
 
 class DestinationExistsError(DestinationError, FileExistsError):
     """The place to write to is taken: a file or folder that exists, or a key of an AnnData."""
-
-
-class DestinationError(SE600MError, OSError):
-    """The place to write to is full, or can't be written."""
 
 
 class DeviceError(SE600MError, RuntimeError):
