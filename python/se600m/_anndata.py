@@ -84,6 +84,9 @@ class Chunk:
     def __init__(self, rows: Any, where: str) -> None:
         if not _ready(rows):
             rows = _viewable(rows, where)
+        self.rows = rows
+        """CSR or a plain array."""
+        self.sparse = _is_sparse(rows)
         self.n_cells, n_genes = rows.shape
         self._keep: list[npt.NDArray[Any]] = []
         self.request: dict[str, Any] = {"n_cells": self.n_cells, "n_genes": n_genes}
