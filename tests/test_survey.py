@@ -195,7 +195,7 @@ def test_strict_says_nothing_of_what_is_right(immune, random_model):
     model = random_model(pad_length=300).model
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        surveyed(model, immune[:, model.genes]).tell("auto", None, strict=True)
+        surveyed(model, immune[:, model.genes], "counts").tell("counts", None, strict=True)
 
 
 def test_strict_ends_with_its_block():

@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _native, errors
+from se600m import _native, _spool, errors
 
 _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
@@ -188,7 +188,14 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
     genes = adata._vidx if view and not use_raw else slice(None)
 
+    spool = None
+    if isinstance(found, anndata.abc.CSCDataset):
+        spool = _spool.Spool(found, where, cells, genes)
+
     def rows(first: int, last: int) -> Any:
+        if spool is not None:
+            whole_rows = spool.rows(first, last)
+            return whole_rows if cells is None else whole_rows[:, genes]
         if cells is None:
             return _rows(found, slice(first, last))
         return _rows(found, cells[first:last])[:, genes]
@@ -265,20 +272,28 @@ def _way_to_anndata(given: Any) -> str:
 
 def place_of_expression(adata: AnnData, other_than: str) -> str | None:
     """Name the layer or ``.raw`` whose first values look like expression: whole, or logarithms; none below zero."""
-    some = adata[:_SAMPLE]
+    whole = adata._adata_ref if adata.is_view else adata
     places: list[tuple[str, str, Callable[[], Any]]] = [
-        ("adata.X", "adata.X (no layer, use_raw=False)", lambda: some.X)
+        ("adata.X", "adata.X (no layer, use_raw=False)", lambda: whole.X)
     ]
     if adata.raw is not None:
-        places.append(("adata.raw.X", "use_raw=True", lambda: some.raw.X))
-    places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(some.layers.get, name)) for name in adata.layers]
+        places.append(("adata.raw.X", "use_raw=True", lambda: whole.raw.X))
+    places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(whole.layers.get, name)) for name in adata.layers]
     for where, option, matrix in places:
         found = None if where == other_than else matrix()
         if found is None:
             continue
-        values = found.data if _is_sparse(found) else np.asarray(found)
+        values = _first_values(found)
         if values.size and values.dtype.kind in "fiu" and values.min() >= 0 and values.max() > 0:
             whole = np.array_equal(values, np.round(values))
             if whole or values.max() <= _LARGEST_LOG1P:
                 return option
     return None
+
+
+def _first_values(matrix: Any) -> npt.NDArray[Any]:
+    """Take some values of a matrix without reading all of it."""
+    if isinstance(matrix, anndata.abc.CSCDataset):
+        return np.asarray(matrix.group["data"][: _SAMPLE * 1024])
+    rows = _rows(matrix, slice(0, _SAMPLE))
+    return np.asarray(rows.data if _is_sparse(rows) else rows)
