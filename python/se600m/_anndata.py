@@ -82,6 +82,12 @@ class Chunk:
     """Some rows in memory, and their description for Go. Keep it until the job has finished."""
 
     def __init__(self, rows: Any, where: str) -> None:
+        self.nan = "NaN"
+        """What a user calls the values that are NaN here."""
+        if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
+            rows, self.nan = np.ma.filled(rows.astype(np.float64), np.nan), "masked"
+        elif isinstance(rows, pd.DataFrame):
+            rows, self.nan = _numbers_of(rows), "NA"
         if not _ready(rows):
             rows = _viewable(rows, where)
         self.rows = rows
@@ -118,13 +124,9 @@ class Chunk:
 
 def _viewable(rows: Any, where: str) -> Any:
     """Bring rows into a form that the core can view: CSR or a plain array, of a type that Go has."""
-    if isinstance(rows, sp.coo_matrix | sp.coo_array):
-        rows = _csr_of_coo(rows)
-    elif _is_sparse(rows):
-        rows = rows.tocsr()  # keeps values that are stored twice apart
-    elif isinstance(rows, np.ndarray | pd.DataFrame):
-        if np.ma.is_masked(rows):
-            raise errors.DataError(f"{where} is a masked array with missing values: fill them, as with .filled(0)")
+    if _is_sparse(rows):
+        rows = _csr(rows)
+    elif isinstance(rows, np.ndarray):
         rows = np.require(np.asarray(rows), requirements=["C", "ALIGNED"])
     else:
         kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
@@ -134,7 +136,10 @@ def _viewable(rows: Any, where: str) -> Any:
         )
     dtype = rows.dtype
     if dtype.kind not in "fiub":
-        raise errors.DataError(f"{where} has values of type {dtype}, which are not real or whole numbers")
+        raise errors.DataError(
+            f"{where} has values of type {dtype}, which are not real or whole numbers: if they stand for numbers, "
+            "convert them, as with .astype(np.float32)"
+        )
     if dtype in _DTYPES and dtype.isnative:
         return rows
     # bool and float16 fit into float32; longer floats are rounded; another byte order is turned.
@@ -143,12 +148,31 @@ def _viewable(rows: Any, where: str) -> Any:
     )
 
 
-def _csr_of_coo(rows: sp.coo_matrix | sp.coo_array) -> sp.csr_array:
-    """Turn COO into CSR. scipy's own way adds up values stored twice in their type, where they may overflow."""
-    row, column = rows.coords
-    order = np.argsort(row, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
-    return sp.csr_array((rows.data[order], column[order], indptr), shape=rows.shape)
+def _csr(rows: Any) -> Any:
+    """Turn any sparse matrix into CSR, and leave values that are stored twice apart.
+
+    scipy's own way adds them up in their type, where they may overflow.
+    """
+    if rows.format not in ("csr", "csc"):
+        coo = rows.tocoo()
+        row, column = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
+        order = np.argsort(row, kind="stable")
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
+        rows = sp.csr_array((coo.data[order], column[order], indptr), shape=rows.shape)
+    rows = rows.tocsr()
+    if rows.dtype == bool and not rows.has_canonical_format:  # twice true is true
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
+def _numbers_of(rows: pd.DataFrame) -> npt.NDArray[Any]:
+    """Give the values of a data frame, NaN where pandas has NA."""
+    values = rows.to_numpy()
+    numeric = pd.api.types.is_numeric_dtype  # of bool, too, and of the types that have NA
+    if values.dtype == object and all(numeric(dtype) for dtype in rows.dtypes):
+        return rows.to_numpy(np.float64, na_value=np.nan)
+    return values
 
 
 def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
@@ -182,6 +206,8 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     found = matrix(adata._adata_ref if view else adata)
     if found is None:
         raise errors.DataError(f"{where} is None: name a layer, or use_raw=True")
+    if _is_sparse(found) and found.format not in ("csr", "csc"):
+        found = _csr(found)  # others have no slices, or slow ones
     n_genes = len(var)
     if n_genes == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
@@ -206,8 +232,6 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
 
 def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
     """Take some rows of a matrix in memory or on disk into memory."""
-    if isinstance(matrix, sp.coo_matrix | sp.coo_array):  # has no slices
-        return _csr_of_coo(matrix)[cells]
     if isinstance(matrix, pd.DataFrame):
         return matrix.iloc[cells]
     if isinstance(matrix, h5py.Dataset) and not isinstance(cells, slice):  # takes rising numbers alone

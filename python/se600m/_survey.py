@@ -79,6 +79,8 @@ class _NotFinite:
     n_cells: int = 0
     n_whole_cells: int = 0
     patterns: set[str] = field(default_factory=set)
+    nan: str = "NaN"
+    """What a user calls a NaN here: NaN, masked or NA."""
     first: tuple[int, int, str] | None = None
     """Cell, gene and value of the first one."""
 
@@ -99,28 +101,30 @@ class _NotFinite:
         cell, gene, value = self.first
         where, name = source.where, source.columns[0][1][gene]
         value = {
-            "NaN": "NaN",
+            "NaN": self.nan,
             "+Inf": "infinite",
             "-Inf": "-infinite, as the logarithm of 0 is: logarithms of counts are taken with np.log1p",
         }.get(value, f"{value}, which is larger than a 32-bit float holds and than any count")
         place = f"{where}[{cell}, {gene}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
-        if n == 1:
+        if n == 1 and self.nan == "NaN":
             end = "." if ":" in value else ":"
             return f"{place}{end} replace it, or drop the cell or the gene, before embedding"
         kinds = [
             f"{count:,} {kind}"
-            for count, kind in ((self.n_nan, "NaN"), (self.n_infinite, "infinite"), (self.n_too_large, "too large"))
+            for count, kind in ((self.n_nan, self.nan), (self.n_infinite, "infinite"), (self.n_too_large, "too large"))
             if count
         ]
         n_genes = int((self.of_genes > 0).sum())
         total = (
-            f"{place}. In all {' and '.join(kinds)} values stand in {n_genes:,} of {source.n_genes:,} genes and "
-            f"{self.n_cells:,} of {source.n_cells:,} cells"
+            f"{place}. In all {' and '.join(kinds)} {'values stand' if n > 1 else 'value stands'} in {n_genes:,} of "
+            f"{source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
         )
         return f"{total}: {self._way(source)}"
 
     def _way(self, source: _anndata.Expression) -> str:
+        if self.nan != "NaN":
+            return f"fill them, as with {'.filled(0)' if self.nan == 'masked' else '.fillna(0)'}"
         only_nan = not self.n_infinite and not self.n_too_large
         if not only_nan:
             return "replace them, or drop the cells or the genes, before embedding"
