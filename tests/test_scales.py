@@ -106,7 +106,7 @@ WRONG = {
     "log2 of TPM": (lambda x: np.log2(1 + tpm(x)), LOG2.format("adds up to 1,000,000 in 60")),
     "log2 of counts per million, in 16 bits": (
         lambda x: np.log2(1 + normalised(x, 1e6)).astype(np.float16).astype(np.float32),
-        LOG2.format(r"adds up to [\d,]+ in 60"),
+        LOG2.format(r"adds up to 999,\d+ in 59 of 60"),
     ),
     "log2 of TPM, variable genes": (
         lambda x: np.log2(1 + tpm(x))[:, variable(x)],
@@ -309,6 +309,18 @@ def test_cells_of_two_kinds_are_judged_one_by_one(counts):
     mixed = data(counts, lambda x: np.vstack([x[:30], np.log1p(normalised(x[30:], 1e4))]))
     (found,) = said(mixed)
     assert found.startswith("30 of 60 cells of adata.X were taken for raw counts and 30 for log1p values")
+
+
+def test_a_few_counts_among_logarithms_are_counts(counts):
+    mixed = data(counts, lambda x: np.vstack([np.minimum(x[:2], 100), np.log1p(normalised(x[2:], 1e4))]))
+    (found,) = said(mixed)
+    assert found.startswith("2 of 60 cells of adata.X were taken for raw counts and 58 for log1p values")
+
+
+def test_how_many_cells_show_it(counts):
+    odd = data(counts, lambda x: np.vstack([ambient(x)[:2], np.log2(1 + normalised(x[2:], 1e6))]))
+    (found,) = said(odd)
+    assert "2**x - 1 adds up to 1,000,000 in 58 of 60 cells looked at closely" in found
 
 
 def test_a_single_cell(counts):

@@ -173,8 +173,9 @@ def _binary_warning(seen: Seen, elsewhere: str | None) -> str:
 
 
 def _ranks_warning(seen: Seen, elsewhere: str | None) -> str:
+    assert seen.evidence is not None
     return (
-        f"the values of {seen.where} are most likely ranks: in the {seen.evidence.n_cells:,} cells looked at closely "  # type: ignore[union-attr]
+        f"the values of {seen.where} are most likely ranks: in all {seen.evidence.n_cells:,} cells looked at closely "
         f"each gene's value is its place in the order of the cell's values. {_taken(seen)}; the order of the genes is "
         f"right, their expression is not. Embed counts or log1p values{_way(elsewhere)}"
     )
@@ -190,9 +191,12 @@ def _logarithms(seen: Seen, e: Evidence, expression: str, elsewhere: str | None)
             "values themselves, and the model expects one of counts, or of counts normalised to a depth such as "
             f"10,000. Embed counts or log1p values{_way(elsewhere)}{'; or' if elsewhere else ', such as with'} {line}"
         ]
-    wrong = seen.counted["n_counts"]
+    c = seen.counted
+    wrong = c["n_counts"]
     if not wrong:
         return []
+    if wrong > c["n_fractional_counts"] + c["n_log1p_like_counts"]:
+        return None  # some cells hold whole numbers, and so are counts indeed
     said = "expression='counts', but " if expression == "counts" else ""
     base = "" if e.transform is _scales.LOG1P else f" ({_BASE})"
     line = "" if e.transform is _scales.LOG1P else f", or turn them into log1p values: {_natural(seen, e.transform)}"
@@ -248,8 +252,8 @@ def _not_logarithms(seen: Seen, e: Evidence, elsewhere: str | None) -> list[str]
     if e.one_unit is not None:
         factor = plain(e.one_unit)
         return [
-            f"the values of {seen.where} are most likely counts times {factor}: all are whole multiples of it in the "
-            f"{e.n_cells:,} cells looked at closely. {_taken(seen)}. Embed the counts"
+            f"the values of {seen.where} are most likely counts times {factor}: all are whole multiples of it "
+            f"{e.in_cells}. {_taken(seen)}. Embed the counts"
             f"{_way(elsewhere)}{'; or' if elsewhere else ', as with'} {_back(seen, e, 'X')}"
         ]
     if e.total is not None:
@@ -257,14 +261,14 @@ def _not_logarithms(seen: Seen, e: Evidence, elsewhere: str | None) -> list[str]
             return None  # all cells were looked at for that
         way = f"; {elsewhere} may have them" if elsewhere else f", such as with {_back(seen, e, 'X')}"
         return [
-            f"the values of {seen.where} add up to {number(e.total)} in {e.n_cells:,} of {e.n_cells:,} cells looked at "
-            f"closely: they are normalised, but not logarithms. {_taken(seen)}. Embed counts or log1p values{way}"
+            f"the values of {seen.where} add up to {number(e.total)} {e.in_cells}: they "
+            f"are normalised, but not logarithms. {_taken(seen)}. Embed counts or log1p values{way}"
         ]
     assert e.unit is not None
     low, high = e.unit
     return [
         f"the values of {seen.where} are most likely counts that were divided by a number of each cell's own, such as "
-        f"its total, its volume or a size factor: in the {e.n_cells:,} cells looked at closely they are whole "
+        f"its total, its volume or a size factor: {e.in_cells} they are whole "
         f"multiples of one number, {number(low)} to {number(high)}, and add up to {number(e.median_total)} (median). "
         f"{_taken(seen)}. Embed the counts"
         + (_way(elsewhere) or ": multiply each cell by that volume or factor again, or divide it by its smallest value")

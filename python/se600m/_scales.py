@@ -68,6 +68,8 @@ class Evidence:
 
     n_cells: int
     """Cells that were looked at."""
+    n_agree: int
+    """Those of them that show the same."""
     transform: Transform | None
     """What was done to counts, as far as it can be told."""
     unit: tuple[float, float] | None
@@ -90,15 +92,20 @@ class Evidence:
             return None
         return (self.unit[0] + self.unit[1]) / 2
 
+    @property
+    def in_cells(self) -> str:
+        """Say how many of the cells show it."""
+        if self.n_cells == 1:
+            return "in the cell that was looked at closely"
+        return f"in {self.n_agree:,} of {self.n_cells:,} cells looked at closely"
+
     def shown_by(self) -> str:
         """Say what the transform was recognised by."""
         assert self.transform is not None
-        what, cells = self.transform.undone, f"{self.n_cells:,} of {self.n_cells:,} cells looked at closely"
-        if self.n_cells == 1:
-            cells = "the cell that was looked at closely"
+        what, cells = self.transform.undone, self.in_cells
         if self.total is not None:
-            return f"{what} adds up to {number(self.total)} in {cells}"
-        return f"{what} gives whole multiples of one number in {cells}, as counts are multiples of 1"
+            return f"{what} adds up to {number(self.total)} {cells}"
+        return f"{what} gives whole multiples of one number {cells}, as counts are multiples of 1"
 
 
 def number(value: float) -> str:
@@ -147,6 +154,7 @@ class Sample:
         fit = _best(fits)
         return Evidence(
             n_cells=len(cells),
+            n_agree=fit.n_agree if fit else 0,
             transform=fit.transform if fit else None,
             unit=fit.unit if fit else None,
             total=fit.total if fit else None,
@@ -169,6 +177,8 @@ class _Fit:
     """Relative spread of the totals; None if they differ."""
     total: float | None
     median_total: float
+    n_agree: int
+    """Cells that show it, by their totals or by their multiples."""
 
 
 def _fit(transform: Transform, cells: list[npt.NDArray[np.float64]]) -> _Fit | None:
@@ -191,7 +201,12 @@ def _fit(transform: Transform, cells: list[npt.NDArray[np.float64]]) -> _Fit | N
     low, high = np.quantile(units, [0.5 - _SHARE / 2, 0.5 + _SHARE / 2], method="nearest")
     median = float(np.median(totals))
     # A few cells may be of another kind, but of three none.
-    spread = float(np.quantile(np.abs(totals / median - 1), _SHARE, method="higher")) if len(cells) > 2 else np.inf
+    apart = np.abs(totals / median - 1)
+    spread = float(np.quantile(apart, _SHARE, method="higher")) if len(cells) > 2 else np.inf
+    if spread <= _SAME:
+        n_agree = int((apart <= _SAME).sum())
+    else:
+        n_agree = sum(not d.size or (d < _NEAR).mean() >= _SHARE for d in distances)
     return _Fit(
         transform,
         float(near.mean()) if whole else None,
@@ -199,6 +214,7 @@ def _fit(transform: Transform, cells: list[npt.NDArray[np.float64]]) -> _Fit | N
         spread if spread <= _SAME else None,
         median if spread <= _SAME else None,
         median,
+        n_agree,
     )
 
 
