@@ -105,6 +105,12 @@ def decode_zeros(model: se600m.Model, out: np.ndarray) -> np.ndarray:
     return model.decode(np.zeros((3, model.output_dim + model.dataset_dim)), "CD3D", out=out)
 
 
+def one_empty_cell(adata: anndata.AnnData) -> None:
+    x = adata.X.tolil()
+    x[5] = 0
+    adata.X = x.tocsr()
+
+
 def large_value(adata: anndata.AnnData) -> None:
     x = adata.X.astype(np.float64).tolil()
     x[3, 2] = 1e300
@@ -172,6 +178,12 @@ DATA = [
         embed(put(-np.inf, (20, 3), (21, 3))),
         errors.NotFiniteError,
         r"adata\.X\[20, 3\] .* is -infinite, .*log1p\. In all 2 infinite values stand in 1 of",
+    ),
+    Case(
+        "what would be a warning, with strict=True",
+        embed(one_empty_cell, strict=True),
+        errors.SuspiciousDataError,
+        r"^1 of 24 cells of adata\.X express no gene",
     ),
     Case(
         "a value that no count reaches",
@@ -816,12 +828,6 @@ def in_order(x: np.ndarray) -> np.ndarray:
 
 def shallow(adata: anndata.AnnData) -> None:
     adata.X = adata.X.minimum(4)
-
-
-def one_empty_cell(adata: anndata.AnnData) -> None:
-    x = adata.X.tolil()
-    x[5] = 0
-    adata.X = x.tocsr()
 
 
 def half_in_lower_case(adata: anndata.AnnData) -> None:

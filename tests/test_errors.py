@@ -99,7 +99,6 @@ def page():
 def test_every_class_has_a_case_or_says_why_not():
     elsewhere = {
         "SE600MError",  # the base
-        "SuspiciousDataError",  # test_survey.py
         "ForkError",  # test_embed.py, in a process of its own
         "MissingPackageError",  # test_contextual.py
         "RuntimeLibraryError",  # test_native.py

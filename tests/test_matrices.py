@@ -192,7 +192,7 @@ def test_a_row_that_is_repeated_without_a_copy(counts, random_model, want):
     assert x.strides[0] == 0
     adata = anndata.AnnData(np.zeros((4, N_GENES), np.float32), var=pd.DataFrame(index=genes))
     adata.layers["same"] = x
-    embedding = random_model(pad_length=300).model.compute(adata, layer="same", expression="counts")[0]
+    embedding = random_model(pad_length=300).model.compute(adata, layer="same", expression="counts").embedding
     assert np.array_equal(embedding, want[[3, 3, 3, 3]])
 
 
@@ -213,7 +213,8 @@ def test_true_stored_twice_is_true(counts, random_model):
     twice = sp.csr_matrix((np.repeat(once.data, 2), np.repeat(once.indices, 2), once.indptr * 2), shape=once.shape)
     assert twice.nnz == 2 * once.nnz
     one, two = (
-        model.compute(anndata.AnnData(x, var=pd.DataFrame(index=genes)), expression="counts")[0] for x in (once, twice)
+        model.compute(anndata.AnnData(x, var=pd.DataFrame(index=genes)), expression="counts").embedding
+        for x in (once, twice)
     )
     assert np.array_equal(one, two)
     assert twice.nnz == 2 * once.nnz, "the user's matrix is as it was"

@@ -153,15 +153,16 @@ def test_each_value_is_read_once(random_model, small, monkeypatch, tmp_path):
     adata = backed(values, model.genes[:N_GENES], tmp_path / "x.h5ad")
     monkeypatch.setattr(_anndata, "_CHUNK_VALUES", 20 * N_GENES)
     read = count_reads(monkeypatch)
-    got = model.compute(adata, expression="counts")[0]
+    got = model.compute(adata, expression="counts").embedding
     nnz = np.count_nonzero(values)
     assert read == {"data": nnz, "indices": nnz}
     in_memory = anndata.AnnData(values, var=adata.var)
-    assert np.array_equal(got, model.compute(in_memory, expression="counts")[0])
+    assert np.array_equal(got, model.compute(in_memory, expression="counts").embedding)
     read.update(data=0, indices=0)
     view = adata[::7, 20:60]
     assert np.array_equal(
-        model.compute(view, expression="counts")[0], model.compute(in_memory[::7, 20:60].copy(), expression="counts")[0]
+        model.compute(view, expression="counts").embedding,
+        model.compute(in_memory[::7, 20:60].copy(), expression="counts").embedding,
     )
     few = np.count_nonzero(values[:, 20:60])
     assert read == {"data": few, "indices": few}
