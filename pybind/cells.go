@@ -54,6 +54,7 @@ func reportOf(r embed.Report, err error) (any, error) {
 		"least_fractional": r.LeastFractional, "most_fractional": r.MostFractional,
 		"n_large_log1p": r.NLargeLog1p, "n_log1p_like_counts": r.NLog1pLikeCounts,
 		"n_empty": r.NEmpty, "n_negative": r.NNegative, "n_negative_cells": r.NNegativeCells,
+		"largest": r.Largest,
 	}, err
 }
 

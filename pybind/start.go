@@ -39,6 +39,7 @@ var kinds = map[string]kind{
 	"gene_embeddings": of[geneEmbeddingsRequest](),
 	"nearest":         of[nearestRequest](),
 	"plan":            of[planRequest](),
+	"survey":          of[surveyRequest](),
 	"tokenize":        of[tokenizeRequest](),
 	"trace":           of[traceRequest](),
 	"transfer":        of[transferRequest](),

@@ -107,6 +107,40 @@ def decode_zeros(model: se600m.Model, out: np.ndarray) -> np.ndarray:
     return model.decode(np.zeros((3, model.output_dim + model.dataset_dim)), "CD3D", out=out)
 
 
+def one_empty_cell(adata: anndata.AnnData) -> None:
+    x = adata.X.tolil()
+    x[5] = 0
+    adata.X = x.tocsr()
+
+
+def large_value(adata: anndata.AnnData) -> None:
+    x = adata.X.astype(np.float64).tolil()
+    x[3, 2] = 1e300
+    adata.X = x.tocsr()
+
+
+def outer_join(adata: anndata.AnnData) -> anndata.AnnData:
+    adata.X = adata.X.toarray()
+    return anndata.concat([adata[:12, :27_786], adata[12:, 5000:]], join="outer")
+
+
+def divided_by_sum(adata: anndata.AnnData) -> None:
+    x = adata.X.toarray()
+    x[5] = 0
+    with np.errstate(invalid="ignore"):
+        adata.X = x / x.sum(1, keepdims=True)
+
+
+def divided_by_deviation(adata: anndata.AnnData) -> None:
+    x = adata.X.toarray()
+    x[:, ::10] = 0
+    with np.errstate(invalid="ignore"):
+        x /= x.std(0)
+    x[:, ~np.isnan(x[0])] = 1
+    x[:, ::10] = np.nan
+    adata.X = x
+
+
 def text_layer(adata: anndata.AnnData) -> None:
     adata.layers["text"] = np.full(adata.shape, "1")
 
@@ -138,10 +172,54 @@ DATA = [
     Case("no cells", embed(lambda a: a[:0]), errors.DataError, r"no cells \(n_obs = 0\)"),
     Case("no genes", embed(lambda a: a[:, :0]), errors.DataError, r"no genes \(n_vars = 0\)"),
     Case(
-        "a NaN", embed(put(np.nan, (4, 7), (9, 1))), errors.NotFiniteError, r"adata\.X\[4, 7\] \(cell 'Cell_5', gene '"
+        "a NaN or two",
+        embed(put(np.nan, (4, 7), (9, 1))),
+        errors.NotFiniteError,
+        r"adata\.X\[4, 7\] \(cell 'Cell_5', gene '.*'\) is NaN\. In all 2 NaN values stand in 2 of 32,786 genes and 2 of "
+        "24 cells: replace them, or drop",
     ),
     Case(
-        "an infinite value", embed(put(np.inf, (20, 3))), errors.NotFiniteError, r"adata\.X\[20, 3\] .*NaN or infinite"
+        "an infinite value",
+        embed(put(np.inf, (20, 3))),
+        errors.NotFiniteError,
+        r"adata\.X\[20, 3\] .* is infinite: replace it",
+    ),
+    Case(
+        "the logarithm of zero",
+        embed(put(-np.inf, (20, 3), (21, 3))),
+        errors.NotFiniteError,
+        r"adata\.X\[20, 3\] .* is -infinite, .*log1p\. In all 2 infinite values stand in 1 of",
+    ),
+    Case(
+        "what would be a warning, with strict=True",
+        embed(one_empty_cell, strict=True),
+        errors.SuspiciousDataError,
+        r"^1 of 24 cells of adata\.X express no gene",
+    ),
+    Case(
+        "a value that no count reaches",
+        embed(large_value),
+        errors.NotFiniteError,
+        r"adata\.X\[3, 2\] .* is 1e\+300, which is larger than a 32-bit float holds and than any count: replace it",
+    ),
+    Case(
+        "an outer join",
+        embed(outer_join),
+        errors.NotFiniteError,
+        r"adata\.X\[0, 1\] .* is NaN\. In all 120,000 NaN values stand in 10,000 of 32,786 genes and 24 of 24 cells: .*"
+        r'outer join.*anndata\.concat\(\.\.\., join="outer", fill_value=0\)',
+    ),
+    Case(
+        "an empty cell, divided by its sum",
+        embed(divided_by_sum),
+        errors.NotFiniteError,
+        r"1 of 24 cells: these cells have no other value, as after dividing an empty cell by its sum\. Drop them",
+    ),
+    Case(
+        "genes divided by a deviation of zero",
+        embed(divided_by_deviation),
+        errors.NotFiniteError,
+        r"24 of 24 cells: these genes have no other value in any cell, as after dividing by a deviation of zero\. Drop",
     ),
     Case(
         "text as values", embed(text_layer, layer="text"), errors.DataError, r"layers\['text'\] has values of type <U1"
@@ -1005,17 +1083,41 @@ def normalised(adata: anndata.AnnData) -> None:
 
 
 def corrected(adata: anndata.AnnData) -> None:
-    adata.X = sp.csr_matrix(adata.X * 0.993)
+    ambient = adata.X.sum(0) / adata.X.sum()
+    adata.X = sp.csr_matrix(np.maximum(adata.X - 0.1 * np.multiply(adata.X.sum(1), ambient), 0))
+
+
+def transformed(transform: Callable[[np.ndarray], np.ndarray]) -> Callable[[anndata.AnnData], None]:
+    def spoil(adata: anndata.AnnData) -> None:
+        adata.X = sp.csr_matrix(transform(adata.X.toarray().astype(np.float64)).astype(np.float32))
+
+    return spoil
+
+
+def per_million(x: np.ndarray) -> np.ndarray:
+    return x / x.sum(1, keepdims=True) * 1e6
+
+
+def by_volume(x: np.ndarray) -> np.ndarray:
+    return x / np.random.default_rng(0).uniform(200, 2000, (len(x), 1))
+
+
+def unit_variance(x: np.ndarray) -> np.ndarray:
+    logs = np.log1p(per_million(x))
+    return logs / np.where(logs.max(0) > 0, logs.std(0, ddof=1), 1)
+
+
+def of_neighbours(x: np.ndarray) -> np.ndarray:
+    weights = np.random.default_rng(0).random((len(x), len(x)))
+    return weights / weights.sum(1, keepdims=True) @ np.log1p(per_million(x))
+
+
+def in_order(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, 1 + np.argsort(np.argsort(x, axis=1, kind="stable"), axis=1) - (x == 0).sum(1)[:, None], 0)
 
 
 def shallow(adata: anndata.AnnData) -> None:
     adata.X = adata.X.minimum(4)
-
-
-def one_empty_cell(adata: anndata.AnnData) -> None:
-    x = adata.X.tolil()
-    x[5] = 0
-    adata.X = x.tocsr()
 
 
 def half_in_lower_case(adata: anndata.AnnData) -> None:
@@ -1071,6 +1173,79 @@ WARNINGS = [
         embed(corrected),
         errors.DataWarning,
         "24 of 24 cells of adata.X hold fractional values too large for logarithms.*ambient RNA",
+    ),
+    Case(
+        "logarithms to base 2",
+        embed(transformed(lambda x: np.log2(1 + per_million(x)))),
+        errors.DataWarning,
+        r"24 of 24 cells of adata\.X were taken for raw counts, while the values are most likely logarithms, log2\(1 \+ x\): "
+        r"2\*\*x - 1 adds up to 1,000,000 .*expression='log1p'.* adata\.X = adata\.X \* np\.log\(2\)$",
+    ),
+    Case(
+        "a logarithm that was taken twice",
+        embed(transformed(lambda x: np.log1p(np.log1p(per_million(x))))),
+        errors.DataWarning,
+        r"logarithm of adata\.X was most likely taken twice: .* adata\.X = np\.expm1\(adata\.X\)$",
+    ),
+    Case(
+        "square roots",
+        embed(transformed(np.sqrt)),
+        errors.DataWarning,
+        r"adata\.X are most likely square roots: .* adata\.X = np\.rint\(adata\.X\.power\(2\)\)$",
+    ),
+    Case(
+        "inverse hyperbolic sines",
+        embed(transformed(lambda x: np.arcsinh(x / 5))),
+        errors.DataWarning,
+        r"most likely inverse hyperbolic sines: .* adata\.X = np\.rint\(np\.sinh\(adata\.X\) / 0\.2\)$",
+    ),
+    Case(
+        "logarithms of proportions",
+        embed(transformed(lambda x: np.log1p(per_million(x) / 1e6))),
+        errors.DataWarning,
+        r"taken of values that add up to 1 in a cell.* adata\.X = np\.log1p\(np\.expm1\(adata\.X\) \* 10000\)$",
+    ),
+    Case(
+        "proportions",
+        embed(transformed(lambda x: per_million(x) / 1e6)),
+        errors.DataWarning,
+        r"adata\.X add up to 1 in 24 of 24 cells .* adata\.X = np\.log1p\(adata\.X \* 10000\)$",
+    ),
+    Case(
+        "counts divided by the volume of a cell",
+        embed(transformed(by_volume)),
+        errors.DataWarning,
+        "counts that were divided by a number of each cell's own, such as its total, its volume .*multiply each cell",
+    ),
+    Case(
+        "counts times a constant",
+        embed(transformed(lambda x: x * 0.001)),
+        errors.DataWarning,
+        r"most likely counts times 0\.001: .* adata\.X = np\.rint\(adata\.X / 0\.001\)$",
+    ),
+    Case(
+        "zeros and ones",
+        embed(transformed(lambda x: x > 0)),
+        errors.DataWarning,
+        "all values of the 24 cells of adata.X are 0 or 1: .*Embed counts",
+    ),
+    Case(
+        "ranks",
+        embed(transformed(in_order)),
+        errors.DataWarning,
+        "adata.X are most likely ranks: .*Embed counts",
+    ),
+    Case(
+        "genes scaled to unit variance",
+        embed(transformed(unit_variance)),
+        errors.DataWarning,
+        "each gene of adata.X was most likely scaled on its own: .* a standard deviation of 1 over the 24 cells",
+    ),
+    Case(
+        "imputed values",
+        embed(transformed(of_neighbours)),
+        errors.DataWarning,
+        r"a cell of adata\.X expresses 100 % of all expressed genes .*imputed",
     ),
     Case(
         "counts that are called log1p",

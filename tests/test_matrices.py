@@ -71,6 +71,7 @@ KINDS = {
     "csr, stored zeros": stored_zeros,
     "csc": sp.csc_matrix,
     "csc array": sp.csc_array,
+    "csc, duplicate indices": lambda x: duplicated(x.T).T,
 }
 DTYPES = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 ON_DISK = {"dense, C order", "csr", "csc"}
@@ -130,24 +131,93 @@ def test_the_same_values_give_the_same_bits(counts, random_model, want, tmp_path
         adata.file.close()
 
 
-@pytest.mark.parametrize("kind", [sp.coo_matrix, sp.coo_array, sp.lil_matrix, pd.DataFrame])
+def blocks_stored_twice(x):
+    """BSR whose blocks are stored in two parts."""
+    whole = sp.bsr_matrix(x, blocksize=(1, 1))
+    part = (whole.data // 2).astype(x.dtype)
+    rows = np.repeat(np.arange(x.shape[0]), np.diff(whole.indptr))
+    order = np.argsort(np.concatenate([rows, rows]), kind="stable")
+    data, indices = np.concatenate([part, whole.data - part])[order], np.concatenate([whole.indices] * 2)[order]
+    return sp.bsr_matrix((data, indices, whole.indptr * 2), shape=x.shape)
+
+
+def with_na_types(name):
+    return lambda x: pd.DataFrame(x).astype(name)
+
+
+FOREIGN = {
+    "COO": sp.coo_matrix,
+    "COO array": sp.coo_array,
+    "LIL": sp.lil_matrix,
+    "DOK": sp.dok_matrix,
+    "DIA": sp.dia_matrix,
+    "BSR": sp.bsr_matrix,
+    "BSR, blocks stored twice": blocks_stored_twice,
+    "np.matrix": np.matrix,
+    "np.memmap": lambda x: x.view(np.memmap),
+    "read-only": lambda x: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
+    "data frame": pd.DataFrame,
+    "data frame of several types": lambda x: pd.DataFrame(x).astype({0: "float32", 1: "uint8", 2: "int64"}),
+    "data frame with types that have NA": with_na_types("Int64"),
+    "data frame of sparse columns": lambda x: pd.DataFrame(x).astype(pd.SparseDtype("float64", 0)),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
 def test_kinds_that_anndata_itself_may_refuse(counts, random_model, want, monkeypatch, kind):
     """AnnData has held COO matrices and data frames as layers in some versions."""
     monkeypatch.setattr(_anndata, "_CHUNK_VALUES", 4 * N_GENES)
     values, genes = counts
     adata = anndata.AnnData(np.zeros_like(values, np.float32), var=pd.DataFrame(index=genes))
-    monkeypatch.setattr(anndata.AnnData, "X", property(lambda _: kind(values)))
+    foreign = FOREIGN[kind](values.astype(np.int8) if "twice" in kind else values)
+    monkeypatch.setattr(anndata.AnnData, "X", property(lambda _: foreign))
     model = random_model(pad_length=300).model
     assert np.array_equal(model.compute(adata, expression="counts").embedding, want)
 
 
-def test_coo_duplicates_do_not_overflow(random_model):
+@pytest.mark.parametrize("kind", [sp.coo_array, sp.coo_matrix])
+def test_coo_duplicates_do_not_overflow(kind):
     """Two parts of 100 are 200, also where the type ends at 127."""
     place = (np.array([1, 0, 0, 0]), np.array([2, 5, 5, 1]))
-    rows = _anndata.Chunk(sp.coo_array((np.array([3, 100, 100, 7], np.int8), place), shape=(2, 8)), "x")
+    rows = _anndata.Chunk(kind((np.array([3, 100, 100, 7], np.int8), place), shape=(2, 8)), "x")
     assert rows.request["kind"] == "csr"
     data, indices, indptr = rows._keep
     assert (list(data), list(indices), list(indptr)) == ([100, 100, 7, 3], [5, 5, 1, 2], [0, 3, 4])
+
+
+def test_a_row_that_is_repeated_without_a_copy(counts, random_model, want):
+    """As np.broadcast_to makes it, with strides of zero."""
+    values, genes = counts
+    x = np.broadcast_to(values[3].astype(np.float32), (4, N_GENES))
+    assert x.strides[0] == 0
+    adata = anndata.AnnData(np.zeros((4, N_GENES), np.float32), var=pd.DataFrame(index=genes))
+    adata.layers["same"] = x
+    embedding = random_model(pad_length=300).model.compute(adata, layer="same", expression="counts").embedding
+    assert np.array_equal(embedding, want[[3, 3, 3, 3]])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_whole_numbers_past_what_a_float64_holds_exactly(dtype):
+    """They are rounded once, to float32, and stay finite."""
+    x = np.array([[2**53 + 1, 2**62 + 2**38, 7]], dtype)
+    for held in (x, sp.csr_matrix(x)):
+        chunk = _anndata.Chunk(held, "x")
+        assert chunk.request["data"]["dtype"] == dtype
+        assert np.array_equal(chunk._keep[0].ravel(), x.ravel())
+
+
+def test_true_stored_twice_is_true(counts, random_model):
+    values, genes = counts
+    model = random_model(pad_length=300).model
+    once = sp.csr_matrix(values > 0)
+    twice = sp.csr_matrix((np.repeat(once.data, 2), np.repeat(once.indices, 2), once.indptr * 2), shape=once.shape)
+    assert twice.nnz == 2 * once.nnz
+    one, two = (
+        model.compute(anndata.AnnData(x, var=pd.DataFrame(index=genes)), expression="counts").embedding
+        for x in (once, twice)
+    )
+    assert np.array_equal(one, two)
+    assert twice.nnz == 2 * once.nnz, "the user's matrix is as it was"
 
 
 def test_bool_is_zero_and_one(counts, random_model):
@@ -164,9 +234,30 @@ def test_bool_is_zero_and_one(counts, random_model):
     "matrix, message",
     [
         pytest.param(np.ones((3, 9), complex), "complex128", id="complex"),
-        pytest.param(np.full((3, 9), "1"), "<U1", id="text"),
-        pytest.param(np.ones((3, 9), object), "object", id="objects"),
-        pytest.param(np.ma.masked_equal(np.ones((3, 9)), 1), "missing values: fill them", id="masked values"),
+        pytest.param(sp.csr_matrix(np.ones((3, 9), complex)), "complex128", id="sparse complex"),
+        pytest.param(np.full((3, 9), "1"), "<U1, which are not .*, convert them, as with .astype", id="text"),
+        pytest.param(np.ones((3, 9), object), r"object, which .*, convert them, as with \.astype\(np", id="objects"),
+        pytest.param(np.ones((3, 9), "datetime64[s]"), "datetime64", id="dates"),
+        pytest.param(np.ones((3, 9), [("a", "f4")]), r"\[\('a', '<f4'\)\]", id="structured"),
+        pytest.param(pd.DataFrame(np.full((3, 9), "1")), "object|str", id="data frame of text"),
+        pytest.param(
+            pd.DataFrame(np.full((3, 9), "a")).astype("category"), "object|str", id="data frame of categories"
+        ),
+        pytest.param(
+            np.ma.masked_less(np.arange(27.0).reshape(3, 9), 2),
+            r"X\[0, 0\] .* is masked\. In all 2 masked values stand in 2 of 9 genes and 1 of 3 cells: fill .*\.filled",
+            id="masked values",
+        ),
+        pytest.param(
+            np.ma.masked_equal(np.arange(27).reshape(3, 9), 26),
+            r"X\[2, 8\] .* is masked\. In all 1 masked value stands in .*\.filled\(0\)",
+            id="a masked whole number",
+        ),
+        pytest.param(
+            pd.DataFrame(np.arange(27).reshape(3, 9)).astype("Int64").replace(4, pd.NA),
+            r"X\[0, 4\] .* is NA\. In all 1 NA value stands in 1 of 9 genes and 1 of 3 cells: fill .*\.fillna\(0\)",
+            id="NA",
+        ),
         pytest.param(type("Rows", (), {"shape": (3, 9), "__getitem__": lambda self, _: self})(), "Rows", id="foreign"),
     ],
 )

@@ -30,9 +30,12 @@ type Report struct {
 	// NNegative is the number of values below zero, taken as zero;
 	// NNegativeCells is the number of cells that have any.
 	NNegative, NNegativeCells int
+	// Largest is the largest value of all.
+	Largest float32
 }
 
 func (r *Report) add(c sentence.Cell) {
+	r.Largest = max(r.Largest, c.Profile.Largest)
 	if c.Profile.Largest > 0 { // zero counts and their log1p are the same
 		if c.Scale == expression.Log1p {
 			r.addLog1p(c)
@@ -93,6 +96,7 @@ func (r *Report) merge(o Report) {
 	r.NEmpty += o.NEmpty
 	r.NNegative += o.NNegative
 	r.NNegativeCells += o.NNegativeCells
+	r.Largest = max(r.Largest, o.Largest)
 }
 
 // share is the part of a cell's summed values that the valid genes carry.

@@ -30,7 +30,7 @@ func TestReportOfEveryKindOfCell(t *testing.T) {
 	want := Report{
 		NLog1p: 3, NWholeLog1p: 1, NLargeLog1p: 1,
 		NCounts: 6, NFractionalCounts: 2, LeastFractional: 50.5, MostFractional: 70.25, NLog1pLikeCounts: 1,
-		NEmpty: 1, NNegative: 3, NNegativeCells: 1,
+		NEmpty: 1, NNegative: 3, NNegativeCells: 1, Largest: 99.5,
 	}
 	for split := range len(cells) + 1 { // as two workers may share them
 		var a, b Report

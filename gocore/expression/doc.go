@@ -7,7 +7,7 @@
 // float32. Reading makes a cell canonical: stored zeros are dropped, negative
 // values become zero (the reference clips them, too) and are counted, and
 // values stored twice for one gene are added. NaN and infinite values are an
-// error that names the place.
+// error that names the place; [Reader.NotFinite] tells all of them.
 //
 // [Scale] is the decision the model makes for every cell on its own: are these
 // values raw counts, or log1p values already?

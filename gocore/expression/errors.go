@@ -10,12 +10,12 @@ var (
 	ErrShape = errors.New("matrix parts disagree")
 	// ErrIndex: a stored gene index lies outside the matrix.
 	ErrIndex = errors.New("gene index out of range")
-	// ErrNotFinite: a value is NaN or infinite.
+	// ErrNotFinite: a value is NaN or infinite, or too large for a float32.
 	ErrNotFinite = errors.New("value is not finite")
 )
 
-// NotFiniteError says where the first NaN or infinite value of a cell is.
-// It wraps [ErrNotFinite].
+// NotFiniteError says where the first value of a cell is that is NaN or
+// infinite, or becomes so as a float32. It wraps [ErrNotFinite].
 type NotFiniteError struct {
 	Cell, Gene int
 	Value      float64

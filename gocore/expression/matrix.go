@@ -25,6 +25,8 @@ type Matrix interface {
 	NGenes() int
 	// visit reads a cell into r's row.
 	visit(cell int, r *Reader) error
+	// each tells the stored values of a cell as they stand. The errors wrap [ErrIndex].
+	each(cell int, tell func(gene int, value float64)) error
 }
 
 // Row is one cell's expressed genes in canonical form: columns are distinct,
@@ -209,6 +211,17 @@ func (m *csr[V, I]) visitAnyOrder(cell int, r *Reader) error {
 	return r.dropNotPositive(cell)
 }
 
+func (m *csr[V, I]) each(cell int, tell func(gene int, value float64)) error {
+	for k := m.indptr[cell]; k < m.indptr[cell+1]; k++ {
+		gene := int(m.indices[k])
+		if uint(gene) >= uint(m.nGenes) {
+			return fmt.Errorf("expression: cell %d names gene %d of %d: %w", cell, gene, m.nGenes, ErrIndex)
+		}
+		tell(gene, float64(m.data[k]))
+	}
+	return nil
+}
+
 type dense[V Number] struct {
 	nCells, nGenes         int
 	cellStride, geneStride int
@@ -265,5 +278,14 @@ func (m *dense[V]) visit(cell int, r *Reader) error {
 		}
 	}
 	r.row.Columns, r.row.Values = columns[:n], values[:n]
+	return nil
+}
+
+func (m *dense[V]) each(cell int, tell func(gene int, value float64)) error {
+	at := cell * m.cellStride
+	for gene := range m.nGenes {
+		tell(gene, float64(m.data[at]))
+		at += m.geneStride
+	}
 	return nil
 }

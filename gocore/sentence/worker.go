@@ -60,12 +60,7 @@ func (p *Plan) NewWorker() *Worker {
 // data set, and matters to [Independent] alone.
 func (w *Worker) Tokenize(row *expression.Row, rowNumber int, out Sentence) Cell {
 	p := w.plan
-	cell := Cell{Scale: p.scale, Negative: row.Negative, Profile: expression.ProfileOf(row.Values)}
-	// Over all genes of the data set, valid or not, as the reference does.
-	cell.Judged = cell.Profile.Judge(row.Values)
-	if cell.Scale == expression.Auto {
-		cell.Scale = cell.Judged
-	}
+	cell := p.judge(row)
 	falling := fallingFrom(cell.Profile)
 	cell.ValidTotal = w.collect(row, falling)
 	w.order(rowNumber)

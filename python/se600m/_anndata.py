@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _lazy, _native, _not_anndata, errors
+from se600m import _lazy, _native, _not_anndata, _spool, errors
 
 _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
@@ -82,8 +82,17 @@ class Chunk:
     """Some rows in memory, and their description for Go. Keep it until the job has finished."""
 
     def __init__(self, rows: Any, where: str) -> None:
+        self.nan = "NaN"
+        """What a user calls the values that are NaN here."""
+        if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
+            rows, self.nan = np.ma.filled(rows.astype(np.float64), np.nan), "masked"
+        elif isinstance(rows, pd.DataFrame):
+            rows, self.nan = _numbers_of(rows), "NA"
         if not _ready(rows):
             rows = _viewable(rows, where)
+        self.rows = rows
+        """CSR or a plain array."""
+        self.sparse = _is_sparse(rows)
         self.n_cells, n_genes = rows.shape
         self._keep: list[npt.NDArray[Any]] = []
         self.request: dict[str, Any] = {"n_cells": self.n_cells, "n_genes": n_genes}
@@ -115,13 +124,9 @@ class Chunk:
 
 def _viewable(rows: Any, where: str) -> Any:
     """Bring rows into a form that the core can view: CSR or a plain array, of a type that Go has."""
-    if isinstance(rows, sp.coo_matrix | sp.coo_array):
-        rows = _csr_of_coo(rows)
-    elif _is_sparse(rows):
-        rows = rows.tocsr()  # keeps values that are stored twice apart
-    elif isinstance(rows, np.ndarray | pd.DataFrame):
-        if np.ma.is_masked(rows):
-            raise errors.DataError(f"{where} is a masked array with missing values: fill them, as with .filled(0)")
+    if _is_sparse(rows):
+        rows = _csr(rows)
+    elif isinstance(rows, np.ndarray):
         rows = np.require(np.asarray(rows), requirements=["C", "ALIGNED"])
     else:
         kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
@@ -131,7 +136,10 @@ def _viewable(rows: Any, where: str) -> Any:
         )
     dtype = rows.dtype
     if dtype.kind not in "fiub":
-        raise errors.DataError(f"{where} has values of type {dtype}, which are not real or whole numbers")
+        raise errors.DataError(
+            f"{where} has values of type {dtype}, which are not real or whole numbers: if they stand for numbers, "
+            "convert them, as with .astype(np.float32)"
+        )
     if dtype in _DTYPES and dtype.isnative:
         return rows
     # bool and float16 fit into float32; longer floats are rounded; another byte order is turned.
@@ -140,12 +148,31 @@ def _viewable(rows: Any, where: str) -> Any:
     )
 
 
-def _csr_of_coo(rows: sp.coo_matrix | sp.coo_array) -> sp.csr_array:
-    """Turn COO into CSR. scipy's own way adds up values stored twice in their type, where they may overflow."""
-    row, column = rows.coords
-    order = np.argsort(row, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
-    return sp.csr_array((rows.data[order], column[order], indptr), shape=rows.shape)
+def _csr(rows: Any) -> Any:
+    """Turn any sparse matrix into CSR, and leave values that are stored twice apart.
+
+    scipy's own way adds them up in their type, where they may overflow.
+    """
+    if rows.format not in ("csr", "csc"):
+        coo = rows.tocoo()
+        row, column = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
+        order = np.argsort(row, kind="stable")
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
+        rows = sp.csr_array((coo.data[order], column[order], indptr), shape=rows.shape)
+    rows = rows.tocsr()
+    if rows.dtype == bool and not rows.has_canonical_format:  # twice true is true
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
+def _numbers_of(rows: pd.DataFrame) -> npt.NDArray[Any]:
+    """Give the values of a data frame, NaN where pandas has NA."""
+    values = rows.to_numpy()
+    numeric = pd.api.types.is_numeric_dtype  # of bool, too, and of the types that have NA
+    if values.dtype == object and all(numeric(dtype) for dtype in rows.dtypes):
+        return rows.to_numpy(np.float64, na_value=np.nan)
+    return values
 
 
 def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
@@ -182,13 +209,22 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     if found is None:
         raise errors.DataError(f"{where} is None: name a layer, or use_raw=True")
     found, var = _lazy.matrix(found, where), _lazy.table(var)
+    if _is_sparse(found) and found.format not in ("csr", "csc"):
+        found = _csr(found)  # others have no slices, or slow ones
     n_genes = len(var)
     if n_genes == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
     cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
     genes = adata._vidx if view and not use_raw else slice(None)
 
+    spool = None
+    if isinstance(found, anndata.abc.CSCDataset):
+        spool = _spool.Spool(found, where, cells, genes)
+
     def rows(first: int, last: int) -> Any:
+        if spool is not None:
+            whole_rows = spool.rows(first, last)
+            return whole_rows if cells is None else whole_rows[:, genes]
         if cells is None:
             return _rows(found, slice(first, last))
         return _rows(found, cells[first:last])[:, genes]
@@ -199,8 +235,6 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
 
 def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
     """Take some rows of a matrix in memory or on disk into memory."""
-    if isinstance(matrix, sp.coo_matrix | sp.coo_array):  # has no slices
-        return _csr_of_coo(matrix)[cells]
     if isinstance(matrix, pd.DataFrame):
         return matrix.iloc[cells]
     if type(matrix).__module__.startswith("zarr.") and not isinstance(cells, slice):
@@ -258,20 +292,28 @@ def _what_there_is(wanted: str, names: list[str], none: str) -> str:
 
 def place_of_expression(adata: AnnData, other_than: str) -> str | None:
     """Name the layer or ``.raw`` whose first values look like expression: whole, or logarithms; none below zero."""
-    some = adata[:_SAMPLE]
+    whole = adata._adata_ref if adata.is_view else adata
     places: list[tuple[str, str, Callable[[], Any]]] = [
-        ("adata.X", "adata.X (no layer, use_raw=False)", lambda: some.X)
+        ("adata.X", "adata.X (no layer, use_raw=False)", lambda: whole.X)
     ]
     if adata.raw is not None:
-        places.append(("adata.raw.X", "use_raw=True", lambda: some.raw.X))
-    places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(some.layers.get, name)) for name in adata.layers]
+        places.append(("adata.raw.X", "use_raw=True", lambda: whole.raw.X))
+    places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(whole.layers.get, name)) for name in adata.layers]
     for where, option, matrix in places:
         found = None if where == other_than else _lazy.in_memory(matrix())
         if found is None:
             continue
-        values = found.data if _is_sparse(found) else np.asarray(found)
+        values = _first_values(found)
         if values.size and values.dtype.kind in "fiu" and values.min() >= 0 and values.max() > 0:
             whole = np.array_equal(values, np.round(values))
             if whole or values.max() <= _LARGEST_LOG1P:
                 return option
     return None
+
+
+def _first_values(matrix: Any) -> npt.NDArray[Any]:
+    """Take some values of a matrix without reading all of it."""
+    if isinstance(matrix, anndata.abc.CSCDataset):
+        return np.asarray(matrix.group["data"][: _SAMPLE * 1024])
+    rows = _rows(matrix, slice(0, _SAMPLE))
+    return np.asarray(rows.data if _is_sparse(rows) else rows)

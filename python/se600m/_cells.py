@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _choices, _native, _progress, errors
+from se600m import _anndata, _choices, _native, _progress, _survey, errors
 from se600m._chunks import ArraySink, Job, Sink, run_chunks
 from se600m._estimate import Run
 from se600m._opened import Opened
@@ -129,10 +129,10 @@ class Cells:
         return _native.plan(self.opened.handle, self.tokens, self.options.fill)
 
     def run(self, kind: _native.Kind, sink: Sink, more: dict[str, Any], title: str | None) -> None:
-        """Run a job over all cells and add up its reports; a title shows progress."""
+        """Run a job over all cells; a title shows progress."""
         shown = self.options.progress if title is not None else False
         with _progress.bar(shown, title or "", self.n_cells, run=self._run()) as update:
-            run_chunks(self, sink, Job(kind, self.request | more), progress=update, report=self.report.add)
+            run_chunks(self, sink, Job(kind, self.request | more), progress=update)
 
     def _run(self) -> Run:
         """Describe the run for an estimate of its time."""
@@ -144,12 +144,21 @@ class Cells:
             lambda: _choices.faster(opened.device, opened.precision, opened.dimensions["emsize"], threads),
         )
 
-    def tell(self) -> None:
-        """Log what was found in the data set, and warn of what is likely to be wrong."""
-        counted = self.report.counted
-        wrong = counted["n_negative"] or counted["n_fractional_counts"]
+    def survey(self) -> None:
+        """Look over all cells before anything is computed: complete the report, and say what is likely to be wrong.
+
+        Raises
+        ------
+        NotFiniteError
+            Values are NaN or infinite.
+        SuspiciousDataError
+            With ``strict=True``, instead of warnings.
+        """
+        with _progress.bar(self.options.progress, "Looking over the cells", self.n_cells) as update:
+            _survey.survey(self.source, self.report, self.request, self.adata.obs_names, update)
+        wrong = self.report.suspicious
         elsewhere = _anndata.place_of_expression(self.adata, self.report.where) if wrong else None
-        self.report.tell(self.options.expression, elsewhere)
+        self.report.tell(self.options.expression, elsewhere, strict=self.options.strict)
 
     def provenance(self) -> dict[str, Any]:
         """Give what results of these cells are made with."""
@@ -164,20 +173,21 @@ class Cells:
 def embed(opened: Opened, adata: AnnData, options: CellOptions) -> CellEmbeddings:
     """Embed cells into new arrays."""
     cells = Cells(opened, adata, options)
+    cells.survey()
     embedding = np.empty((cells.n_cells, opened.output_dim), np.float32)
     dataset = np.empty((cells.n_cells, opened.dataset_dim), np.float32) if opened.dataset_dim else None
-    outputs: dict[str, npt.NDArray[Any]] = {"embedding": embedding, "share": cells.report.share}
+    outputs: dict[str, npt.NDArray[Any]] = {"embedding": embedding}
     if dataset is not None:
         outputs["dataset_embedding"] = dataset
     more = {"batch_size": options.batch_size or 0}
     cells.run("embed", ArraySink(outputs), more, f"Embedding with {opened.name}")
-    cells.tell()
     return CellEmbeddings(embedding, dataset, cells.provenance())
 
 
 def tokenize(opened: Opened, adata: AnnData, options: CellOptions) -> CellSentences:
     """Turn cells into sentences."""
     cells = Cells(opened, adata, options)
+    cells.survey()
     plan = cells.plan()
     shape = (cells.n_cells, plan["max_length"])
     sentences = CellSentences(
@@ -188,8 +198,7 @@ def tokenize(opened: Opened, adata: AnnData, options: CellOptions) -> CellSenten
         share=cells.report.share,
         fill=plan["fill"],
     )
-    names = ("gene_indices", "expression_values", "multiplicity", "lengths", "share")
+    names = ("gene_indices", "expression_values", "multiplicity", "lengths")
     sink = ArraySink({name: getattr(sentences, name) for name in names})
     cells.run("tokenize", sink, {"length": shape[1]}, "Tokenizing")
-    cells.tell()
     return sentences

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
@@ -83,7 +83,7 @@ def run_chunks(
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Run a job over all rows; ``report`` takes what Go reports of each chunk."""
-    with closing(_read_ahead(source.chunks(sink.step))) as chunks:
+    with closing(read_ahead(source.chunks(sink.step))) as chunks:
         for first, chunk in chunks:
             rows = slice(first, first + chunk.n_cells)
             arrays = sink.memory(rows)
@@ -97,7 +97,10 @@ def run_chunks(
                 report(said)
 
 
-def _read_ahead(chunks: Iterator[tuple[int, Chunk]]) -> Generator[tuple[int, Chunk], None, None]:
+_C = TypeVar("_C")
+
+
+def read_ahead(chunks: Iterator[tuple[int, _C]]) -> Generator[tuple[int, _C], None, None]:
     """Read one chunk ahead, in a thread of its own, while the chunk before it is worked on."""
     with ThreadPoolExecutor(1, "se600m-reader") as reader:
         ahead = reader.submit(next, chunks, None)

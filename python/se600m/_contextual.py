@@ -41,19 +41,16 @@ class ContextualGeneEmbeddings:
 
 
 class _VectorSink:
-    """Vectors of some cells at a time into an array of any kind; tokens and shares stay in memory."""
+    """Vectors of some cells at a time into an array of any kind; tokens stay in memory."""
 
-    def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None, share: npt.NDArray[np.float32]) -> None:
-        self._out, self._gene_indices, self._share = out, gene_indices, share
+    def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None) -> None:
+        self._out, self._gene_indices = out, gene_indices
         self._width, self._emsize = out.shape[1:]
         self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, self._width * self._emsize)
 
     def memory(self, rows: slice) -> Arrays:
         n = rows.stop - rows.start
-        arrays: Arrays = {
-            "output": np.empty((n, self._width, self._emsize), np.float32),
-            "share": self._share[rows],
-        }
+        arrays: Arrays = {"output": np.empty((n, self._width, self._emsize), np.float32)}
         if self._gene_indices is not None:
             arrays["gene_indices"] = self._gene_indices[rows]
         return arrays
@@ -73,6 +70,7 @@ class _Task:
 
     def write(self, out: Any) -> npt.NDArray[np.int32] | None:
         """Write the vectors into an array, some cells at a time; returns the tokens in the slots."""
+        self.cells.survey()
         more: dict[str, Any] = {"batch_size": self.cells.options.batch_size or 0}
         gene_indices = None
         if self.genes is None:
@@ -80,7 +78,7 @@ class _Task:
             gene_indices = np.empty(self.shape[:2], np.int32)
         else:
             more["genes"] = _native.array(self.genes)
-        sink = _VectorSink(out, gene_indices, self.cells.report.share)
+        sink = _VectorSink(out, gene_indices)
         self.cells.run("contextual", sink, more, f"Embedding genes with {self.cells.opened.name}")
         return gene_indices
 
@@ -120,7 +118,6 @@ def contextual(
             _rows.check_output(out, task.shape)
         gene_indices = task.write(out)
         result = out if gene_indices is None else ContextualGeneEmbeddings(out, gene_indices)
-    task.cells.tell()
     return result
 
 

@@ -36,6 +36,7 @@ Kind = Literal[
     "gene_embeddings",
     "nearest",
     "plan",
+    "survey",
     "tokenize",
     "trace",
     "transfer",

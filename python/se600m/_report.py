@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import errors
+from se600m import _judgement, _scales, errors
 
 log = logging.getLogger("se600m")
 log.addHandler(logging.NullHandler())
@@ -33,8 +36,31 @@ _COUNTED = (
 _MATCHED = ("n_genes", "n_matched", "n_by_id", "n_repeated", "n_unnamed", "n_close", "n_vocabulary")
 
 
+_kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
+"""Warnings that are to become one error, where they are."""
+
+
+@contextmanager
+def warnings_as_error(strict: bool) -> Iterator[None]:
+    """With ``strict``, raise what the block warns of as one SuspiciousDataError at its end."""
+    if not strict:
+        yield
+        return
+    kept: list[str] = []
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+    if kept:
+        raise errors.SuspiciousDataError("\n".join(kept))
+
+
 def warn(message: str, category: type[Warning] = errors.DataWarning) -> None:
     """Warn at the line of the user's that called into the package."""
+    if (kept := _kept.get()) is not None:
+        kept.append(message)
+        return
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
@@ -52,10 +78,24 @@ class Report:
         self.share: npt.NDArray[np.float32] = np.empty(n_cells, np.float32)
         """Share of each cell's summed values that genes known to the model carry."""
         self._fractional: list[float] = []
+        self.largest = 0.0
+        """The largest value."""
+        n_genes = match["n_genes"]
+        self.totals = np.zeros(n_genes)
+        """Sum of each column, the genes that the model does not know included: what a column weighs."""
+        self.squares = np.zeros(n_genes)
+        """Sum of each column's squares."""
+        self.peaks = np.zeros(n_genes, np.float32)
+        """Largest value of each column."""
+        self.sample = _scales.Sample(n_cells)
+        """Cells that were looked at closely."""
+        self.sparse = False
+        """Whether the matrix is a sparse one."""
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Add what Go reports of some cells."""
         self.fill, self.n_valid = chunk["fill"], chunk["n_valid"]
+        self.largest = max(self.largest, chunk["largest"])
         for key in _COUNTED:
             self.counted[key] += chunk[key]
         if chunk["n_fractional_counts"]:
@@ -78,8 +118,8 @@ class Report:
             **self.counted,
         }
 
-    def tell(self, expression: str, elsewhere: str | None) -> None:
-        """Log what was found, and warn of what is likely to be wrong.
+    def tell(self, expression: str, elsewhere: str | None, *, strict: bool = False) -> None:
+        """Log what was found, and warn of what is likely to be wrong. All cells must be reported.
 
         Parameters
         ----------
@@ -87,35 +127,42 @@ class Report:
             What the caller said that the values are.
         elsewhere
             The option that names a matrix which looks right, if this one does not.
+        strict
+            Raise an error instead of warning.
+
+        Raises
+        ------
+        SuspiciousDataError
+            With the texts of all warnings, if ``strict``.
         """
-        self._tell_genes()
-        c, n = self.counted, f"{self.n_cells:,} cells of {self.where}"
-        if c["n_negative"]:
-            way = f"{elsewhere} looks right" if elsewhere else "name a layer with them, or use_raw=True"
-            warn(
-                f"{c['n_negative']:,} negative values in {c['n_negative_cells']:,} of {n} were taken as zero, as the "
-                f"reference does: scaled or corrected values are not expression. Embed counts or log1p values: {way}"
-            )
-            return  # what else is odd about such values follows from that
-        if expression == "auto":
-            self._tell_judgement(n)
-        if expression == "log1p" and c["n_large_log1p"]:
-            warn(
-                f"expression='log1p', but {c['n_large_log1p']:,} of {n} hold values that no logarithm of counts "
-                "reaches: expression='counts' if these are counts"
-            )
-        if expression == "counts" and c["n_log1p_like_counts"]:
-            warn(
-                f"expression='counts', but {c['n_log1p_like_counts']:,} of {n} hold small fractional values, as "
-                "logarithms do: expression='log1p' if that is what they are"
-            )
-        if c["n_fractional_counts"]:
-            self._tell_fractional(n, elsewhere)
-        if c["n_empty"]:
-            warn(
-                f"{c['n_empty']:,} of {n} express no gene that the model knows: "
-                "their embeddings carry no information, drop these cells"
-            )
+        with warnings_as_error(strict):
+            self._tell_genes()
+            seen = self.seen
+            for note in _judgement.notes(seen):
+                log.info(note)
+            for message in _judgement.warnings(seen, expression, elsewhere):
+                warn(message)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the values look wrong, so that another matrix of the data set may be the right one."""
+        return _judgement.suspicious(self.seen)
+
+    @cached_property
+    def seen(self) -> _judgement.Seen:
+        """What was seen of the values, once all cells are reported."""
+        return _judgement.Seen(
+            self.where,
+            self.sparse,
+            self.n_cells,
+            self.counted,
+            (min(self._fractional), max(self._fractional)) if self._fractional else None,
+            self.largest,
+            self.sample.evidence(),
+            self.totals,
+            self.squares,
+            self.peaks,
+        )
 
     def _tell_genes(self) -> None:
         m = self.match
@@ -145,32 +192,4 @@ class Report:
             warn(
                 f"{m['n_matched']:,} of {m['n_genes']:,} genes of {self.where} are known to the model, and carry "
                 f"{100 * self.median_share:.0f} % of a cell's values (median): these embeddings rest on little"
-            )
-
-    def _tell_judgement(self, n: str) -> None:
-        c = self.counted
-        if c["n_whole_log1p"]:
-            warn(
-                f"{c['n_whole_log1p']:,} of {n} hold small whole numbers only, as shallow counts do, and were taken "
-                "for log1p values, as the reference takes them: expression='counts' if they are counts"
-            )
-        if c["n_counts"] and c["n_log1p"] > c["n_whole_log1p"]:
-            warn(
-                f"{c['n_counts']:,} of {n} were taken for raw counts and {c['n_log1p']:,} for log1p values, each "
-                "judged on its own as the reference does: expression='counts' or 'log1p' decides for all"
-            )
-
-    def _tell_fractional(self, n: str, elsewhere: str | None) -> None:
-        least, most = min(self._fractional), max(self._fractional)
-        many = self.counted["n_fractional_counts"]
-        if many > 1 and most - least <= 1e-3 * most:
-            way = f"; {elsewhere} may have them" if elsewhere else ""
-            warn(
-                f"{many:,} of {n} hold fractional values that add up to {most:,.0f} in every cell: they are "
-                f"normalised, but not logarithms, and were taken for counts. Embed counts or log1p values{way}"
-            )
-        else:
-            warn(
-                f"{many:,} of {n} hold fractional values too large for logarithms, and were taken for counts: "
-                "right if they are counts corrected for ambient RNA, wrong if they are anything else"
             )

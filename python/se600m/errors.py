@@ -31,6 +31,10 @@ class NotFiniteError(DataError):
     """The expression matrix or an embedding has a NaN or infinite value; its place is given."""
 
 
+class SuspiciousDataError(DataError):
+    """With ``strict=True``: the data looks wrong. All that would have been warned of is named; nothing was computed."""
+
+
 class GeneCoverageError(DataError):
     """Too few of the data set's genes are known to the model."""
 

@@ -1,0 +1,152 @@
+"""A quick pass over all cells before anything is computed: what is wrong is known in the first seconds."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se600m import _anndata, _chunks, _native, errors
+from se600m._report import Report
+
+_MOST_PATTERNS = 64
+"""More sets of genes that cells lack are no trace of an outer join; as many are kept (embed.NotFinite)."""
+
+
+def survey(
+    source: _anndata.Expression,
+    report: Report,
+    request: dict[str, Any],
+    obs_names: Any,
+    progress: _native.Progress | None = None,
+) -> None:
+    """Look over all cells and complete a report of them, as embedding would, but without running the model.
+
+    Data on disk that does not lie ready in memory is read once for this, and once more for what follows.
+
+    Parameters
+    ----------
+    source
+        The cells.
+    report
+        What is to be completed. Afterwards :meth:`Report.tell` may be called.
+    request
+        Describes model, tokens and choices for Go.
+    obs_names
+        Names of the cells.
+    progress
+        Is told how many cells are done.
+
+    Raises
+    ------
+    NotFiniteError
+        Values are NaN or infinite: how many, where the first one is, and the way out.
+    """
+    missing = _NotFinite(np.zeros(source.n_genes, np.int64))
+    columns = {
+        "totals": _native.array(report.totals),
+        "squares": _native.array(report.squares),
+        "largest": _native.array(report.peaks),
+        "not_finite": _native.array(missing.of_genes),
+    }
+    with closing(_chunks.read_ahead(source.chunks())) as chunks:
+        for first, chunk in chunks:
+            cells = {"matrix": chunk.request, "first_row": first}
+            share = _native.array(report.share[first : first + chunk.n_cells])
+            seen = _native.run("survey", request | columns | cells | {"share": share}, progress)
+            report.add(seen["report"])
+            report.sparse = chunk.sparse
+            report.sample.take(first, chunk.rows)
+            if seen["not_finite"] is not None:
+                missing.add(first, seen["not_finite"])
+                missing.nan = chunk.nan
+    if missing.n_cells:
+        raise errors.NotFiniteError(missing.message(source, obs_names))
+
+
+@dataclass
+class _NotFinite:
+    """Values that are NaN or infinite, or too large."""
+
+    of_genes: npt.NDArray[np.int64]
+    """Their number in each column."""
+    n_nan: int = 0
+    n_infinite: int = 0
+    n_too_large: int = 0
+    n_cells: int = 0
+    n_whole_cells: int = 0
+    patterns: set[str] = field(default_factory=set)
+    nan: str = "NaN"
+    """What a user calls a NaN here: NaN, masked or NA."""
+    first: tuple[int, int, str] | None = None
+    """Cell, gene and value of the first one."""
+
+    def add(self, first_row: int, seen: dict[str, Any]) -> None:
+        """Add those of a chunk; chunks come in order."""
+        self.n_nan += seen["n_nan"]
+        self.n_infinite += seen["n_infinite"]
+        self.n_too_large += seen["n_too_large"]
+        self.n_cells += seen["n_cells"]
+        self.n_whole_cells += seen["n_whole_cells"]
+        self.patterns = set(sorted(self.patterns | set(seen["patterns"]))[: _MOST_PATTERNS + 1])
+        if self.first is None:
+            self.first = (first_row + seen["cell"], seen["gene"], seen["value"])
+
+    def message(self, source: _anndata.Expression, obs_names: Any) -> str:
+        """Say where the first value is, how many there are, and the way out."""
+        assert self.first is not None
+        cell, gene, value = self.first
+        where, name = source.where, source.columns[0][1][gene]
+        value = {
+            "NaN": self.nan,
+            "+Inf": "infinite",
+            "-Inf": "-infinite, as the logarithm of 0 is: logarithms of counts are taken with np.log1p",
+        }.get(value, f"{value}, which is larger than a 32-bit float holds and than any count")
+        place = f"{where}[{cell}, {gene}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
+        n = self.n_nan + self.n_infinite + self.n_too_large
+        if n == 1 and self.nan == "NaN":
+            end = "." if ":" in value else ":"
+            return f"{place}{end} replace it, or drop the cell or the gene, before embedding"
+        kinds = [
+            f"{count:,} {kind}"
+            for count, kind in ((self.n_nan, self.nan), (self.n_infinite, "infinite"), (self.n_too_large, "too large"))
+            if count
+        ]
+        n_genes = int((self.of_genes > 0).sum())
+        total = (
+            f"{place}. In all {' and '.join(kinds)} {'values stand' if n > 1 else 'value stands'} in {n_genes:,} of "
+            f"{source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
+        )
+        return f"{total}: {self._way(source)}"
+
+    def _way(self, source: _anndata.Expression) -> str:
+        if self.nan != "NaN":
+            return f"fill them, as with {'.filled(0)' if self.nan == 'masked' else '.fillna(0)'}"
+        only_nan = not self.n_infinite and not self.n_too_large
+        if not only_nan:
+            return "replace them, or drop the cells or the genes, before embedding"
+        whole_genes = int((self.of_genes == source.n_cells).sum())
+        if self.n_whole_cells == self.n_cells:
+            return (
+                "these cells have no other value, as after dividing an empty cell by its sum. Drop them, as with "
+                "sc.pp.filter_cells(adata, min_counts=1) before normalising"
+            )
+        if whole_genes == int((self.of_genes > 0).sum()):
+            return (
+                "these genes have no other value in any cell, as after dividing by a deviation of zero. Drop them, or "
+                "embed counts or log1p values"
+            )
+        if self._like_an_outer_join():
+            return (
+                "the same genes are missing in whole groups of cells, as after an outer join of data sets with "
+                'different genes. Join them with anndata.concat(..., join="outer", fill_value=0), or drop the genes '
+                'that not all have, with join="inner"'
+            )
+        return "replace them, or drop the cells or the genes, before embedding"
+
+    def _like_an_outer_join(self) -> bool:
+        """Whether groups of cells lack the same genes; by chance hardly two cells would."""
+        return len(self.patterns) <= _MOST_PATTERNS and self.n_cells >= 2 * len(self.patterns)
