@@ -3,7 +3,7 @@
 import os
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anndata
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 
+import jobs as native_jobs
 import se600m
 import statefiles
 from se600m import _library
@@ -45,6 +46,13 @@ def immune(_immune: anndata.AnnData) -> anndata.AnnData:
 def pbmc() -> anndata.AnnData:
     """24 cells; log1p values of 765 genes in .raw, scaled values in .X."""
     return sc.datasets.pbmc68k_reduced()[:24].copy()
+
+
+@pytest.fixture
+def jobs() -> Iterator[native_jobs.Jobs]:
+    """Watch native jobs, and interrupt one in its middle."""
+    with native_jobs.watched() as seen:
+        yield seen
 
 
 class RandomModel:
