@@ -142,7 +142,7 @@ def _viewable(rows: Any, where: str) -> Any:
 
 def _csr_of_coo(rows: sp.coo_matrix | sp.coo_array) -> sp.csr_array:
     """Turn COO into CSR. scipy's own way adds up values stored twice in their type, where they may overflow."""
-    row, column = rows.coords
+    row, column = rows.row, rows.col  # scipy has coords from 1.13 on
     order = np.argsort(row, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
     return sp.csr_array((rows.data[order], column[order], indptr), shape=rows.shape)

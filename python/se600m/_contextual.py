@@ -73,9 +73,10 @@ class _Task:
 
     def write(self, out: Any) -> npt.NDArray[np.int32] | None:
         """Write the vectors into an array, some cells at a time; returns the tokens in the slots."""
-        more: dict[str, Any] = {"slots": self.slots}
+        more: dict[str, Any] = {"batch_size": self.cells.options.batch_size or 0}
         gene_indices = None
         if self.genes is None:
+            more["slots"] = self.slots
             gene_indices = np.empty(self.shape[:2], np.int32)
         else:
             more["genes"] = _native.array(self.genes)
