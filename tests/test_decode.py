@@ -4,7 +4,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 
 import oracle
 from conftest import RandomModel
@@ -112,7 +111,7 @@ def test_progress_and_chunks(random_model, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "float16", "strided", "memmap", "h5py", "zarr"])
-def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, kind):
+def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, request, kind):
     made = random_model()
     embedding, options = cells(made, 50)
     genes = made.genes[:9]
@@ -126,6 +125,7 @@ def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, 
         case "h5py":
             out = h5py.File(tmp_path / "out.h5", "w").create_dataset("x", want.shape, np.float32, chunks=(3, 4))
         case "zarr":
+            zarr = request.getfixturevalue("zarr")
             out = zarr.create_array(tmp_path / "out.zarr", shape=want.shape, chunks=(3, 4), dtype="float32")
         case _:
             out = np.zeros(want.shape, kind)
@@ -136,7 +136,8 @@ def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, 
         assert np.array_equal(np.load(tmp_path / "out.npy"), want)
 
 
-def test_embeddings_are_read_where_they_are(random_model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["in memory", "h5py", "zarr"])
+def test_embeddings_are_read_where_they_are(random_model, tmp_path, monkeypatch, request, kind):
     """The two forms in which cells are stored, and arrays that are not in memory, give the same."""
     made = random_model()
     embedding, options = cells(made, 30)
@@ -144,9 +145,14 @@ def test_embeddings_are_read_where_they_are(random_model, tmp_path, monkeypatch)
     want = made.model.decode(embedding, genes, **options)
     both = np.hstack([embedding, options.pop("dataset_embedding")])
     monkeypatch.setattr("se600m._decode._CHUNK_VALUES", 200)
-    stored = zarr.create_array(tmp_path / "e.zarr", data=both)
-    file = h5py.File(tmp_path / "e.h5", "w").create_dataset("e", data=both)
-    for form in (both, both.tolist(), both.astype(np.float64), np.asfortranarray(both), stored, file):
+    match kind:
+        case "in memory":
+            forms = [both, both.tolist(), both.astype(np.float64), np.asfortranarray(both)]
+        case "h5py":
+            forms = [h5py.File(tmp_path / "e.h5", "w").create_dataset("e", data=both)]
+        case "zarr":
+            forms = [request.getfixturevalue("zarr").create_array(tmp_path / "e.zarr", data=both)]
+    for form in forms:
         assert np.array_equal(made.model.decode(form, genes, **options), want), type(form)
 
 
