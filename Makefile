@@ -1,5 +1,7 @@
 # make demo   all set-up, then real cells embedded, an h5ad and a picture
 # make test   all set-up, then every Go and Python test; what is skipped is listed by name
+# make test-race  the Go tests with the race detector
+# make test-lowest  the Python tests with the lowest versions that pyproject.toml allows, in environments of their own
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
 # make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
@@ -22,7 +24,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-python fuzz bench bench-go check fmt docs train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-lowest fuzz bench bench-go check check-go check-python fmt docs train-mini \
         parity golden clean preflight
 
 help:
@@ -35,7 +37,7 @@ preflight:
 $(VENV)/.installed: pyproject.toml setup.py go.mod go.sum $(GO_SOURCES) | preflight
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --disable-pip-version-check "setuptools>=77" "pybindgen>=0.22" wheel
-	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[test]"
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[test,zarr]"
 	@touch $@
 
 setup: $(VENV)/.installed
@@ -56,8 +58,35 @@ test: test-go test-python
 test-go: setup
 	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) $(GOTESTSUM) -- $(GO)
 
+test-race: setup
+	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) $(GOTESTSUM) -- -race $(GO)
+
+# WORKERS processes side by side, a file of tests to each at a time; ARGS are pytest's.
+WORKERS ?= 2
+PYTEST  := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test-python: setup
-	$(PY) -m pytest
+	$(PY) $(PYTEST) $(ARGS)
+
+# What `pip install se600m-go` asks for, and what it asks for with the extras, each in its lowest version (and what
+# those need in the newest). Left out: how wheels are built, and the page of messages, which quotes other packages.
+LOWEST := .venv-lowest
+LOWEST_core := --extra test
+LOWEST_full := --extra test --extra zarr
+LOWEST_OUT := --ignore tests/test_packaging.py --deselect tests/test_errors.py::test_the_page_says_what_is_said
+
+$(LOWEST)/%.txt: pyproject.toml $(VENV)/.dev
+	@mkdir -p $(LOWEST)
+	$(VENV)/bin/uv pip compile -q --resolution lowest-direct --python $(PY) $(LOWEST_$*) pyproject.toml -o $@
+
+$(LOWEST)/%/.installed: $(LOWEST)/%.txt
+	$(VENV)/bin/uv venv -q --clear --python $(PY) $(LOWEST)/$*
+	$(VENV)/bin/uv pip sync -q --python $(LOWEST)/$*/bin/python $<
+	@touch $@
+
+.SECONDARY: $(LOWEST)/core.txt $(LOWEST)/full.txt
+test-lowest: $(LOWEST)/core/.installed $(LOWEST)/full/.installed
+	PYTHONPATH=python $(LOWEST)/core/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
+	PYTHONPATH=python $(LOWEST)/full/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
 
 # Every fuzz target for FUZZTIME each.
 FUZZTIME ?= 30s
@@ -68,17 +97,24 @@ fuzz: setup
 	    done; \
 	done
 
+# Not as an extra of this package, which would be built once more.
 $(VENV)/.dev: $(VENV)/.installed
-	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"], sep="\n")' > $(VENV)/dev.txt
+	$(PY) -m pip install -q --disable-pip-version-check -r $(VENV)/dev.txt
 	@touch $@
 
-check: $(VENV)/.dev
+check: check-go check-python
+
+check-go:
 	go vet $(GO)
 	@files=$$($(GOFUMPT) -l gocore pybind) && test -z "$$files" || { echo "gofumpt: $$files (make fmt)"; exit 1; }
 	$(GOLANGCI) run $(GO)
+
+check-python: $(VENV)/.dev
 	$(VENV)/bin/ruff check python tests tools setup.py
 	$(VENV)/bin/ruff format --check python tests tools setup.py
 	$(VENV)/bin/mypy
+	PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache
 
 fmt: $(VENV)/.dev
 	$(GOFUMPT) -w gocore pybind
@@ -132,4 +168,4 @@ bench-go: setup
 	    go test -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(GO) | tee out/bench-go.txt
 
 clean:
-	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN)
+	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST)

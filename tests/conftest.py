@@ -1,9 +1,17 @@
 """Real cells, and random models made on the spot."""
 
 import os
+
+# Processes of pytest-xdist share the cores. To be said before anything that starts threads is imported.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    _share = max(1, len(os.sched_getaffinity(0)) // workers)
+    for _name in ("GOMAXPROCS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(_name, str(_share))
+
 import signal
 import tempfile
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anndata
@@ -11,6 +19,7 @@ import numpy as np
 import pytest
 import scanpy as sc
 
+import jobs as native_jobs
 import se600m
 import statefiles
 from se600m import _library
@@ -22,9 +31,11 @@ OPENVINO = Path(_library.find("openvino"))
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Before anything converts: tests leave the user's cache alone.
-_cache = tempfile.TemporaryDirectory(prefix="se600m-test-cache-")
-os.environ["SE600M_CACHE"] = _cache.name
+# Before anything converts: tests leave the user's cache alone. Processes that tests start share the tests' own, so
+# that the model in the package is converted once.
+if os.environ.get("SE600M_CACHE", "") != os.environ.get("SE600M_CACHE_OF_TESTS"):
+    _cache = tempfile.TemporaryDirectory(prefix="se600m-test-cache-")
+    os.environ["SE600M_CACHE"] = os.environ["SE600M_CACHE_OF_TESTS"] = _cache.name
 
 DATA = Path(__file__).parent / "data"
 IMMUNE = DATA / "immune559.h5ad"
@@ -45,6 +56,19 @@ def immune(_immune: anndata.AnnData) -> anndata.AnnData:
 def pbmc() -> anndata.AnnData:
     """24 cells; log1p values of 765 genes in .raw, scaled values in .X."""
     return sc.datasets.pbmc68k_reduced()[:24].copy()
+
+
+@pytest.fixture
+def jobs() -> Iterator[native_jobs.Jobs]:
+    """Watch native jobs, and interrupt one in its middle."""
+    with native_jobs.watched() as seen:
+        yield seen
+
+
+@pytest.fixture
+def zarr() -> types.ModuleType:
+    """The package of the extra of that name, for the tests that need it."""
+    return pytest.importorskip("zarr", reason="needs the extra zarr")
 
 
 class RandomModel:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import json
 import os
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import anndata
 import numpy as np
 
+import jobs
 import se600m
 from conftest import IMMUNE
 
@@ -64,27 +62,22 @@ def numbers(small: str, parted: str) -> dict:
 
 
 def cancel(path: str) -> dict:
-    """Interrupt work of minutes after its first second."""
+    """Press Ctrl-C in the middle of work of minutes."""
     model = se600m.load_model(path, precision="bf16")
     rng = np.random.default_rng(0)
     indices = rng.integers(0, len(model.genes), (20_000, 1500)).astype(np.int32)
     indices[:, 0] = model.cls_index
     values = np.ones(indices.shape, np.float32)
-    model.embed_sentences(indices[:1], values[:1])
-    interrupted = 0.0
-
-    def interrupt() -> None:
-        nonlocal interrupted
-        time.sleep(1)
-        interrupted = time.monotonic()
-        _thread.interrupt_main()
-
-    threading.Thread(target=interrupt).start()
-    try:
-        model.embed_sentences(indices, values)
-    except KeyboardInterrupt:
-        return {"seconds": time.monotonic() - interrupted}
-    return {"seconds": None}
+    with jobs.watched() as seen:
+        seen.interrupt()
+        try:
+            model.embed_sentences(indices, values)
+        except KeyboardInterrupt:
+            interrupted = jobs.was_cancelled_in_the_middle(seen)
+        else:
+            interrupted = False
+        model.embed_sentences(indices[:1], values[:1])
+        return {"interrupted": interrupted, "after it": seen.ended[-1].outcome}
 
 
 def signals(path: str) -> dict:

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from se600m import _chunks, _native, errors
+from se600m import _chunks, _native
 
 
 class Chunk:
@@ -29,16 +29,12 @@ class Source:
         finally:
             self.closed = True
 
-    def located(self, error, first):
-        return errors.NotFiniteError(f"row {first + error.cell}")
-
 
 class Go:
     """Stands in for the native jobs: writes row numbers into the memory that it is given."""
 
-    def __init__(self, monkeypatch, fails_at=None):
-        self.requests, self.fails_at = [], fails_at
-        self.arrays = []
+    def __init__(self, monkeypatch):
+        self.requests, self.arrays = [], []
         monkeypatch.setattr(_native, "array", self.array)
         monkeypatch.setattr(_native, "run", self.run)
 
@@ -49,23 +45,18 @@ class Go:
     def run(self, kind, request, progress=None):
         self.requests.append((kind, request))
         done = sum(r["n_cells"] for _, r in self.requests[:-1])
-        if self.fails_at is not None and done + request["n_cells"] > self.fails_at:
-            error = errors.NotFiniteError("?")
-            error.cell = self.fails_at - done
-            raise error
         self.arrays[request["output"]][:] = done + np.arange(request["n_cells"])
-        return {"n": request["n_cells"]}
 
 
 @pytest.mark.parametrize("step", [None, 1, 3, 4, 10, 99])
 def test_every_row_once_and_in_order(monkeypatch, step):
-    go, out, reports = Go(monkeypatch), np.full(10, -1), []
+    go, out = Go(monkeypatch), np.full(10, -1)
     sink = _chunks.ArraySink({"output": out}, step)
-    _chunks.run_chunks(Source(), sink, _chunks.Job("count", {"model": 7}), report=reports.append)
+    _chunks.run_chunks(Source(), sink, _chunks.Job("count", {"model": 7}))
     assert np.array_equal(out, np.arange(10))
-    assert sum(r["n"] for r in reports) == 10
+    assert sum(request["n_cells"] for _, request in go.requests) == 10
     assert all(kind == "count" and request["model"] == 7 for kind, request in go.requests)
-    assert max(r["n"] for r in reports) <= (step or 10)
+    assert max(request["n_cells"] for _, request in go.requests) <= (step or 10)
 
 
 def test_one_chunk_is_read_ahead_and_no_more(monkeypatch):
@@ -99,13 +90,6 @@ def test_an_error_of_reading_comes_after_what_was_read(monkeypatch):
         _chunks.run_chunks(source, _chunks.ArraySink({"output": out}, 2), _chunks.Job("count", {}))
     assert np.array_equal(out, [0, 1, 2, 3, *[-1] * 6])
     assert source.closed
-
-
-def test_a_value_that_is_not_finite_is_named_by_the_source(monkeypatch):
-    source = Source()
-    Go(monkeypatch, fails_at=5)
-    with pytest.raises(errors.NotFiniteError, match="row 5"):
-        _chunks.run_chunks(source, _chunks.ArraySink({"output": np.empty(10)}, 2), _chunks.Job("count", {}))
 
 
 def test_no_reader_is_left_behind(monkeypatch):

@@ -6,7 +6,6 @@ import anndata
 import h5py
 import numpy as np
 import pytest
-import zarr
 
 import oracle
 from se600m import ContextualGeneEmbeddings, errors
@@ -147,7 +146,7 @@ def test_a_gene_with_two_columns_is_the_higher_one(random_model, immune):
 
 
 @pytest.mark.parametrize("with_genes", [True, False])
-def test_to_a_zarr_group(random_model, immune, tmp_path, monkeypatch, with_genes):
+def test_to_a_zarr_group(random_model, immune, tmp_path, monkeypatch, zarr, with_genes):
     model = random_model().model
     genes = model.genes[5:8] if with_genes else None
     want = model.contextual_gene_embeddings(immune, genes)
@@ -192,7 +191,7 @@ def test_a_path_is_looked_at_before_the_model_runs(
 
 
 @pytest.mark.parametrize("kind", ["numpy", "float16", "memmap", "h5py", "zarr"])
-def test_into_an_array(random_model, immune, tmp_path, monkeypatch, kind):
+def test_into_an_array(random_model, immune, tmp_path, monkeypatch, request, kind):
     model = random_model().model
     want = model.contextual_gene_embeddings(immune)
     monkeypatch.setattr("se600m._contextual._CHUNK_VALUES", 5 * 300 * 32)
@@ -207,12 +206,14 @@ def test_into_an_array(random_model, immune, tmp_path, monkeypatch, kind):
         case "h5py":
             out = h5py.File(tmp_path / "out.h5", "w").create_dataset("x", shape, np.float32, chunks=(2, 100, 32))
         case "zarr":
+            zarr = request.getfixturevalue("zarr")
             out = zarr.create_array(tmp_path / "out.zarr", shape=shape, chunks=(2, 100, 32), dtype="float32")
     got = model.contextual_gene_embeddings(immune, out=out)
     assert got.embeddings is out
     assert np.array_equal(out[:], want.embeddings.astype(out.dtype), equal_nan=True)
 
 
+@pytest.mark.usefixtures("zarr")
 def test_an_error_leaves_no_group(random_model, immune, tmp_path):
     cells = dense(immune[:8])
     cells.X[6, 5] = np.nan

@@ -1,15 +1,13 @@
 """Expression decoding and gene embeddings, against the oracle and against themselves."""
 
-import time
-
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
-import zarr
 
 import oracle
 from conftest import RandomModel
+from jobs import was_cancelled_in_the_middle
 from se600m import _progress, errors
 
 VARIANTS = [
@@ -113,7 +111,7 @@ def test_progress_and_chunks(random_model, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "float16", "strided", "memmap", "h5py", "zarr"])
-def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, kind):
+def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, request, kind):
     made = random_model()
     embedding, options = cells(made, 50)
     genes = made.genes[:9]
@@ -127,6 +125,7 @@ def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, 
         case "h5py":
             out = h5py.File(tmp_path / "out.h5", "w").create_dataset("x", want.shape, np.float32, chunks=(3, 4))
         case "zarr":
+            zarr = request.getfixturevalue("zarr")
             out = zarr.create_array(tmp_path / "out.zarr", shape=want.shape, chunks=(3, 4), dtype="float32")
         case _:
             out = np.zeros(want.shape, kind)
@@ -137,7 +136,8 @@ def test_results_stream_into_what_is_given(random_model, tmp_path, monkeypatch, 
         assert np.array_equal(np.load(tmp_path / "out.npy"), want)
 
 
-def test_embeddings_are_read_where_they_are(random_model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["in memory", "h5py", "zarr"])
+def test_embeddings_are_read_where_they_are(random_model, tmp_path, monkeypatch, request, kind):
     """The two forms in which cells are stored, and arrays that are not in memory, give the same."""
     made = random_model()
     embedding, options = cells(made, 30)
@@ -145,9 +145,14 @@ def test_embeddings_are_read_where_they_are(random_model, tmp_path, monkeypatch)
     want = made.model.decode(embedding, genes, **options)
     both = np.hstack([embedding, options.pop("dataset_embedding")])
     monkeypatch.setattr("se600m._decode._CHUNK_VALUES", 200)
-    stored = zarr.create_array(tmp_path / "e.zarr", data=both)
-    file = h5py.File(tmp_path / "e.h5", "w").create_dataset("e", data=both)
-    for form in (both, both.tolist(), both.astype(np.float64), np.asfortranarray(both), stored, file):
+    match kind:
+        case "in memory":
+            forms = [both, both.tolist(), both.astype(np.float64), np.asfortranarray(both)]
+        case "h5py":
+            forms = [h5py.File(tmp_path / "e.h5", "w").create_dataset("e", data=both)]
+        case "zarr":
+            forms = [request.getfixturevalue("zarr").create_array(tmp_path / "e.zarr", data=both)]
+    for form in forms:
         assert np.array_equal(made.model.decode(form, genes, **options), want), type(form)
 
 
@@ -246,19 +251,13 @@ def test_what_the_decoder_does_not_take(random_model):
         plain.model.decode(np.zeros((2, 30)), plain.genes[:1])
 
 
-def test_ctrl_c_ends_decoding_and_the_model_goes_on(random_model, monkeypatch):
+def test_ctrl_c_ends_decoding_and_the_model_goes_on(random_model, jobs):
     made = random_model(**WIDE)
     embedding, options = cells(made, 2000)
-    pressed = []
-
-    def press(_bar, _n=1):
-        pressed.append(time.monotonic())
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
-        m.setattr("se600m._progress.tqdm.update", press)
+    jobs.interrupt()
+    with pytest.raises(KeyboardInterrupt):
         made.model.decode(embedding, made.genes[:1000], progress=True, **options)
-    assert time.monotonic() - pressed[0] < 5, "all of it would take minutes"
+    assert was_cancelled_in_the_middle(jobs)
     one = {name: values[:1] for name, values in options.items()}
     assert np.isfinite(made.model.decode(embedding[:1], made.genes[:1], **one)).all()
 

@@ -1,12 +1,8 @@
 """embed() on AnnData: what it writes, what it leaves alone, what it says."""
 
-import os
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 import warnings
 
 import anndata
@@ -16,7 +12,8 @@ import scipy.sparse as sp
 
 import se600m
 from conftest import IMMUNE
-from se600m import _models, _native, _opened, errors
+from jobs import was_cancelled_in_the_middle
+from se600m import _models, _opened, errors
 
 
 def snapshot(adata):
@@ -219,38 +216,40 @@ def test_progress(immune, capsys):
 # -- stopping ----------------------------------------------------------------------------------
 
 
-def test_ctrl_c_stops_within_a_second_and_leaves_everything(random_model, immune):
+def test_ctrl_c_stops_in_the_middle_and_leaves_everything(random_model, immune, jobs):
     model = random_model(pad_length=2048, emsize=512, d_hid=512, nlayers=6).model
-    many = anndata.concat([immune] * 20)
+    many = anndata.concat([immune] * 20, index_unique="-")
     before = snapshot(many)
-    se600m.embed(immune[:1].copy(), model=model)  # opens the graph
-    pressed = []
-
-    def press():
-        pressed.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(1.0, press)
-    timer.start()
+    jobs.interrupt()
     with pytest.raises(KeyboardInterrupt):
-        se600m.embed(many, model=model)
-    assert time.monotonic() - pressed[0] < 1.0
+        se600m.embed(many, model=model, batch_size=2)
+    assert was_cancelled_in_the_middle(jobs)
     assert_unchanged(many, before)
     se600m.embed(immune[:2].copy(), model=model)  # nothing is broken
-    assert _native.version()
+    assert jobs.ended[-1].outcome == "done"
 
 
-def test_an_error_in_the_progress_bar_stops_the_job(immune, monkeypatch):
+@pytest.mark.parametrize("when", ["as a job begins", "in its middle"])
+def test_an_error_in_the_progress_bar_stops_the_job(random_model, immune, monkeypatch, jobs, when):
     class Broken(Exception):
         pass
 
-    def update(*_):
-        raise Broken
+    def update(bar, n=1):
+        bar.n += n
+        if when == "as a job begins" or 0 < bar.n < bar.total:
+            raise Broken
 
-    with pytest.raises(Broken):
-        request = dict.fromkeys(("source", "destination", "name", "checkpoint", "config", "protein_embeddings"), "x")
-        _native.run("convert", request | {"overwrite": False}, update)
-    se600m.embed(immune)
+    model = random_model(pad_length=2048, emsize=512, d_hid=512, nlayers=6).model
+    before = snapshot(immune)
+    with monkeypatch.context() as broken, pytest.raises(Broken):
+        broken.setattr("se600m._progress.tqdm.update", update)
+        se600m.embed(immune, model=model, batch_size=1, progress=True)
+    assert jobs.ended[-1].outcome == "canceled"
+    assert jobs.ended[-1].done < immune.n_obs
+    assert (jobs.ended[-1].done > 0) == (when == "in its middle")
+    assert_unchanged(immune, before)
+    se600m.embed(immune[:2].copy(), model=model, progress=True)
+    assert jobs.ended[-1].outcome == "done"
 
 
 def test_a_forked_process_gets_an_error_instead_of_a_hang(tmp_path):

@@ -73,9 +73,9 @@ def test_what_it_ran_on_is_told(numbers):
     assert numbers["provenance"]["precision"] == "bf16"
 
 
-def test_ctrl_c_acts_soon(child, random_model):
+def test_ctrl_c_ends_work_in_its_middle(child, random_model):
     made = random_model(emsize=256, d_hid=256, nlayers=4, pad_length=2048)
-    assert child("cancel", made.folder)["seconds"] < 5, "batches are half a second; machines of tests are busy"
+    assert child("cancel", made.folder) == {"interrupted": True, "after it": "done"}
 
 
 def test_a_session_that_is_closed_takes_no_signal_stack_away(child, random_model):

@@ -155,7 +155,7 @@ def _csr(rows: Any) -> Any:
     """
     if rows.format not in ("csr", "csc"):
         coo = rows.tocoo()
-        row, column = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
+        row, column = coo.row, coo.col  # scipy has coords from 1.13 on
         order = np.argsort(row, kind="stable")
         indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows.shape[0]))])
         rows = sp.csr_array((coo.data[order], column[order], indptr), shape=rows.shape)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _choices, _native, _progress, _survey, errors
+from se600m import _anndata, _choices, _native, _progress, _survey
 from se600m._chunks import ArraySink, Job, Sink, run_chunks
 from se600m._estimate import Run
 from se600m._opened import Opened
@@ -101,15 +101,6 @@ class Cells:
         """Give (first row, cells), at most some cells at a time."""
         for first, chunk in self.source.chunks(most):
             yield first, _CellChunk(chunk, first)
-
-    def located(self, error: errors.NotFiniteError, first: int) -> errors.NotFiniteError:
-        """Name a value that is not finite by its cell and gene."""
-        cell, gene = first + error.cell, error.gene  # type: ignore[attr-defined]
-        name = self.source.columns[0][1][gene]
-        return errors.NotFiniteError(
-            f"{self.source.where}[{cell}, {gene}] (cell {self.adata.obs_names[cell]!r}, gene {name!r}) "
-            "is NaN or infinite: replace it, or drop the cell or the gene, before embedding"
-        )
 
     @property
     def request(self) -> dict[str, Any]:

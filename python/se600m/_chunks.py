@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
-from se600m import _native, errors
+from se600m import _native
 
 Arrays = dict[str, npt.NDArray[Any]]
 """Memory that Go reads or writes, by the names that a job gives it."""
@@ -33,9 +33,6 @@ class Source(Protocol):
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
         """Give (first row, rows), at most some rows at a time; None leaves the number to the source."""
-
-    def located(self, error: errors.NotFiniteError, first: int) -> errors.SE600MError:
-        """Name a value that is not finite as its owner knows it; the error counts from the first row of a chunk."""
 
 
 class Sink(Protocol):
@@ -80,21 +77,15 @@ def run_chunks(
     job: Job,
     *,
     progress: _native.Progress | None = None,
-    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
-    """Run a job over all rows; ``report`` takes what Go reports of each chunk."""
+    """Run a job over all rows."""
     with closing(read_ahead(source.chunks(sink.step))) as chunks:
         for first, chunk in chunks:
             rows = slice(first, first + chunk.n_cells)
             arrays = sink.memory(rows)
             request = job.request | chunk.request | {name: _native.array(values) for name, values in arrays.items()}
-            try:
-                said = _native.run(job.kind, request, progress)
-            except errors.NotFiniteError as error:
-                raise source.located(error, first) from None
+            _native.run(job.kind, request, progress)
             sink.store(rows, arrays)
-            if report is not None:
-                report(said)
 
 
 _C = TypeVar("_C")

@@ -118,10 +118,6 @@ class _EmbeddedCells:
             rows = slice(first, min(first + step, self.n))
             yield first, _EmbeddedChunk(rows.stop - first, self._read(rows))
 
-    def located(self, error: errors.NotFiniteError, first: int) -> errors.NotFiniteError:
-        """Give the error as it is: values are checked when they are read."""
-        return error
-
     def _read(self, rows: slice) -> Arrays:
         block = _finite("embedding", self.embedding, rows)
         arrays: Arrays = {"embedding": np.ascontiguousarray(block[:, : self.width])}

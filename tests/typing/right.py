@@ -1,0 +1,31 @@
+"""A user's script: mypy --strict has nothing to say about it."""
+
+import anndata
+import numpy as np
+import numpy.typing as npt
+
+import se600m
+
+adata: anndata.AnnData = anndata.read_h5ad("cells.h5ad")
+se600m.embed(adata)
+copy: anndata.AnnData | None = se600m.embed(adata, fill="shared", seed=3, batch_size=None, copy=True)
+model: se600m.Model = se600m.load_model("path/to/checkpoint", device="cuda:0", precision="fp32")
+se600m.embed(adata, model=model, layer="counts", expression="counts", with_dataset_embedding=True)
+for kind in ("cpu", "openvino", "auto"):
+    se600m.load_model(device=kind)
+
+sentences: se600m.CellSentences = se600m.tokenize(adata, fill="none", threads=2)
+tokens: npt.NDArray[np.int32] = sentences.gene_indices
+embedding, dataset = model.embed_sentences(sentences.gene_indices, sentences.expression_values)
+rows: npt.NDArray[np.float32] = embedding
+decoded: npt.NDArray[np.float32] = model.decode(embedding, ["CD3D", "LYZ"])
+genes: npt.NDArray[np.float32] = model.gene_embeddings(["CD3D"])
+width: int = model.output_dim
+
+cells: se600m.NearestCells = se600m.nearest(adata, adata)
+se600m.transfer_labels(adata, adata, "cell_type")
+
+try:
+    se600m.embed(adata, use_raw=True)
+except se600m.errors.SE600MError as error:
+    print(error)
