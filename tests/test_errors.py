@@ -77,7 +77,7 @@ def page():
         "What se600m says when something is wrong, case by case. This page is written by `make docs` from",
         "`tests/errors_table.py`, whose cases the tests run; the messages are real. After an error the AnnData, files",
         "and the process are as they were before. Every error is a `se600m.errors.SE600MError`; warnings are",
-        "`se600m.errors.DataWarning`, and the data is embedded all the same.",
+        "`se600m.errors.DataWarning` or `DefaultModelWarning`, and the data is embedded all the same.",
         "",
         "## Classes",
         "",
