@@ -6,11 +6,11 @@ require (
 	// v1.27.0 asks ONNX Runtime for API 24, so it loads every library from
 	// 1.24.1 (the newest OpenVINO wheel) on; later versions ask for API 29.
 	github.com/yalue/onnxruntime_go v1.27.0
+	go.yaml.in/yaml/v3 v3.0.6
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
 	gonum.org/v1/gonum v0.17.0
 	google.golang.org/protobuf v1.36.10
-	gopkg.in/yaml.v3 v3.0.1
 )
 
 require (

@@ -710,6 +710,21 @@ def weights(change: Callable[[dict], Any]) -> Callable[[Given], Any]:
     return convert(spoil)
 
 
+def header(change: Callable[[dict[str, Any]], Any]) -> Callable[[Given], Any]:
+    """The entries of model.safetensors's header, changed; the tensors' bytes stay."""
+
+    def spoil(made: Any) -> None:
+        path = made.folder / "model.safetensors"
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        entries = json.loads(content[8:end])
+        change(entries)
+        text = json.dumps(entries).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+    return convert(spoil)
+
+
 def config(old: str, new: str) -> Callable[[Given], Any]:
     def spoil(made: Any) -> None:
         assert old in made.config
@@ -794,6 +809,18 @@ CHECKPOINTS = [
         convert(lambda m: (m.folder / "model.safetensors").write_bytes(b"")),
         errors.CheckpointError,
         "0 bytes",
+    ),
+    Case(
+        "tensors that overlap",
+        header(lambda e: e["encoder.1.weight"].update(data_offsets=e["encoder.1.bias"]["data_offsets"])),
+        errors.CheckpointError,
+        r'tensors "encoder\.1\.bias" .* and "encoder\.1\.weight" .* overlap.*save it again with the safetensors library',
+    ),
+    Case(
+        "bytes between the tensors",
+        header(lambda e: e.pop("encoder.1.bias")),
+        errors.CheckpointError,
+        r"bytes \d+ to \d+ of \d+ belong to no tensor.*save it again with the safetensors library",
     ),
     Case(
         "a tensor is missing",

@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 
 import errors_table
 import se600m
@@ -120,6 +123,52 @@ def test_nothing_but_a_converted_model_is_ever_replaced(made, tmp_path):
     se600m.convert(made.folder, target, name="second", overwrite=True)
     assert json.loads((target / "config.json").read_text())["name"] == "second"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "mine", "target"], "no leftovers"
+
+
+U8 = '{{"dtype": "U8", "shape": [{n}], "data_offsets": [{begin}, {end}]}}'
+
+
+def two_bytes_each(*begins):
+    """The header of tensors a, b, … of two bytes each, which begin at these bytes."""
+    names = "abcdef"
+    return "{" + ", ".join(f'"{names[i]}": {U8.format(n=2, begin=b, end=b + 2)}' for i, b in enumerate(begins)) + "}"
+
+
+@pytest.mark.parametrize(
+    "header, size, says",
+    [
+        (two_bytes_each(0, 2), 4, None),
+        (two_bytes_each(2, 0), 4, None),
+        (two_bytes_each(0, 2) + "     ", 4, None),
+        (two_bytes_each(0, 0), 2, "overlap"),
+        (two_bytes_each(0, 1), 3, "overlap"),
+        (two_bytes_each(1), 3, "bytes 0 to 1 of 3 belong to no tensor"),
+        (two_bytes_each(0, 3), 5, "bytes 2 to 3 of 5 belong to no tensor"),
+        (two_bytes_each(0), 3, "bytes 2 to 3 of 3 belong to no tensor"),
+        (two_bytes_each(0, 2), 3, "bytes 2 to 4 of 3: the file is cut short"),
+        ('{"a": ' + U8.format(n=3, begin=0, end=2) + "}", 2, "2 bytes for shape"),
+        ('{"a": ' + U8.format(n="4294967296, 4294967296", begin=0, end=0) + "}", 0, "shape"),
+        ('{"a": ' + U8.format(n="null", begin=0, end=0) + "}", 0, "null is not a number"),
+        ('{"a": {"dtype": "U8", "shape": [0], "data_offsets": [0]}}', 0, "1 numbers, not a beginning and an end"),
+        ('{"a": {"dtype": "U8", "data_offsets": [0, 1]}}', 1, "shape: it is missing"),
+        ('{"a": {"dtype": "U8", "shape": [1], "shape": [1], "data_offsets": [0, 1]}}', 1, '"shape" stands twice'),
+        ('{"__metadata__": {"format": 1}}', 0, "__metadata__"),
+        ("{} {}", 0, "there is more"),
+        ("", 0, "unexpected end"),
+    ],
+)
+def test_what_the_safetensors_library_refuses_is_refused(made, header, size, says):
+    path = made.folder / "model.safetensors"
+    content = len(header).to_bytes(8, "little") + header.encode() + bytes(size)
+    path.write_bytes(content)
+    if says is None:  # a sound file: what is found fault with is that it is no State model
+        assert all(tensor.tolist() == [0, 0] for tensor in safetensors.numpy.load(content).values())
+        says = "is missing"
+    else:
+        with pytest.raises(safetensors.SafetensorError):
+            safetensors.numpy.load(content)
+    with pytest.raises(errors.CheckpointError, match=re.escape(says)):
+        se600m.convert(made.folder, made.folder.parent / "converted")
 
 
 class Evil:

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Config is the configuration of a State checkpoint, as far as it matters to

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -73,14 +74,26 @@ func FuzzSafetensors(f *testing.F) {
 	f.Add(statetest.SafetensorsOf(`{"x": {"dtype": "F16", "shape": [1099511627776], "data_offsets": [0, 4]}}`, make([]byte, 4)))
 	f.Add(statetest.SafetensorsOf(`{"x": {"dtype": "F64", "shape": [2], "data_offsets": [0, 16]}, "y": null}`, make([]byte, 16)))
 	f.Add(bytes.Repeat([]byte{0xff}, 9))
+	const a, b = `"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}`, `"b": {"dtype": "U8", "shape": [2], "data_offsets": [`
+	f.Add(statetest.SafetensorsOf("{"+a+", "+b+"2, 4]}}", make([]byte, 4)))
+	f.Add(statetest.SafetensorsOf("{"+a+", "+b+"1, 3]}}", make([]byte, 3))) // overlap
+	f.Add(statetest.SafetensorsOf("{"+a+", "+b+"3, 5]}}", make([]byte, 5))) // a hole
+	f.Add(statetest.SafetensorsOf("{"+a+"}", make([]byte, 5)))              // more at the end
+	f.Add(statetest.SafetensorsOf("{"+a+", "+a+"}", make([]byte, 2)))       // a name twice
+	f.Add(statetest.SafetensorsOf(`{"__metadata__": {"format": "pt"}, "a": {"dtype": "U8", "shape": [null], "data_offsets": [0]}}`, nil))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		within(t, len(file), func() {
 			tensors, err := readSafetensors(bytes.NewReader(file), int64(len(file)))
 			if err != nil {
 				return
 			}
+			stored := 0
 			for _, tensor := range tensors {
+				stored += tensor.NumElements() * tensor.DType.Size
 				readAll(t, tensor)
+			}
+			if header := int(binary.LittleEndian.Uint64(file)); 8+header+stored != len(file) {
+				t.Fatalf("%d bytes of tensors after a header of %d in a file of %d", stored, header, len(file))
 			}
 		})
 	})

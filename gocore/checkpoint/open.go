@@ -78,84 +78,112 @@ func (c *Checkpoint) openFile(path string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
+// parts are what a checkpoint consists of beside its tensors. A weights file may
+// hold them; files beside it are read where it does not, or in its place.
+type parts struct {
+	config      tree
+	hyper       tree // a Lightning checkpoint's hyper-parameters
+	genes       any  // the gene table, as it was pickled
+	genesSource string
+}
+
 func (c *Checkpoint) read(path string, o Options) error {
 	weights, err := pickWeights(path, o.Name)
 	if err != nil {
 		return err
 	}
 	c.Weights = weights
-	folder := filepath.Dir(weights)
-	beside := func(override, name string) string {
-		if override != "" {
-			return override
-		}
-		if candidate := filepath.Join(folder, name); exists(candidate) {
-			return candidate
-		}
-		return ""
-	}
-	configPath := beside(o.Config, "config.yaml")
-	genesPath := beside(o.ProteinEmbeddings, "protein_embeddings.pt")
-
-	file, size, err := c.openFile(weights)
+	p, err := c.readWeights(weights)
 	if err != nil {
 		return err
 	}
-	var config, hyper tree
-	var genes any
-	genesSource := filepath.Base(weights)
-	if strings.EqualFold(filepath.Ext(weights), ".safetensors") {
-		if c.Tensors, err = readSafetensors(file, size); err != nil {
-			return err
-		}
-	} else {
-		value, err := readTorch(file, size)
-		if err != nil {
-			return err
-		}
-		if config, hyper, genes, err = c.readLightning(value); err != nil {
-			return err
-		}
-	}
-	if configPath != "" && (config == nil || o.Config != "") {
-		f, _, err := c.openFile(configPath)
-		if err != nil {
-			return err
-		}
-		text, err := io.ReadAll(io.LimitReader(f, 16<<20))
-		if err != nil {
-			return fmt.Errorf("%q: %w: %w", configPath, err, ErrConfig)
-		}
-		if config, err = parseYAML(text); err != nil {
-			return err
-		}
-	}
-	if config == nil {
-		return fmt.Errorf("no configuration in %s, and no config.yaml beside it: %w", filepath.Base(weights), ErrConfig)
-	}
-	if c.Config, err = newConfig(config, hyper); err != nil {
+	if err := c.readConfig(&p, weights, o.Config); err != nil {
 		return err
 	}
-	if genesPath != "" {
-		f, size, err := c.openFile(genesPath)
-		if err != nil {
-			return err
-		}
-		if genes, err = readTorch(f, size); err != nil {
-			return fmt.Errorf("%q: %w", genesPath, err)
-		}
-		genesSource = filepath.Base(genesPath)
-	}
-	if genes == nil {
-		return fmt.Errorf("the gene table is missing: neither in %s nor as protein_embeddings.pt beside it: %w",
-			filepath.Base(weights), ErrGeneTable)
-	}
-	if c.Genes, err = newGeneTable(genes, genesSource); err != nil {
+	if err := c.readGenes(&p, weights, o.ProteinEmbeddings); err != nil {
 		return err
 	}
 	c.Tensors = stripPrefixes(c.Tensors)
-	c.Licences = findLicences(folder)
+	c.Licences = findLicences(filepath.Dir(weights))
 	return nil
+}
+
+// readWeights lists the tensors, and takes what else the file with the weights has.
+func (c *Checkpoint) readWeights(weights string) (parts, error) {
+	file, size, err := c.openFile(weights)
+	if err != nil {
+		return parts{}, err
+	}
+	if strings.EqualFold(filepath.Ext(weights), ".safetensors") {
+		c.Tensors, err = readSafetensors(file, size)
+		return parts{}, err
+	}
+	value, err := readTorch(file, size)
+	if err != nil {
+		return parts{}, err
+	}
+	p := parts{genesSource: filepath.Base(weights)}
+	p.config, p.hyper, p.genes, err = c.readLightning(value)
+	return p, err
+}
+
+// readConfig reads the configuration: the file that was asked for, the one in
+// the weights file, or config.yaml beside it.
+func (c *Checkpoint) readConfig(p *parts, weights, asked string) error {
+	path := beside(weights, asked, "config.yaml")
+	if path != "" && (p.config == nil || asked != "") {
+		file, _, err := c.openFile(path)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(io.LimitReader(file, 16<<20))
+		if err != nil {
+			return fmt.Errorf("%q: %w: %w", path, err, ErrConfig)
+		}
+		if p.config, err = parseYAML(text); err != nil {
+			return err
+		}
+	}
+	if p.config == nil {
+		return fmt.Errorf("no configuration in %s, and no config.yaml beside it: %w", filepath.Base(weights), ErrConfig)
+	}
+	var err error
+	c.Config, err = newConfig(p.config, p.hyper)
+	return err
+}
+
+// readGenes reads the gene table: the file that was asked for,
+// protein_embeddings.pt beside the weights file, or what is in that file.
+func (c *Checkpoint) readGenes(p *parts, weights, asked string) error {
+	if path := beside(weights, asked, "protein_embeddings.pt"); path != "" {
+		file, size, err := c.openFile(path)
+		if err != nil {
+			return err
+		}
+		if p.genes, err = readTorch(file, size); err != nil {
+			return fmt.Errorf("%q: %w", path, err)
+		}
+		p.genesSource = filepath.Base(path)
+	}
+	if p.genes == nil {
+		return fmt.Errorf("the gene table is missing: neither in %s nor as protein_embeddings.pt beside it: %w",
+			filepath.Base(weights), ErrGeneTable)
+	}
+	var err error
+	c.Genes, err = newGeneTable(p.genes, p.genesSource)
+	return err
+}
+
+// beside is the file that was asked for, or the one of a name in the folder of
+// the weights, or "" if neither is there.
+func beside(weights, asked, name string) string {
+	if asked != "" {
+		return asked
+	}
+	if candidate := filepath.Join(filepath.Dir(weights), name); exists(candidate) {
+		return candidate
+	}
+	return ""
 }
 
 func exists(path string) bool {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"strings"
+	"slices"
 )
 
 // Record is an object of a pickle that is neither a tensor nor a plain
@@ -241,29 +241,31 @@ func (u *unpickler) pushNumber(op byte) error {
 			return err
 		}
 		u.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
-	default: // LONG1, LONG4: little-endian two's complement
+	default: // LONG1, LONG4
 		b, err := u.counted(map[byte]int{0x8a: 1, 0x8b: 4}[op])
 		if err != nil {
 			return err
 		}
-		if len(b) > 8 {
-			reversed := make([]byte, len(b))
-			for i, x := range b {
-				reversed[len(b)-1-i] = x
-			}
-			u.push(new(big.Int).SetBytes(reversed)) // an RNG state, perhaps; never a size
-			return nil
-		}
-		var wide [8]byte
-		copy(wide[:], b)
-		if len(b) > 0 && b[len(b)-1]&0x80 != 0 {
-			for i := len(b); i < 8; i++ {
-				wide[i] = 0xff
-			}
-		}
-		u.push(int64(binary.LittleEndian.Uint64(wide[:])))
+		u.push(long(b))
 	}
 	return nil
+}
+
+// long is an integer in little-endian two's complement.
+func long(b []byte) any {
+	if len(b) > 8 {
+		reversed := slices.Clone(b)
+		slices.Reverse(reversed)
+		return new(big.Int).SetBytes(reversed) // an RNG state, perhaps; never a size
+	}
+	var wide [8]byte
+	copy(wide[:], b)
+	if len(b) > 0 && b[len(b)-1]&0x80 != 0 {
+		for i := len(b); i < 8; i++ {
+			wide[i] = 0xff
+		}
+	}
+	return int64(binary.LittleEndian.Uint64(wide[:]))
 }
 
 func (u *unpickler) pushText(op byte) error {
@@ -389,64 +391,97 @@ func (u *unpickler) memoise(op byte) error {
 	return nil
 }
 
+// object handles what names, makes and fills the objects of classes.
 func (u *unpickler) object(op byte) error {
 	switch op {
 	case 'c':
-		module, err := u.line()
-		if err != nil {
-			return err
-		}
-		name, err := u.line()
-		if err != nil {
-			return err
-		}
-		return u.global(module, name)
+		return u.globalOfLines()
 	case 0x93: // STACK_GLOBAL
-		name, err := u.pop()
-		if err != nil {
-			return err
-		}
-		module, err := u.pop()
-		if err != nil {
-			return err
-		}
-		m, okM := module.(string)
-		n, okN := name.(string)
-		if !okM || !okN {
-			return u.fail("a global without a name")
-		}
-		return u.global(m, n)
+		return u.globalOfStack()
 	case 'Q': // BINPERSID
-		id, err := u.pop()
-		if err != nil {
-			return err
-		}
-		v, err := u.persistent(id)
-		if err != nil {
-			return err
-		}
-		u.push(v)
-		return nil
+		return u.persistentObject()
 	case 'b': // BUILD
-		state, err := u.pop()
-		if err != nil {
-			return err
-		}
-		target, err := u.top()
-		if err != nil {
-			return err
-		}
-		if r, is := target.(*Record); is {
-			r.State = state
-		} // a tensor's or a dict's own attributes carry no data
-		return nil
-	}
-	// REDUCE, NEWOBJ, NEWOBJ_EX
-	if op == 0x92 { // keyword arguments: kept by no known class
+		return u.build()
+	case 0x92: // NEWOBJ_EX: keyword arguments are kept by no known class
 		if _, err := u.pop(); err != nil {
 			return err
 		}
 	}
+	return u.construct() // REDUCE, NEWOBJ
+}
+
+func (u *unpickler) globalOfLines() error {
+	module, err := u.line()
+	if err != nil {
+		return err
+	}
+	name, err := u.line()
+	if err != nil {
+		return err
+	}
+	return u.global(module, name)
+}
+
+func (u *unpickler) globalOfStack() error {
+	name, err := u.pop()
+	if err != nil {
+		return err
+	}
+	module, err := u.pop()
+	if err != nil {
+		return err
+	}
+	m, okM := module.(string)
+	n, okN := name.(string)
+	if !okM || !okN {
+		return u.fail("a global without a name")
+	}
+	return u.global(m, n)
+}
+
+// global pushes a name that checkpoints have. None is ever called.
+func (u *unpickler) global(module, name string) error {
+	if !allowed(module, name) {
+		return fmt.Errorf("pickle: byte %d: %q has no place in a checkpoint, and is not executed: %w",
+			u.at, module[:min(len(module), maxName)]+"."+name[:min(len(name), maxName)], ErrUnsafePickle)
+	}
+	u.push(Global(module + "." + name))
+	return nil
+}
+
+func (u *unpickler) persistentObject() error {
+	id, err := u.pop()
+	if err != nil {
+		return err
+	}
+	v, err := u.persistent(id)
+	if err != nil {
+		return err
+	}
+	u.push(v)
+	return nil
+}
+
+// build gives a record its state. A tensor's or a dict's own attributes carry
+// no data.
+func (u *unpickler) build() error {
+	state, err := u.pop()
+	if err != nil {
+		return err
+	}
+	target, err := u.top()
+	if err != nil {
+		return err
+	}
+	if r, is := target.(*Record); is {
+		r.State = state
+	}
+	return nil
+}
+
+// construct makes a value of a class and its arguments: a tensor or a plain
+// container where the class is known, else a record.
+func (u *unpickler) construct() error {
 	args, err := u.pop()
 	if err != nil {
 		return err
@@ -469,67 +504,4 @@ func (u *unpickler) object(op byte) error {
 	}
 	u.push(&Record{Class: string(name), Args: tuple})
 	return nil
-}
-
-// global lets pass the names that checkpoints have. None is ever called.
-func (u *unpickler) global(module, name string) error {
-	if !allowed(module, name) {
-		return fmt.Errorf("pickle: byte %d: %q has no place in a checkpoint, and is not executed: %w",
-			u.at, module[:min(len(module), maxName)]+"."+name[:min(len(name), maxName)], ErrUnsafePickle)
-	}
-	u.push(Global(module + "." + name))
-	return nil
-}
-
-// allowedModules are those whose names stand for data in checkpoints of
-// Lightning and of the reference; allowedNames are single names of others.
-var (
-	allowedModules = []string{
-		"omegaconf", "lightning", "lightning_fabric", "pytorch_lightning", "lightning_utilities",
-		"state.emb", "vci", "collections", "typing", "enum", "datetime", "pathlib",
-		"torch.optim", "torch.utils.data", "torch.nn", "torch.storage", "numpy.dtypes",
-	}
-	allowedNames = map[string]bool{
-		"torch._utils._rebuild_tensor_v2": true, "torch._utils._rebuild_tensor": true,
-		"torch._utils._rebuild_parameter": true, "torch._utils._rebuild_parameter_with_state": true,
-		"torch._tensor._rebuild_from_type_v2": true, "torch.Size": true, "torch.device": true, "torch.Tensor": true,
-		"torch.serialization._get_layout": true, "torch.bfloat16": true, "torch.float16": true, "torch.float32": true,
-		"torch.float64": true, "torch.int64": true, "torch.int32": true, "torch.bool": true,
-		"numpy.dtype": true, "numpy.ndarray": true, "numpy.core.multiarray._reconstruct": true,
-		"numpy._core.multiarray._reconstruct": true, "numpy.core.multiarray.scalar": true,
-		"numpy._core.multiarray.scalar": true, "_codecs.encode": true, "copyreg._reconstructor": true,
-		"copy_reg._reconstructor": true, "functools.partial": true, "argparse.Namespace": true,
-		"types.SimpleNamespace": true,
-	}
-	allowedBuiltins = map[string]bool{
-		"set": true, "frozenset": true, "dict": true, "list": true, "tuple": true, "int": true, "float": true,
-		"str": true, "bool": true, "bytes": true, "bytearray": true, "complex": true, "slice": true,
-		"range": true, "object": true,
-		// What protocol 2 calls int, str and range: the names that Python 2 knew.
-		"long": true, "unicode": true, "xrange": true,
-	}
-)
-
-func allowed(module, name string) bool {
-	if len(module) > maxName || len(name) > maxName {
-		return false
-	}
-	if strings.Contains(name, ".") { // attributes of classes are never data
-		return false
-	}
-	if module == "builtins" || module == "__builtin__" {
-		return allowedBuiltins[name]
-	}
-	if allowedNames[module+"."+name] {
-		return true
-	}
-	if module == "torch" {
-		return torchStorages[name].Size > 0
-	}
-	for _, prefix := range allowedModules {
-		if module == prefix || strings.HasPrefix(module, prefix+".") {
-			return true
-		}
-	}
-	return false
 }

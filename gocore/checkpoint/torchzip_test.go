@@ -88,6 +88,10 @@ func TestRefusedTorchFiles(t *testing.T) {
 			"strides overflow",
 			statetest.TorchZip(rebuild+storageOf+"K\x00K\x04K\x01\x86\x8a\x06\x00\x00\x00\x00\x00\x01K\x01\x86tR.", four), ErrMalformed, "strides out of range",
 		},
+		{
+			"their sum overflows to nothing", // 2^25 times 2^39
+			statetest.TorchZip(rebuild+storageOf+"K\x00J\x01\x00\x00\x02\x85\x8a\x06\x00\x00\x00\x00\x80\x00\x85tR.", four), ErrMalformed, "strides out of range",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := readTorch(bytes.NewReader(c.file), int64(len(c.file)))
