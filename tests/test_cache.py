@@ -251,7 +251,7 @@ def test_a_checkpoint_that_changes_while_it_is_converted_is_an_error(made, monke
     "damage",
     [
         lambda d: (d / "weights.bin").write_bytes(b"x"),
-        lambda d: (d / "dense.onnx").unlink(),
+        lambda d: (d / "genes.txt").unlink(),
         lambda d: (d / "config.json").write_text("{"),
         lambda d: (d / "config.json").unlink(),
         errors_table.change_config(format_version=1),

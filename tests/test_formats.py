@@ -193,6 +193,21 @@ def test_the_command_reads_them(tmp_path, cells):
         assert np.array_equal(np.load(tmp_path / f"{source}.npy"), want.obsm["X_state"])
 
 
+@pytest.mark.parametrize("kind", ["a truncated h5ad", "nothing", "a web page", "h5ad, gzip", "csv", "an empty folder"])
+def test_the_command_names_the_others_in_one_line(tmp_path, cells, kind):
+    name, write, says = NOT_READ[kind]
+    write(tmp_path / name, cells)
+    before = sorted(tmp_path.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-m", "se600m.cli", "embed", tmp_path / name, tmp_path / "out.h5ad", "--model", "se-mini"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.search(f"^error: .*{says}", line)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 # -- what is not -------------------------------------------------------------------------------
 
 
