@@ -40,9 +40,9 @@ def cells(immune):
     return adata
 
 
-@pytest.mark.parametrize("make", [lambda x: x.toarray(), sp.csr_matrix, sp.csc_matrix, sp.csr_array], ids=str)
+@pytest.mark.parametrize("make", [lambda x: x.toarray(), sp.csr_matrix, sp.csc_matrix, sp.csr_array])
 @pytest.mark.parametrize("rows", [1, 4, 11])
-@pytest.mark.parametrize("order", [slice(None), [7, 2, 3, 9, 4, 10, 0, 2], slice(1, 9, 2)], ids=str)
+@pytest.mark.parametrize("order", [slice(None), [7, 2, 3, 9, 4, 10, 0, 2], slice(1, 9, 2)])
 def test_rows_of_blocks(cells, make, rows, order):
     values = sp.csr_matrix(cells.X)
     blocks = _lazy.matrix(Array(make(values), rows), "x")
@@ -153,7 +153,6 @@ def kind(name, module="__main__", **attributes):
         (kind("Group", "h5py._hl.group"), r"h5py\.Group: .*read_elem\(group\)"),
         (kind("Tensor", "torch"), r"a torch\.Tensor: make one with"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_what_is_no_anndata_is_named(given, says):
     with pytest.raises(errors.DataError, match="an AnnData is needed, not .*" + says.removeprefix("an? ")):
