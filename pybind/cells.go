@@ -128,6 +128,7 @@ func (r *planRequest) work() (work, error) {
 // tokenizeRequest asks for the sentences of cells, [n cells, length].
 type tokenizeRequest struct {
 	cellsRequest
+	columnsRequest
 	Length           int   `json:"length"`
 	GeneIndices      array `json:"gene_indices"`
 	ExpressionValues array `json:"expression_values"`
@@ -138,6 +139,9 @@ type tokenizeRequest struct {
 func (r *tokenizeRequest) work() (work, error) {
 	m, c, err := r.cells()
 	if err != nil {
+		return nil, err
+	}
+	if c.Columns, err = r.columns(); err != nil {
 		return nil, err
 	}
 	out := embed.Sentences{Width: r.Length}

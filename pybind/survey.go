@@ -42,13 +42,12 @@ func (r *surveyRequest) work() (work, error) {
 	if err != nil {
 		return nil, err
 	}
-	columns, err := r.columns()
-	if err != nil {
+	if c.Columns, err = r.columns(); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, j *job) (any, error) {
 		c.Progress = j.progress(c.Matrix.NCells())
-		seen, missing, err := m.Survey(ctx, c, columns)
+		seen, missing, err := m.Survey(ctx, c)
 		if err != nil {
 			return nil, err
 		}

@@ -29,6 +29,8 @@ type Cells struct {
 	// Share, if not nil, takes one number a cell: the share of the cell's summed
 	// values that the valid genes carry (1 for a cell of zeros).
 	Share []float32
+	// Columns takes what is seen in each column; empty where nobody asks.
+	Columns Columns
 	// Progress is told how many more cells are done.
 	Progress func(nCells int)
 }
@@ -43,6 +45,9 @@ func (m *Model) Plan(c *Cells) (*sentence.Plan, error) {
 	}
 	if c.Share != nil && len(c.Share) != c.Matrix.NCells() {
 		return nil, fmt.Errorf("embed: shares for %d of %d cells: %w", len(c.Share), c.Matrix.NCells(), ErrOption)
+	}
+	if err := c.Columns.check(len(c.Tokens)); err != nil {
+		return nil, err
 	}
 	return m.SentencePlan(c.Tokens, c.Fill, c.Seed, c.Scale)
 }
@@ -94,6 +99,7 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 		group.Go(func() error {
 			reader, worker, into := expression.NewReader(c.Matrix), plan.NewWorker(), newSink()
 			var seen Report
+			columns := c.Columns.ofWorker()
 			// One tokenizer serves all cells of the worker: one a cell would be
 			// an allocation a cell.
 			var row int
@@ -101,6 +107,7 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 			tokenize := func(out sentence.Sentence) int {
 				cell := worker.Tokenize(values, c.FirstRow+row, out)
 				seen.add(cell)
+				columns.add(values, cell.Profile)
 				if c.Share != nil {
 					c.Share[row] = share(cell)
 				}
@@ -122,6 +129,7 @@ func eachCell(ctx context.Context, c *Cells, plan *sentence.Plan, workers int, n
 			}
 			mu.Lock()
 			total.merge(seen)
+			c.Columns.merge(columns)
 			mu.Unlock()
 			return into.end()
 		})

@@ -12,21 +12,6 @@ import (
 	"github.com/se600m/se600m-go/gocore/safego"
 )
 
-// Columns is memory for what a survey sees in each column of a matrix, valid
-// or not. A survey adds to what stands there, so that the chunks of one matrix
-// may share it. A slice is as long as the matrix has columns, or nil where it
-// is not wanted. Cells that hold values which are not finite add to NotFinite
-// alone.
-type Columns struct {
-	// Totals and Squares are the sums of the values and of their squares.
-	// Sums of counts are exact, whatever the order of the cells.
-	Totals, Squares []float64
-	// Largest are the largest values.
-	Largest []float32
-	// NotFinite are the numbers of values that are not finite.
-	NotFinite []int64
-}
-
 // maxPatterns bounds the patterns that a [NotFinite] keeps.
 const maxPatterns = 64
 
@@ -51,16 +36,10 @@ type NotFinite struct {
 // them, without running the model or writing a sentence. Values that are not
 // finite are counted rather than refused: the report then is of the other
 // cells.
-func (m *Model) Survey(ctx context.Context, c *Cells, columns Columns) (Report, NotFinite, error) {
+func (m *Model) Survey(ctx context.Context, c *Cells) (Report, NotFinite, error) {
 	plan, err := m.Plan(c)
 	if err != nil {
 		return Report{}, NotFinite{}, err
-	}
-	n := len(c.Tokens)
-	for _, length := range []int{len(columns.Totals), len(columns.Squares), len(columns.Largest), len(columns.NotFinite)} {
-		if length != 0 && length != n {
-			return Report{}, NotFinite{}, fmt.Errorf("embed: memory for %d of %d columns: %w", length, n, ErrOption)
-		}
 	}
 	workers, err := nThreads(c.Threads) // all of them: nothing else runs meanwhile
 	if err != nil {
@@ -73,7 +52,7 @@ func (m *Model) Survey(ctx context.Context, c *Cells, columns Columns) (Report, 
 	group, ctx := safego.WithContext(ctx)
 	for range workers {
 		group.Go(func() error {
-			s := newSurveyor(c, columns)
+			s := newSurveyor(c)
 			for from, to := cells.block(); from < to; from, to = cells.block() {
 				if err := ctx.Err(); err != nil {
 					return fmt.Errorf("embed: %w", err)
@@ -90,7 +69,7 @@ func (m *Model) Survey(ctx context.Context, c *Cells, columns Columns) (Report, 
 					if values != nil {
 						cell := plan.Look(values)
 						s.report.add(cell)
-						s.addColumns(values)
+						s.columns.add(values, cell.Profile)
 						if c.Share != nil {
 							c.Share[row] = share(cell)
 						}
@@ -104,7 +83,7 @@ func (m *Model) Survey(ctx context.Context, c *Cells, columns Columns) (Report, 
 			defer mu.Unlock()
 			total.merge(s.report)
 			missing.merge(s.missing)
-			columns.merge(s.columns)
+			c.Columns.merge(s.columns)
 			return nil
 		})
 	}
@@ -122,32 +101,9 @@ type surveyor struct {
 	share   []float32
 }
 
-func newSurveyor(c *Cells, like Columns) *surveyor {
+func newSurveyor(c *Cells) *surveyor {
 	return &surveyor{
-		reader: expression.NewReader(c.Matrix), nGenes: c.Matrix.NGenes(), share: c.Share,
-		columns: Columns{
-			Totals: make([]float64, len(like.Totals)), Squares: make([]float64, len(like.Squares)),
-			Largest: make([]float32, len(like.Largest)),
-		},
-	}
-}
-
-func (s *surveyor) addColumns(row *expression.Row) {
-	values := row.Values[:len(row.Columns)]
-	if totals := s.columns.Totals; len(totals) > 0 {
-		for i, column := range row.Columns {
-			totals[column] += float64(values[i])
-		}
-	}
-	if squares := s.columns.Squares; len(squares) > 0 {
-		for i, column := range row.Columns {
-			squares[column] += float64(values[i]) * float64(values[i])
-		}
-	}
-	if largest := s.columns.Largest; len(largest) > 0 {
-		for i, column := range row.Columns {
-			largest[column] = max(largest[column], values[i])
-		}
+		reader: expression.NewReader(c.Matrix), nGenes: c.Matrix.NGenes(), share: c.Share, columns: c.Columns.ofWorker(),
 	}
 }
 
@@ -217,23 +173,5 @@ func (f *NotFinite) merge(o NotFinite) {
 	}
 	for _, pattern := range o.Patterns {
 		f.addPattern(pattern)
-	}
-}
-
-// merge adds what a worker saw; NotFinite may be missing there.
-func (c Columns) merge(o Columns) {
-	for i, v := range o.Totals {
-		c.Totals[i] += v
-	}
-	for i, v := range o.Squares {
-		c.Squares[i] += v
-	}
-	for i, v := range o.Largest {
-		c.Largest[i] = max(c.Largest[i], v)
-	}
-	if c.NotFinite != nil {
-		for i, n := range o.NotFinite {
-			c.NotFinite[i] += n
-		}
 	}
 }

@@ -26,14 +26,17 @@ func TestASurveyReportsWhatEmbeddingReports(t *testing.T) {
 	for _, scale := range []expression.Scale{expression.Auto, expression.Counts, expression.Log1p} {
 		embedded := data.cells(t, 0, nCells)
 		embedded.Scale, embedded.Share = scale, make([]float32, nCells)
+		embedded.Columns = columns(data.nGenes)
 		_, want := run(t, m, embedded)
+		checkColumns(t, data, embedded.Columns)
 		for _, threads := range []int{1, 3, 64} {
 			surveyed := data.cells(t, 0, nCells)
 			surveyed.Scale, surveyed.Share, surveyed.Threads = scale, make([]float32, nCells), threads
 			done := make(chan int, nCells)
 			surveyed.Progress = func(n int) { done <- n }
 			seen := columns(data.nGenes)
-			got, missing, err := m.Survey(t.Context(), surveyed, seen)
+			surveyed.Columns = seen
+			got, missing, err := m.Survey(t.Context(), surveyed)
 			if err != nil || got != want || !reflect.DeepEqual(missing, embed.NotFinite{}) {
 				t.Fatalf("%v, %d threads: %+v, %+v, %v; want %+v", scale, threads, got, missing, err, want)
 			}
@@ -57,12 +60,19 @@ func TestASurveyReportsWhatEmbeddingReports(t *testing.T) {
 func checkColumns(t *testing.T, data *counts, seen embed.Columns) {
 	t.Helper()
 	want := columns(data.nGenes)
-	for k, v := range data.data {
-		if v > 0 {
-			gene := data.indices[k]
+	for cell := range nCells {
+		row := data.data[data.indptr[cell]:data.indptr[cell+1]]
+		fractional := slices.ContainsFunc(row, func(v float32) bool { return v > 0 && v != float32(int(v)) })
+		for k, v := range row {
+			if v <= 0 {
+				continue
+			}
+			gene := data.indices[int(data.indptr[cell])+k]
 			want.Totals[gene] += float64(v)
-			want.Squares[gene] += float64(v) * float64(v)
-			want.Largest[gene] = max(want.Largest[gene], v)
+			if fractional {
+				want.Squares[gene] += float64(v) * float64(v)
+				want.Largest[gene] = max(want.Largest[gene], v)
+			}
 		}
 	}
 	if !reflect.DeepEqual(seen, want) {
@@ -74,13 +84,15 @@ func TestChunksShareColumns(t *testing.T) {
 	m, data := open(t, "soft-bins", true), draw(nCells, 30)
 	seen := columns(data.nGenes)
 	for from := 0; from < nCells; from += 17 {
-		if _, _, err := m.Survey(t.Context(), data.cells(t, from, min(from+17, nCells)), seen); err != nil {
+		c := data.cells(t, from, min(from+17, nCells))
+		c.Columns = seen
+		if _, _, err := m.Survey(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	checkColumns(t, data, seen)
 	// No memory is needed for what is not wanted.
-	if _, _, err := m.Survey(t.Context(), data.cells(t, 0, nCells), embed.Columns{}); err != nil {
+	if _, _, err := m.Survey(t.Context(), data.cells(t, 0, nCells)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,7 +121,8 @@ func TestASurveyCountsWhatIsNotFinite(t *testing.T) {
 		}
 		c := &embed.Cells{Matrix: matrix, Tokens: tokens, Threads: threads, Share: make([]float32, nCells)}
 		seen := columns(nGenes)
-		report, got, err := m.Survey(t.Context(), c, seen)
+		c.Columns = seen
+		report, got, err := m.Survey(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +168,7 @@ func TestPatternsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, got, err := m.Survey(t.Context(), &embed.Cells{Matrix: matrix, Tokens: tokens, Threads: threads}, embed.Columns{})
+		_, got, err := m.Survey(t.Context(), &embed.Cells{Matrix: matrix, Tokens: tokens, Threads: threads})
 		if err != nil || got.NCells != nGenes || len(got.Patterns) != 65 {
 			t.Fatalf("%d cells, %d patterns, %v", got.NCells, len(got.Patterns), err)
 		}
@@ -168,27 +181,29 @@ func TestPatternsAreBounded(t *testing.T) {
 
 func TestASurveyThatCannotBe(t *testing.T) {
 	m, data := open(t, "soft-bins", true), draw(nCells, 30)
-	if _, _, err := m.Survey(t.Context(), data.cells(t, 0, nCells), columns(3)); !errors.Is(err, embed.ErrOption) {
+	c := data.cells(t, 0, nCells)
+	c.Columns = columns(3)
+	if _, _, err := m.Survey(t.Context(), c); !errors.Is(err, embed.ErrOption) {
 		t.Errorf("columns that do not fit: %v", err)
 	}
-	c := data.cells(t, 0, nCells)
+	c = data.cells(t, 0, nCells)
 	c.Threads = -1
-	if _, _, err := m.Survey(t.Context(), c, embed.Columns{}); !errors.Is(err, embed.ErrOption) {
+	if _, _, err := m.Survey(t.Context(), c); !errors.Is(err, embed.ErrOption) {
 		t.Errorf("threads: %v", err)
 	}
 	c = data.cells(t, 0, nCells)
 	c.Tokens = c.Tokens[1:]
-	if _, _, err := m.Survey(t.Context(), c, embed.Columns{}); !errors.Is(err, embed.ErrOption) {
+	if _, _, err := m.Survey(t.Context(), c); !errors.Is(err, embed.ErrOption) {
 		t.Errorf("tokens: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := m.Survey(ctx, data.cells(t, 0, nCells), embed.Columns{}); !errors.Is(err, context.Canceled) {
+	if _, _, err := m.Survey(ctx, data.cells(t, 0, nCells)); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	c = data.cells(t, 0, nCells)
 	c.Progress = func(int) { panic("progress") }
-	if _, _, err := m.Survey(t.Context(), c, embed.Columns{}); !errors.Is(err, safego.ErrPanic) {
+	if _, _, err := m.Survey(t.Context(), c); !errors.Is(err, safego.ErrPanic) {
 		t.Errorf("a panic: %v", err)
 	}
 }

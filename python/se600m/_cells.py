@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _choices, _native, _progress, _survey
+from se600m import _anndata, _choices, _native, _progress, _survey, errors
 from se600m._chunks import ArraySink, Job, Sink, run_chunks
 from se600m._estimate import Run
 from se600m._opened import Opened
@@ -119,11 +119,21 @@ class Cells:
         """Resolve the fill policy and find the longest sentence."""
         return _native.plan(self.opened.handle, self.tokens, self.options.fill)
 
-    def run(self, kind: _native.Kind, sink: Sink, more: dict[str, Any], title: str | None) -> None:
-        """Run a job over all cells; a title shows progress."""
-        shown = self.options.progress if title is not None else False
-        with _progress.bar(shown, title or "", self.n_cells, run=self._run()) as update:
-            run_chunks(self, sink, Job(kind, self.request | more), progress=update)
+    def run(
+        self,
+        kind: _native.Kind,
+        sink: Sink,
+        more: dict[str, Any],
+        title: str,
+        report: Callable[[int, _CellChunk, dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Run a job over all cells, with progress under a title; ``report`` takes what Go says of each chunk."""
+        with _progress.bar(self.options.progress, title, self.n_cells, run=self._run()) as update:
+            run_chunks(self, sink, Job(kind, self.request | more), progress=update, report=report)
+
+    def add(self, first: int, chunk: _CellChunk, said: dict[str, Any]) -> None:
+        """Add what Go says of a chunk to the report."""
+        self.report.add(first, chunk.chunk, said)
 
     def _run(self) -> Run:
         """Describe the run for an estimate of its time."""
@@ -147,6 +157,10 @@ class Cells:
         """
         with _progress.bar(self.options.progress, "Looking over the cells", self.n_cells) as update:
             _survey.survey(self.source, self.report, self.request, self.adata.obs_names, update)
+        self.tell()
+
+    def tell(self) -> None:
+        """Log what was found in the data set, and warn of what is likely to be wrong, or raise it."""
         wrong = self.report.suspicious
         elsewhere = _anndata.place_of_expression(self.adata, self.report.where) if wrong else None
         self.report.tell(self.options.expression, elsewhere, strict=self.options.strict)
@@ -176,9 +190,8 @@ def embed(opened: Opened, adata: AnnData, options: CellOptions) -> CellEmbedding
 
 
 def tokenize(opened: Opened, adata: AnnData, options: CellOptions) -> CellSentences:
-    """Turn cells into sentences."""
+    """Turn cells into sentences. This is as quick as a survey, and reports the same."""
     cells = Cells(opened, adata, options)
-    cells.survey()
     plan = cells.plan()
     shape = (cells.n_cells, plan["max_length"])
     sentences = CellSentences(
@@ -189,7 +202,12 @@ def tokenize(opened: Opened, adata: AnnData, options: CellOptions) -> CellSenten
         share=cells.report.share,
         fill=plan["fill"],
     )
-    names = ("gene_indices", "expression_values", "multiplicity", "lengths")
+    names = ("gene_indices", "expression_values", "multiplicity", "lengths", "share")
     sink = ArraySink({name: getattr(sentences, name) for name in names})
-    cells.run("tokenize", sink, {"length": shape[1]}, "Tokenizing")
+    try:
+        cells.run("tokenize", sink, {"length": shape[1], **cells.report.columns}, "Tokenizing", cells.add)
+    except errors.NotFiniteError:
+        cells.survey()  # counts all such values, and names them
+        raise
+    cells.tell()
     return sentences

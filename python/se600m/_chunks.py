@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -77,15 +77,18 @@ def run_chunks(
     job: Job,
     *,
     progress: _native.Progress | None = None,
+    report: Callable[[int, Any, Any], None] | None = None,
 ) -> None:
-    """Run a job over all rows."""
+    """Run a job over all rows; ``report`` takes the first row of a chunk, the chunk, and what Go reports of it."""
     with closing(read_ahead(source.chunks(sink.step))) as chunks:
         for first, chunk in chunks:
             rows = slice(first, first + chunk.n_cells)
             arrays = sink.memory(rows)
             request = job.request | chunk.request | {name: _native.array(values) for name, values in arrays.items()}
-            _native.run(job.kind, request, progress)
+            said = _native.run(job.kind, request, progress)
             sink.store(rows, arrays)
+            if report is not None:
+                report(first, chunk, said)
 
 
 _C = TypeVar("_C")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _judgement, _scales, errors
+from se600m import _judgement, _native, _scales, errors
 
 log = logging.getLogger("se600m")
 log.addHandler(logging.NullHandler())
@@ -84,22 +84,33 @@ class Report:
         self.totals = np.zeros(n_genes)
         """Sum of each column, the genes that the model does not know included: what a column weighs."""
         self.squares = np.zeros(n_genes)
-        """Sum of each column's squares."""
+        """Sum of each column's squares, over cells with fractional values."""
         self.peaks = np.zeros(n_genes, np.float32)
-        """Largest value of each column."""
+        """Largest value of each column, over cells with fractional values."""
         self.sample = _scales.Sample(n_cells)
         """Cells that were looked at closely."""
         self.sparse = False
         """Whether the matrix is a sparse one."""
 
-    def add(self, chunk: dict[str, Any]) -> None:
-        """Add what Go reports of some cells."""
-        self.fill, self.n_valid = chunk["fill"], chunk["n_valid"]
-        self.largest = max(self.largest, chunk["largest"])
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The part of a job's request that has Go add up what is seen in each column."""
+        return {
+            "totals": _native.array(self.totals),
+            "squares": _native.array(self.squares),
+            "largest": _native.array(self.peaks),
+        }
+
+    def add(self, first: int, chunk: Any, said: dict[str, Any]) -> None:
+        """Add what Go reports of a chunk of cells, which begins at row ``first``, and look closely at some of them."""
+        self.fill, self.n_valid = said["fill"], said["n_valid"]
+        self.largest = max(self.largest, said["largest"])
         for key in _COUNTED:
-            self.counted[key] += chunk[key]
-        if chunk["n_fractional_counts"]:
-            self._fractional += [chunk["least_fractional"], chunk["most_fractional"]]
+            self.counted[key] += said[key]
+        if said["n_fractional_counts"]:
+            self._fractional += [said["least_fractional"], said["most_fractional"]]
+        self.sparse = chunk.sparse
+        self.sample.take(first, chunk.rows)
 
     @cached_property
     def median_share(self) -> float:

@@ -150,7 +150,8 @@ class Sample:
             return None
         whole = all(np.array_equal(values, np.round(values)) for values in cells)
         with np.errstate(over="ignore", invalid="ignore"):
-            fits = [fit for fit in (_fit(transform, cells) for transform in TRANSFORMS) if fit is not None]
+            possible = (LINEAR,) if whole else TRANSFORMS  # whole numbers are no logarithms
+            fits = [fit for fit in (_fit(transform, cells) for transform in possible) if fit is not None]
         fit = _best(fits)
         return Evidence(
             n_cells=len(cells),

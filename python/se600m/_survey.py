@@ -46,20 +46,13 @@ def survey(
         Values are NaN or infinite: how many, where the first one is, and the way out.
     """
     missing = _NotFinite(np.zeros(source.n_genes, np.int64))
-    columns = {
-        "totals": _native.array(report.totals),
-        "squares": _native.array(report.squares),
-        "largest": _native.array(report.peaks),
-        "not_finite": _native.array(missing.of_genes),
-    }
+    columns = {**report.columns, "not_finite": _native.array(missing.of_genes)}
     with closing(_chunks.read_ahead(source.chunks())) as chunks:
         for first, chunk in chunks:
             cells = {"matrix": chunk.request, "first_row": first}
             share = _native.array(report.share[first : first + chunk.n_cells])
             seen = _native.run("survey", request | columns | cells | {"share": share}, progress)
-            report.add(seen["report"])
-            report.sparse = chunk.sparse
-            report.sample.take(first, chunk.rows)
+            report.add(first, chunk, seen["report"])
             if seen["not_finite"] is not None:
                 missing.add(first, seen["not_finite"])
                 missing.nan = chunk.nan
