@@ -31,7 +31,13 @@ help:
 	@sed -n 's/^# make/make/p' Makefile
 
 preflight:
-	@tools/preflight.sh "$(PYTHON)"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null || { \
+	    echo "se600m-go can't be built here. Missing:"; \
+	    echo "  - Python 3.11 or later (\`$(PYTHON)\` can't be used): https://www.python.org/downloads/," \
+	         "or name one with \`make PYTHON=/path/to/python3 ...\`"; \
+	    exit 1; \
+	} >&2
+	@"$(PYTHON)" tools/prerequisites.py
 
 # The package is installed in place: after a change of Go code only the native module is built again.
 $(VENV)/.installed: pyproject.toml setup.py go.mod go.sum $(GO_SOURCES) | preflight

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -21,34 +22,15 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build"
-
-
-def check_prerequisites() -> None:
-    """Name everything that is missing, with the way to get it, before anything slow."""
-    missing = []
-    wanted = tuple(int(n) for n in re.search(r"(?m)^go (\d+)\.(\d+)", (ROOT / "go.mod").read_text()).groups())
-    go = shutil.which("go")
-    found = (
-        re.search(r"go(\d+)\.(\d+)", subprocess.run([go, "version"], capture_output=True, text=True).stdout)
-        if go
-        else None
-    )
-    if found is None:
-        missing.append(f"Go {wanted[0]}.{wanted[1]} or later: install it from https://go.dev/dl/ and put `go` on PATH")
-    elif tuple(int(n) for n in found.groups()) < wanted:
-        missing.append(f"Go {wanted[0]}.{wanted[1]} or later (found {found[0]}): https://go.dev/dl/")
-    compiler = shlex.split(os.environ.get("CC", "gcc"))[0]
-    if shutil.which(compiler) is None and shutil.which("cc") is None:
-        missing.append("a C compiler (gcc or clang): on Debian or Ubuntu `apt-get install build-essential`")
-    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        missing.append(f"Python.h of Python {version}: on Debian or Ubuntu `apt-get install python{version}-dev`")
-    if missing:
-        raise SystemExit("se600m-go can't be built here. Missing:\n" + "\n".join(f"  - {line}" for line in missing))
+prerequisites = runpy.run_path(str(ROOT / "tools" / "prerequisites.py"))
 
 
 class BuildGo(build_ext):
     """Generates the binding with gopy and links it with Go."""
+
+    def run(self) -> None:
+        prerequisites["check"]()
+        super().run()
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
@@ -58,6 +40,7 @@ class BuildGo(build_ext):
         exports = binding / "exports.map"
         environment = dict(
             os.environ,
+            CC=prerequisites["compiler"](),
             CGO_ENABLED="1",
             CGO_CFLAGS=f"-O2 -w {shlex.quote('-I' + include)}",
             PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
@@ -106,8 +89,5 @@ class BuildGo(build_ext):
         )  # fmt: skip
         target.with_suffix(".h").unlink(missing_ok=True)
 
-
-if {"build_ext", "bdist_wheel", "editable_wheel", "develop", "install"} & set(sys.argv):
-    check_prerequisites()
 
 setup(ext_modules=[Extension("se600m._se600m", sources=[])], cmdclass={"build_ext": BuildGo})

@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -748,8 +747,7 @@ def evil(given: Given) -> Any:
             return os.system, ("touch executed",)
 
     path = given.folder / "evil.ckpt"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps({"state_dict": Evil()}))
+    statefiles.save_archive(path, pickle.dumps({"state_dict": Evil()}))
     return se600m.load_model(path)
 
 

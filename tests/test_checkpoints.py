@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import shutil
-import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -193,8 +192,7 @@ def test_a_pickle_that_wants_to_call_something_is_refused(made, tmp_path, functi
         program = pickle.dumps({"state_dict": Evil(function, *args)}, protocol=protocol)
     except TypeError:  # a module as an argument can't be pickled
         program = b"\x80\x02cbuiltins\ngetattr\n(X\x02\x00\x00\x00osX\x03\x00\x00\x00septR."
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", program)
+    statefiles.save_archive(path, program)
     with pytest.raises(errors.UnsafePickleError, match=f"{name}.*not executed"):
         se600m.load_model(path)
     assert not sign.exists()

@@ -1,8 +1,13 @@
 """What is shipped: the sdist builds a wheel, and the wheel has what it should and no more."""
 
+import ast
 import os
+import re
+import runpy
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -35,7 +40,15 @@ def sdist(tmp_path_factory):
 def test_the_sdist_has_no_binary_and_no_data(sdist):
     names = [str(p.relative_to(sdist)) for p in sdist.rglob("*") if p.is_file()]
     assert not [name for name in names if name.endswith((".so", ".h5ad", ".pyc"))]
-    for needed in ("go.mod", "go.sum", "LICENSE", "setup.py", "pybind/doc.go", "gocore/onnx/onnxpb/onnx.pb.go"):
+    for needed in (
+        "go.mod",
+        "go.sum",
+        "LICENSE",
+        "setup.py",
+        "tools/prerequisites.py",
+        "pybind/doc.go",
+        "gocore/onnx/onnxpb/onnx.pb.go",
+    ):
         assert needed in names
 
 
@@ -64,20 +77,123 @@ def test_the_wheel(sdist, tmp_path):
     assert wheel.stat().st_size < 10e6
 
 
-def test_missing_prerequisites_are_named_at_once(sdist, tmp_path):
-    """Without Go on PATH, both ways in say so, with the way to get it."""
-    for tool in ("bash", "sh", "dirname", "sed", "gcc", "cc", "env"):
-        for folder in os.environ["PATH"].split(os.pathsep):
-            if (Path(folder) / tool).exists():
-                (tmp_path / tool).symlink_to(Path(folder) / tool)
-                break
-    for command in (
-        [sys.executable, "setup.py", "build_ext"],
-        ["bash", str(ROOT / "tools" / "preflight.sh"), sys.executable],
-    ):
-        done = subprocess.run(
-            command, cwd=sdist, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=20, check=False
-        )
-        assert done.returncode != 0
-        assert "https://go.dev/dl/" in done.stderr
-        assert "C compiler" not in done.stderr
+MAKE = shutil.which("make")
+PREREQUISITES = ROOT / "tools" / "prerequisites.py"
+DOORS = {
+    "setup.py build_ext": [sys.executable, "setup.py", "build_ext"],
+    "setup.py build": [sys.executable, "setup.py", "build"],
+    "prerequisites.py": [sys.executable, str(PREREQUISITES)],
+    "make preflight": [MAKE, "-f", str(ROOT / "Makefile"), "-C", str(ROOT), "preflight", f"PYTHON={sys.executable}"],
+}
+doors = pytest.mark.parametrize("command", DOORS.values(), ids=DOORS)
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A folder to be PATH, with a shell and nothing else."""
+    (tmp_path / "sh").symlink_to(shutil.which("sh"))
+    return tmp_path
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def refused(command, tools, cwd=ROOT, **environment):
+    """What is missing, of a command that ends for want of something."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={"PATH": str(tools), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    start = done.stderr.index("se600m-go can't be built here. Missing:\n")
+    return [line for line in done.stderr[start:].splitlines() if line.startswith("  - ")]
+
+
+@doors
+def test_everything_that_is_missing_is_named_at_once(sdist, tools, command):
+    go, compiler = refused(command, tools, sdist)
+    assert re.search(r"Go \d+\.\d+ or later: install it from https://go\.dev/dl/", go)
+    assert "a C compiler (gcc or clang): on Debian or Ubuntu `apt-get install build-essential`" in compiler
+
+
+@doors
+@pytest.mark.parametrize("compiler", ["gcc", "cc", "clang"])
+def test_what_is_there_is_not_named(sdist, tools, command, compiler):
+    script(tools / compiler, "")
+    (go,) = refused(command, tools, sdist)
+    assert "https://go.dev/dl/" in go
+
+
+def test_an_older_go_is_named_by_its_version(tools):
+    script(tools / "gcc", "")
+    script(tools / "go", "echo go version go1.20.3 linux/amd64")
+    (line,) = refused([sys.executable, PREREQUISITES], tools)
+    assert re.search(r"Go \d+\.\d+ or later \(found 1\.20\): https://go\.dev/dl/", line)
+    script(tools / "go", 'test "$GOTOOLCHAIN" = local && echo go version go1.21.0 linux/amd64')
+    (line,) = refused([sys.executable, PREREQUISITES], tools)
+    assert "found 1.21" in line, "also where it can't fetch the one that go.mod asks for"
+
+
+def test_a_compiler_that_cc_names_is_looked_for(tools):
+    script(tools / "gcc", "")
+    _, compiler = refused([sys.executable, PREREQUISITES], tools, CC="icx -fast")
+    assert "CC names 'icx -fast', which is not found" in compiler
+    script(tools / "icx", "")
+    (go,) = refused([sys.executable, PREREQUISITES], tools, CC="icx -fast")
+    assert "Go " in go
+
+
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (
+            lambda patch, folder: patch.setattr(sys, "version_info", (3, 9, 1)),
+            r"Python 3\.11 or later \(found 3\.9, .*make PYTHON=/path/to/python3 \.\.\.`",
+        ),
+        (
+            lambda patch, folder: patch.setattr(sysconfig, "get_paths", lambda: {"include": str(folder)}),
+            r"Python\.h of Python 3\.\d+: on Debian or Ubuntu `apt-get install python3\.\d+-dev`",
+        ),
+        (
+            lambda patch, folder: patch.setitem(sys.modules, "ensurepip", None),
+            r"Python's venv module: on Debian or Ubuntu `apt-get install python3\.\d+-venv`",
+        ),
+    ],
+    ids=["too old", "no headers", "no venv"],
+)
+def test_what_python_lacks_is_named(monkeypatch, tmp_path, spoil, says):
+    check = runpy.run_path(str(PREREQUISITES))["check"]
+    check(venv=True)  # tests have been built: nothing is missing
+    spoil(monkeypatch, tmp_path)
+    with pytest.raises(SystemExit, match=rf"Missing:\n  - {says}\Z"):
+        check(venv=True)
+
+
+def test_a_build_needs_no_venv(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ensurepip", None)
+    runpy.run_path(str(PREREQUISITES))["check"]()
+
+
+@pytest.mark.parametrize("python", ["missing", "too old to ask"])
+def test_a_python_that_can_not_be_asked(tools, python):
+    """What make says itself, and the version that it names."""
+    path = tools / "python9"
+    if python == "too old to ask":
+        script(path, "exit 1")
+    (line,) = refused([MAKE, "preflight", f"PYTHON={path}"], tools)
+    wanted = re.search(r'requires-python = ">=(.*)"', (ROOT / "pyproject.toml").read_text())[1]
+    assert f"Python {wanted} or later (`{path}` can't be used): https://www.python.org/downloads/" in line
+    assert "make PYTHON=/path/to/python3 ..." in line
+
+
+def test_older_pythons_can_be_told():
+    """They must understand the file to say what is wrong with them."""
+    ast.parse(PREREQUISITES.read_text(), feature_version=(3, 6))

@@ -5,17 +5,20 @@ A torch file is a zip of a pickle (protocol 2) and one entry of bytes for each s
 
 from __future__ import annotations
 
-import struct
+import io
+import pickle
+import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, BinaryIO
 
 import numpy as np
 import yaml
-
-_STORAGES = {"float64": "DoubleStorage", "float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
 
 
 @dataclass(frozen=True)
@@ -38,104 +41,104 @@ class Row:
     index: int
 
 
-class _Pickle:
-    """Pickles plain containers, numbers, text, and numpy arrays as torch tensors."""
+def _named(module: str, name: str) -> type:
+    """Make a class that pickles as a name of torch."""
+    return type(name, (), {"__module__": module})
 
-    def __init__(self) -> None:
-        self.out = bytearray(b"\x80\x02")
-        self.storages: list[np.ndarray] = []
-        self.memo: dict[Any, int] = {}
 
-    def _once(self, key: Any, write: Callable[[], None]) -> None:
-        """Write a value at its first use, and refer to it after that."""
-        if key in self.memo:
-            self.out += b"j" + struct.pack("<I", self.memo[key])
-            return
-        write()
-        self.memo[key] = len(self.memo)
-        self.out += b"r" + struct.pack("<I", self.memo[key])
+_STORAGES = {
+    dtype: _named("torch", name)
+    for dtype, name in {
+        "float64": "DoubleStorage", "float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage",
+        "bfloat16": "BFloat16Storage",
+    }.items()
+}  # fmt: skip
+_rebuild_tensor = _named("torch._utils", "_rebuild_tensor_v2")
 
-    def _global(self, module: str, name: str) -> None:
-        def write() -> None:
-            self.out += f"c{module}\n{name}\n".encode()
 
-        self._once((module, name), write)
+@contextmanager
+def _torch_modules() -> Iterator[None]:
+    """Let torch be what is named here, installed or not: a Pickler looks a name up before it writes it."""
+    modules: dict[str, ModuleType] = {}
+    for named in (*_STORAGES.values(), _rebuild_tensor):
+        module = modules.setdefault(named.__module__, ModuleType(named.__module__))
+        setattr(module, named.__name__, named)
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
 
-    def _tensor(self, storage: np.ndarray, kind: str, shape: tuple[int, ...], offset: int) -> None:
-        def write() -> None:
-            self.out += b"("
-            self.add("storage")
-            self._global("torch", kind)
-            for part in (str(len(self.storages)), "cpu", storage.size):
-                self.add(part)
-            self.out += b"tQ"
-            self.storages.append(storage)  # kept, so its id stays its own
 
-        strides = tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
-        self._global("torch._utils", "_rebuild_tensor_v2")
-        self.out += b"("
-        self._once(id(storage), write)
-        for part in (offset, shape, strides, False):
-            self.add(part)
-        self._global("collections", "OrderedDict")
-        self.out += b")RtR"
+@dataclass(frozen=True, eq=False)
+class _Storage:
+    """The array that one or more tensors lie in, and what stands for it in the pickle."""
 
-    def add(self, value: Any) -> None:
+    array: np.ndarray
+    id: tuple[str, type, str, str, int]
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles plain containers, numbers, text, and numpy arrays as torch tensors. Storages stay outside."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        super().__init__(out, protocol=2)
+        self.storages: dict[int, _Storage] = {}  # by the array's id, which stays its own as the array is kept
+
+    def persistent_id(self, value: Any) -> Any:
+        return value.id if isinstance(value, _Storage) else None
+
+    def reducer_override(self, value: Any) -> Any:
         match value:
-            case None:
-                self.out += b"N"
-            case bool():
-                self.out += b"\x88" if value else b"\x89"
-            case int():
-                small = -(2**31) <= value < 2**31
-                self.out += b"J" + struct.pack("<i", value) if small else b"\x8a\x08" + struct.pack("<q", value)
-            case float():
-                self.out += b"G" + struct.pack(">d", value)
-            case str():
-                text = value.encode()
-                self.out += b"X" + struct.pack("<I", len(text)) + text
-            case tuple():
-                self.out += b"("
-                for item in value:
-                    self.add(item)
-                self.out += b"t"
-            case list():
-                self.out += b"](" if value else b"]"
-                for item in value:
-                    self.add(item)
-                self.out += b"e" if value else b""
-            case Mapping():
-                self._global("collections", "OrderedDict")
-                self.out += b")R("
-                for key, item in value.items():
-                    self.add(key)
-                    self.add(item)
-                self.out += b"u"
             case BFloat16():
                 bits = value.bits
-                self._tensor(bits, "BFloat16Storage", bits.shape, 0)
+                return self._tensor(bits, bits.shape, kind="bfloat16")
             case Row():
                 table = value.table
-                self._tensor(table, _STORAGES[table.dtype.name], table.shape[1:], value.index * table.shape[1])
+                return self._tensor(table, table.shape[1:], offset=value.index * table.shape[1])
             case np.ndarray():
                 whole = np.ascontiguousarray(value)
-                self._tensor(whole, _STORAGES[whole.dtype.name], whole.shape, 0)
-            case _:
-                raise TypeError(f"no pickle for {type(value)}")
+                return self._tensor(whole, value.shape)
+            case type() | OrderedDict():
+                return NotImplemented  # as pickle does it
+        raise TypeError(f"no pickle for {type(value)}")
+
+    def _tensor(
+        self, array: np.ndarray, shape: tuple[int, ...], *, kind: str | None = None, offset: int = 0
+    ) -> tuple[type, tuple[Any, ...]]:
+        storage = self.storages.get(id(array))
+        if storage is None:
+            named = _STORAGES[kind or array.dtype.name]
+            storage = _Storage(array, ("storage", named, str(len(self.storages)), "cpu", array.size))
+            self.storages[id(array)] = storage
+        strides = tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
+        return _rebuild_tensor, (storage, offset, shape, strides, False, OrderedDict())
 
 
 def save_torch(path: Path, value: Any, root: str = "archive") -> None:
     """Write what ``torch.save(value, path)`` would, byte for byte the same at every call."""
-    pickle = _Pickle()
-    pickle.add(value)
+    program = io.BytesIO()
+    pickler = _Pickler(program)
+    with _torch_modules():
+        pickler.dump(value)
+    save_archive(path, program.getvalue(), [storage.array for storage in pickler.storages.values()], root)
+
+
+def save_archive(path: Path, program: bytes, storages: Sequence[np.ndarray] = (), root: str = "archive") -> None:
+    """Write a torch file of any pickle, with storages of the keys "0", "1", …."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
 
         def write(name: str, content: bytes | memoryview) -> None:
             archive.writestr(zipfile.ZipInfo(f"{root}/{name}"), content)
 
-        write("data.pkl", bytes(pickle.out + b"."))
+        write("data.pkl", program)
         write("byteorder", b"little")
-        for i, array in enumerate(pickle.storages):
+        for i, array in enumerate(storages):
             write(f"data/{i}", memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B") if array.size else b"")
         write("version", b"3\n")
 
@@ -254,7 +257,7 @@ def save_folder(folder: Path, state: Mapping[str, np.ndarray], config: str, gene
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, folder / "model.safetensors")
     (folder / "config.yaml").write_text(config)
-    save_torch(folder / "protein_embeddings.pt", genes)
+    save_torch(folder / "protein_embeddings.pt", {str(gene): row for gene, row in genes.items()})
 
 
 def save_ckpt(path: Path, state: Mapping[str, Any], dims: Dims, config: str, genes: Mapping[str, Any]) -> None:
@@ -267,8 +270,9 @@ def save_ckpt(path: Path, state: Mapping[str, Any], dims: Dims, config: str, gen
     save_torch(
         path,
         {
-            "epoch": 1, "global_step": 7, "pytorch-lightning_version": "2.5.0", "state_dict": dict(state),
+            "epoch": 1, "global_step": 7, "pytorch-lightning_version": "2.5.0", "state_dict": OrderedDict(state),
             "optimizer_states": [], "lr_schedulers": [], "loops": {}, "callbacks": {},
-            "hyper_parameters": hyper, "cfg_yaml": config, "protein_embeds_dict": dict(genes),
+            "hyper_parameters": hyper, "cfg_yaml": config,
+            "protein_embeds_dict": {str(gene): row for gene, row in genes.items()},
         },
     )  # fmt: skip
