@@ -118,6 +118,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 	request := func(tokens array, minimum float64, columns ...string) string {
 		text, err := toJSON(map[string]any{
 			"columns": slices.Repeat([]string{"var_names"}, len(columns)), "minimum": minimum, "tokens": tokens,
+			"targets": slices.Repeat([]string{"adata.var_names"}, len(columns)),
 			"names": borrowed(t, "uint8", []byte(strings.Join(columns, "\n"))...),
 		})
 		if err != nil {
@@ -140,6 +141,34 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 	} {
 		_, err := MatchGenes(model, wrong.request)
 		refused(t, err, wrong.code, wrong.message)
+	}
+	find := func(tokens array, names ...string) string {
+		text, err := toJSON(map[string]any{
+			"tokens": tokens, "names": borrowed(t, "uint8", []byte(strings.Join(names, "\n"))...),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	three := borrowed(t, "int32", 7, 7, 7)
+	found, err := FindGenes(model, find(three, genes[2], "no such gene", genes[1]))
+	if got, _ := slice[int32](three); err != nil || !slices.Equal(got, []int32{2, -1, 1}) || !strings.Contains(found, `"first_unknown":1`) {
+		t.Errorf("%s, %v, %v", found, err, got)
+	}
+	if found, err = FindGenes(model, find(three, genes[:3]...)); err != nil || !strings.Contains(found, `"first_unknown":-1`) {
+		t.Errorf("%s, %v", found, err)
+	}
+	for _, wrong := range []struct{ request, message string }{
+		{find(three, genes[:2]...), "2 names for 3 genes"},
+		{find(array{Length: 3, DType: "int32"}, genes[:3]...), "null address"},
+		{"{}", `"names" is missing`},
+	} {
+		_, err := FindGenes(model, wrong.request)
+		refused(t, err, "internal", wrong.message)
+	}
+	if _, err := FindGenes(12345, find(three, genes[:3]...)); err == nil {
+		t.Error("a model that is not there was taken")
 	}
 
 	const nCells = 5

@@ -3,21 +3,30 @@ package pybind
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
 
 // matchRequest are the columns that may name a data set's genes, and memory for
-// their tokens, -1 for genes that the model lacks.
+// what becomes of them.
 type matchRequest struct {
 	Columns []string `json:"columns"`
+	// Targets are the columns as Python assigns to them.
+	Targets []string `json:"targets"`
 	// Names are the genes of one column after another, a line each (uint8): a
 	// JSON string for each would take longer than finding it.
 	Names array `json:"names"`
 	// Minimum is the least coverage.
 	Minimum float64 `json:"minimum"`
-	Tokens  array   `json:"tokens"`
+	// Tokens takes the genes' tokens, -1 for genes that the model lacks.
+	Tokens array `json:"tokens"`
+	// RepairOf takes the number of the repair that would make a gene of the name,
+	// -1 for none (int32).
+	RepairOf *array `json:"repair_of"`
+	// Totals are the summed values of the genes, if they are known (float64).
+	Totals *array `json:"totals"`
 }
 
 // MatchGenes finds a data set's genes in a model's vocabulary, by the column
@@ -36,28 +45,100 @@ func MatchGenes(handle int64, requestJSON string) (report string, err error) {
 	if err != nil {
 		return "", err
 	}
-	names, err := typed[uint8](request.Names, "uint8")
+	repairOf, err := optional[int32](request.RepairOf, "int32")
 	if err != nil {
 		return "", err
 	}
-	lines := strings.Split(string(names), "\n")
-	if len(request.Columns) == 0 || len(lines) != len(request.Columns)*len(tokens) {
-		return "", fmt.Errorf("pybind: %d names for %d genes in %d columns: %w",
-			len(lines), len(tokens), len(request.Columns), errMemory)
+	totals, err := optional[float64](request.Totals, "float64")
+	if err != nil {
+		return "", err
 	}
-	columns := make([]vocabulary.Column, len(request.Columns))
-	for i, name := range request.Columns {
-		columns[i] = vocabulary.Column{Name: name, Genes: lines[i*len(tokens) : (i+1)*len(tokens)]}
+	if repairOf != nil && len(repairOf) != len(tokens) || totals != nil && len(totals) != len(tokens) {
+		return "", fmt.Errorf("pybind: %d repairs and %d totals for %d genes: %w", len(repairOf), len(totals), len(tokens), errMemory)
+	}
+	columns, err := request.columns(len(tokens))
+	if err != nil {
+		return "", err
 	}
 	match := m.Vocabulary.MatchBest(columns)
+	match.Totals = totals
 	if err := match.Require(request.Minimum); err != nil {
 		return "", err
 	}
 	copy(tokens, match.Tokens)
+	copy(repairOf, match.RepairOf)
 	return toJSON(map[string]any{
-		"column": match.Column, "n_genes": len(match.Tokens), "n_matched": match.NMatched, "n_by_id": match.NByID,
-		"n_repeated": match.NRepeated, "repeated": match.Repeated, "n_unnamed": match.NUnnamed,
-		"n_close": match.NClose, "close": match.Close, "n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,
+		"column": match.Column, "index": match.Index, "n_genes": len(match.Tokens), "n_matched": match.NMatched, "n_by_id": match.NByID,
+		"n_renamed": match.NRenamed, "renamed": match.Renamed, "n_left_out": match.NLeftOut, "left_out": match.LeftOut,
+		"n_ids_unknown": match.NIDsUnknown, "n_repeated": match.NRepeated, "repeated": match.Repeated,
+		"n_unnamed": match.NUnnamed, "n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,
+		"repairs": append([]vocabulary.Repair{}, match.Repairs...), "coverage": match.Coverage(), "coverage_of_model": match.CoverageOfModel(),
+	})
+}
+
+// columns reads the names of genes that a request points to.
+func (r *matchRequest) columns(nGenes int) ([]vocabulary.Column, error) {
+	names, err := typed[uint8](r.Names, "uint8")
+	if err != nil {
+		return nil, err
+	}
+	lines := strings.Split(string(names), "\n")
+	if len(r.Columns) == 0 || len(lines) != len(r.Columns)*nGenes {
+		return nil, fmt.Errorf("pybind: %d names for %d genes in %d columns: %w", len(lines), nGenes, len(r.Columns), errMemory)
+	}
+	if len(r.Targets) != len(r.Columns) {
+		return nil, fmt.Errorf("pybind: %d targets for %d columns: %w", len(r.Targets), len(r.Columns), errMemory)
+	}
+	columns := make([]vocabulary.Column, len(r.Columns))
+	for i, name := range r.Columns {
+		columns[i] = vocabulary.Column{Name: name, Genes: lines[i*nGenes : (i+1)*nGenes], Target: r.Targets[i]}
+	}
+	return columns, nil
+}
+
+// findRequest are genes that a caller asks for by name, a line each (uint8), and
+// memory for their tokens.
+type findRequest struct {
+	Names  array `json:"names"`
+	Tokens array `json:"tokens"`
+}
+
+// FindGenes finds genes in a model's vocabulary, each on its own, and tells what
+// the first unknown one may be: its place, the kind of identifier that it is, the
+// symbol of a human Ensembl id, the human genes that have such a name, and genes of
+// the model that may be meant.
+func FindGenes(handle int64, requestJSON string) (report string, err error) {
+	defer export(&err)
+	m, err := models.get(handle)
+	if err != nil {
+		return "", err
+	}
+	var request findRequest
+	if err := fromJSON(requestJSON, &request); err != nil {
+		return "", err
+	}
+	tokens, err := typed[int32](request.Tokens, "int32")
+	if err != nil {
+		return "", err
+	}
+	text, err := typed[uint8](request.Names, "uint8")
+	if err != nil {
+		return "", err
+	}
+	names := strings.Split(string(text), "\n")
+	if len(names) != len(tokens) {
+		return "", fmt.Errorf("pybind: %d names for %d genes: %w", len(names), len(tokens), errMemory)
+	}
+	for i, name := range names {
+		tokens[i], _ = m.Vocabulary.Find(name)
+	}
+	first := slices.Index(tokens, vocabulary.Unknown)
+	if first < 0 {
+		return toJSON(map[string]any{"first_unknown": first})
+	}
+	return toJSON(map[string]any{
+		"first_unknown": first, "genes": append([]string{}, vocabulary.NamesOf(names[first])...), "about": vocabulary.About(names[first]), "symbol": vocabulary.SymbolOf(names[first]),
+		"suggestions": append([]string{}, m.Vocabulary.Suggestions(names[first])...),
 	})
 }
 

@@ -88,6 +88,23 @@ def column(name: str, values: Callable[[anndata.AnnData], Any]) -> Callable[[ann
     return spoil
 
 
+def decorated(form: str) -> Callable[[anndata.AnnData], None]:
+    def spoil(adata: anndata.AnnData) -> None:
+        adata.var_names = [form.format(name) for name in adata.var_names]
+
+    return spoil
+
+
+def peaks(adata: anndata.AnnData) -> None:
+    adata.var_names = [name if i < 900 else f"chr1:{i}000-{i}500" for i, name in enumerate(adata.var_names)]
+
+
+def two_species(adata: anndata.AnnData) -> None:
+    human = adata.var_names.isin(se600m.load_model().genes)
+    both = zip(adata.var_names, human, strict=True)
+    adata.var_names = [f"GRCh38_{name}" if is_human else f"mm10___{name.capitalize()}" for name, is_human in both]
+
+
 def column_twice(adata: anndata.AnnData) -> None:
     both = pd.DataFrame({"a": adata.var_names, "b": adata.var_names}, index=adata.var_names)
     both.columns = ["symbol", "symbol"]
@@ -256,40 +273,79 @@ DATA = [
         "genes without names",
         embed(column("symbol", lambda a: [None] * a.n_vars), gene_column="symbol"),
         errors.GeneCoverageError,
-        r"var\['symbol'\] \(0\).*32786 of 32786 genes have no name there: name the column",
+        r"var\['symbol'\] \(0\).*32,786 of 32,786 genes have no name there: name the column",
     ),
     Case(
         "genes with numbers for names",
         embed(names(str)),
         errors.GeneCoverageError,
-        '"0", "1".*these are numbers: .*gene_column',
+        r'32,786 of the 32,786 names not found, such as "0", are numbers, .*gene_column',
     ),
     Case(
         "mouse symbols",
         embed(lower_case),
         errors.GeneCoverageError,
-        r"names are the model's genes but for case .* for \"[A-Z0-9]+\".*human",
+        r"names not found, such as \"\w+[-\w]*\", look like mouse or rat symbols: the model knows human genes",
     ),
     Case(
         "Ensembl ids of another species",
         embed(names(lambda i: f"ENSMUSG{i:011d}")),
         errors.GeneCoverageError,
-        '"ENSMUSG00000000000".*another species',
+        '"ENSMUSG00000000000".*are Ensembl ids of mouse genes: .*orthologs',
     ),
     Case(
         "names that mean nothing to the model",
         embed(names(lambda i: f"gene_{i}_x")),
         errors.GeneCoverageError,
-        r"0 of 32786 genes \(0\.0 %\).*looked in var_names \(0\) for \"gene_0_x\".*the model's",
+        r"0 of 32,786 genes \(0\.0 %\).*Looked in var_names \(0\); not found are, for example, \"gene_0_x\".*The model's",
     ),
     Case(
         "a chance match or two",
         embed(names(lambda i: "CD3D" if i == 5 else f"peak{i}")),
         errors.GeneCoverageError,
-        r"1 of 32786 genes \(0\.0 %\) are known to the model, at least 10\.0 %",
+        r"1 of 32,786 genes \(0\.0 %\) are known to the model; .*at least 10\.0 %",
     ),
     Case(
-        "more coverage asked for than there is", embed(min_coverage=0.99), errors.GeneCoverageError, r"at least 99\.0 %"
+        "more coverage asked for than there is",
+        embed(lambda a: a[:, 1::2].copy(), min_coverage=0.99),
+        errors.GeneCoverageError,
+        r"\(2\d\.\d %\) are known .* 49\.\d % of the model's 9,429 genes.*at least 99\.0 % \(min_coverage=0\.99\)",
+    ),
+    Case(
+        "peaks with a few genes",
+        embed(peaks),
+        errors.GeneCoverageError,
+        r"such as \"chr1:[0-9-]+\", are peaks: embed the gene expression alone",
+    ),
+    Case(
+        "a prefix before every name",
+        embed(decorated("GRCh38_{}")),
+        errors.GeneCoverageError,
+        r"9,429 names have \"GRCh38_\" before them.*: adata\.var_names = adata\.var_names\.str\.removeprefix\(\"GRCh38_\"\)",
+    ),
+    Case(
+        "two identifiers in one name",
+        embed(decorated("{}_ENSG00000167286")),
+        errors.GeneCoverageError,
+        r"names have an Ensembl id behind the symbol.*: adata\.var_names = adata\.var_names\.str\.replace",
+    ),
+    Case(
+        "blanks behind the names",
+        embed(decorated("{} ")),
+        errors.GeneCoverageError,
+        r"names have blanks around them.*: adata\.var_names = adata\.var_names\.str\.strip\(\)",
+    ),
+    Case(
+        "cells of two species",
+        embed(two_species),
+        errors.GeneCoverageError,
+        r"\"mm10___\" before them, which is another genome.*adata\[:, adata\.var_names\.str\.startswith\(\"GRCh38_\"\)\]",
+    ),
+    Case(
+        "antibodies alone",
+        embed(column("feature_types", lambda a: "Antibody Capture")),
+        errors.DataError,
+        r"var\['feature_types'\] says .* 32,786 of 'Antibody Capture', and none of 'Gene Expression'",
     ),
     Case(
         "fewer valid genes than the [CLS] slot needs",
@@ -1149,6 +1205,14 @@ def half_in_lower_case(adata: anndata.AnnData) -> None:
     adata.var_names = [name.lower() if i % 2 else name for i, name in enumerate(adata.var_names)]
 
 
+def points(adata: anndata.AnnData) -> anndata.AnnData:
+    panel = adata[:, adata.var_names.isin(se600m.load_model().genes)]
+    hyphens = panel.var_names.str.contains("-")
+    few = panel[:, hyphens | (np.arange(panel.n_vars) < 300)].copy()
+    few.var_names = few.var_names.str.replace("-", ".")
+    return few
+
+
 def repeated(adata: anndata.AnnData) -> anndata.AnnData:
     return anndata.AnnData(
         sp.hstack([adata.X, adata.X[:, :9000]]).tocsr(),
@@ -1294,13 +1358,25 @@ WARNINGS = [
         "names in the wrong case",
         embed(half_in_lower_case),
         errors.DataWarning,
-        r"[\d,]+ names in var_names are the model's genes but for case.*'a1bg-as1' |[\d,]+ names in var_names.*\('",
+        r"names in var_names were not taken .*have small letters.* this repairs them: adata\.var_names = adata\.var_names\.where",
     ),
     Case(
         "names that stand twice",
         embed(repeated),
         errors.DataWarning,
         "names in var_names stand for a gene that an earlier one",
+    ),
+    Case(
+        "hyphens that R has replaced",
+        embed(points),
+        errors.DataWarning,
+        r"[\d,]+ have points for hyphens, as R's make\.names.*'[\w.]+' for '[\w-]+'.*\.str\.replace",
+    ),
+    Case(
+        "columns without a feature type",
+        embed(column("feature_types", lambda a: ["Gene Expression"] * (a.n_vars - 9) + [None] * 9)),
+        errors.DataWarning,
+        r"9 columns have no type in var\['feature_types'\].*fill it in if they are genes",
     ),
     Case("few known genes", embed(few_known), errors.DataWarning, r"carry \d+ % of a cell's values"),
 ]

@@ -239,7 +239,7 @@ def bars(default: Scores, pca: Scores, decoded: dict[str, float] | None) -> list
 
 def caption(adata: anndata.AnnData, model: se600m.Model) -> str:
     """Say what was compared, and how."""
-    known = len(set(adata.var_names) & set(model.genes))
+    known = adata.uns["X_state"]["n_matched"]
     return (
         f"`{model.name}` ({model.dimensions['nlayers']} layers, {model.dimensions['emsize']} wide) on scanpy's "
         f"`pbmc68k_reduced`: {adata.n_obs} blood cells × {adata.n_vars} genes, {known} of them known to the model, "

@@ -5,6 +5,10 @@
 // table, whose order is the vocabulary's order. [CLS] has the token NGenes,
 // the dataset token NGenes + 1.
 //
-// A data set's genes are matched exactly, by symbol or by human Ensembl id.
-// What is close, but not equal, is suggested and never taken.
+// A data set's genes are matched by symbol, exactly, by human Ensembl id, or by
+// another symbol of the same gene: HGNC has renamed thousands, and a model and a
+// data set may be of different years. Nothing else is taken, not even a name
+// with a blank behind it: what is close is suggested, and what many names have
+// in common (a prefix, a suffix, points for hyphens) is recognised and told
+// together with the line of pandas that repairs it.
 package vocabulary

@@ -1,10 +1,5 @@
 package vocabulary
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Column is a list of names that a data set has for its genes: the index or a
 // column of AnnData's var.
 type Column struct {
@@ -12,6 +7,9 @@ type Column struct {
 	Name string
 	// Genes has one name a gene; "" where there is none.
 	Genes []string
+	// Target is the column as Python assigns to it, for lines that repair it; the
+	// name if there is none.
+	Target string
 }
 
 // nExamples is how many names an error or a report shows.
@@ -26,80 +24,163 @@ type Suggestion struct {
 
 // Match is what became of a data set's genes.
 type Match struct {
-	// Column is where the names were taken from.
+	// Column is where the names were taken from, Index its place among the columns
+	// that [Vocabulary.MatchBest] chose from.
 	Column string
+	Index  int
 	// Tokens has one entry a gene of the data set, [Unknown] for those that
 	// the vocabulary does not have.
 	Tokens []int32
 	// NMatched is how many genes of the data set have a token; NByID is how
-	// many of those were found by their Ensembl id.
-	NMatched, NByID int
-	// NRepeated is how many of those have the token of an earlier gene. Each
-	// stays a gene of its own in a sentence, as in the reference. Repeated are
-	// the first few of them.
+	// many of those were found by their Ensembl id, NRenamed how many because
+	// the model knows the gene under another symbol than the data set, or than
+	// GENCODE has for the id. Renamed are the first few of those.
+	NMatched, NByID, NRenamed int
+	Renamed                   []Suggestion
+	// NIDsUnknown is how many human Ensembl ids have no token.
+	NIDsUnknown int
+	// NLeftOut is how many genes have no token because another column has it: that
+	// of the model's own symbol, or of the gene's newer one. LeftOut are the first
+	// few, with the symbol whose token they would have.
+	NLeftOut int
+	LeftOut  []Suggestion
+	// NRepeated is how many of the matched genes have the token of an earlier
+	// one. Each stays a gene of its own in a sentence, as in the reference.
+	// Repeated are the first few of them.
 	NRepeated int
 	Repeated  []string
 	// NUnnamed is how many genes have no name.
 	NUnnamed int
-	// Missing are the first few names without a token.
+	// Missing are a few names without a token, from all over the data set.
 	Missing []string
-	// NClose is how many names without a token are a model's gene but for case,
-	// punctuation or a symbol's renaming. None of them is taken: a guess would
-	// be silently wrong. Close are the first few.
-	NClose int
-	Close  []Suggestion
+	// Repairs are what turns unknown names into the model's genes: what many have
+	// in common, and last what is close by itself. RepairOf has the number of its
+	// repair for each gene of the data set, -1 for none. Nothing of it is done: a
+	// guess would be silently wrong.
+	Repairs  []Repair
+	RepairOf []int32
+	// Totals has, if the caller knows them, the sum of the values of each gene.
+	Totals []float64
 
 	nDistinct  int
-	looked     []string // the columns that were looked at, with what was found
+	column     Column
+	looked     []looked // the columns that were looked at
+	missing    []string // all names without a token
 	vocabulary *Vocabulary
 }
 
-// Match finds a data set's genes in the vocabulary, name by name, exactly: by
-// symbol, or by Ensembl id, with or without a version, where the vocabulary has
-// the id's symbol (see [SymbolOf]).
+// looked is a column that was looked at, and how many of its names are known.
+type looked struct {
+	name     string
+	nMatched int
+}
+
+// Match finds a data set's genes in the vocabulary, name by name (see
+// [Vocabulary.Find]). Columns with the vocabulary's own symbol, or its id, each
+// have the token. A renamed symbol has it where no such column does, the newer
+// one before the older ones, and the first of equals.
 func (v *Vocabulary) Match(c Column) *Match {
-	m := &Match{Column: c.Name, Tokens: make([]int32, len(c.Genes)), vocabulary: v}
-	seen := make([]bool, v.NGenes())
+	if c.Target == "" {
+		c.Target = c.Name
+	}
+	m := &Match{Column: c.Name, column: c, Tokens: make([]int32, len(c.Genes)), vocabulary: v}
+	hows := make([]How, len(c.Genes))
+	owners := make([]int32, v.NGenes()) // 1 + the column that a token belongs to
 	for i, name := range c.Genes {
-		token := v.Token(name)
-		if token == Unknown {
-			if symbol := SymbolOf(name); symbol != "" {
-				if token = v.Token(symbol); token != Unknown {
-					m.NByID++
-				}
-			}
-		}
-		m.Tokens[i] = token
-		if token == Unknown {
-			m.miss(name)
+		m.Tokens[i], hows[i] = v.Find(name)
+		if hows[i] == NotFound {
 			continue
 		}
-		m.NMatched++
-		if seen[token] {
-			m.NRepeated++
-			m.Repeated = few(m.Repeated, name)
+		owner := &owners[m.Tokens[i]]
+		if *owner == 0 || hows[i].rank() < hows[*owner-1].rank() {
+			*owner = int32(i) + 1
 		}
-		seen[token] = true
+	}
+	for i, name := range c.Genes {
+		m.note(i, name, hows[i], owners)
 	}
 	m.nDistinct = m.NMatched - m.NRepeated
-	m.looked = []string{fmt.Sprintf("%s (%d)", c.Name, m.NMatched)}
+	m.Missing = everyFew(m.missing, nExamples)
+	m.looked = []looked{{c.Name, m.NMatched}}
 	return m
 }
 
+// note counts one gene of the data set, and takes its token away if that belongs
+// to another.
+func (m *Match) note(i int, name string, how How, owners []int32) {
+	if _, isID := humanID(name); isID && how == NotFound {
+		m.NIDsUnknown++
+	}
+	if how == NotFound {
+		if name == "" {
+			m.NUnnamed++
+		} else {
+			m.missing = append(m.missing, name)
+		}
+		return
+	}
+	token := m.Tokens[i]
+	first := owners[token] == int32(i)+1
+	if how.rank() > 0 {
+		known := Suggestion{name, m.vocabulary.genes[token]}
+		if !first {
+			m.Tokens[i] = Unknown
+			m.NLeftOut++
+			m.LeftOut = few(m.LeftOut, known)
+			return
+		}
+		m.NRenamed++
+		m.Renamed = few(m.Renamed, known)
+	}
+	m.NMatched++
+	if how.isID() {
+		m.NByID++
+	}
+	if !first {
+		m.NRepeated++
+		m.Repeated = few(m.Repeated, name)
+	}
+}
+
 // MatchBest matches the column with the most of the vocabulary's genes; of
-// equals, the first. There must be a column.
+// equals, the first. Where hardly any is known, it is the column that most could
+// be repaired of. There must be a column.
 func (v *Vocabulary) MatchBest(columns []Column) *Match {
 	var best *Match
-	var looked []string
-	for _, c := range columns {
+	var all []*Match
+	for i, c := range columns {
 		m := v.Match(c)
-		looked = append(looked, m.looked...)
+		m.Index = i
+		all = append(all, m)
 		if best == nil || m.nDistinct > best.nDistinct {
 			best = m
 		}
 	}
-	best.looked = looked
+	best.findRepairs()
+	if len(all) > 1 && best.NMatched < len(best.Tokens)/20 {
+		most := best.nRepaired()
+		for _, m := range all {
+			if m != best {
+				m.findRepairs()
+			}
+			if n := m.nRepaired(); n > most && n > 2*best.NMatched {
+				best, most = m, n
+			}
+		}
+	}
+	best.looked = nil
+	for _, m := range all {
+		best.looked = append(best.looked, looked{m.Column, m.NMatched})
+	}
 	return best
+}
+
+func (m *Match) nRepaired() int {
+	n := 0
+	for _, r := range m.Repairs {
+		n += r.N
+	}
+	return n
 }
 
 func few[T any](list []T, item T) []T {
@@ -107,82 +188,4 @@ func few[T any](list []T, item T) []T {
 		return append(list, item)
 	}
 	return list
-}
-
-// miss notes a name without a token.
-func (m *Match) miss(name string) {
-	if name == "" {
-		m.NUnnamed++
-		return
-	}
-	m.Missing = few(m.Missing, name)
-	if known := m.vocabulary.Suggest(name); known != "" {
-		m.NClose++
-		m.Close = few(m.Close, Suggestion{name, known})
-	}
-}
-
-// Coverage is the share of the data set's genes that have a token.
-func (m *Match) Coverage() float64 {
-	if len(m.Tokens) == 0 {
-		return 0
-	}
-	return float64(m.NMatched) / float64(len(m.Tokens))
-}
-
-// Require fails if the coverage is below a minimum between 0 and 1, or nothing
-// was matched at all. The error wraps [ErrCoverage], shows what was looked
-// for and what the model knows, and names the likeliest reason.
-func (m *Match) Require(minimum float64) error {
-	if m.NMatched > 0 && m.Coverage() >= minimum {
-		return nil
-	}
-	n := min(nExamples, m.vocabulary.NGenes())
-	return fmt.Errorf("vocabulary: %d of %d genes (%.1f %%) are known to the model, at least %.1f %% are asked for: "+
-		"looked in %s for %s; the model's %d genes are named like %s%s: %w",
-		m.NMatched, len(m.Tokens), 100*m.Coverage(), 100*minimum, strings.Join(m.looked, ", "),
-		quoted(m.Missing), m.vocabulary.NGenes(), quoted(m.vocabulary.genes[:n]), m.hint(), ErrCoverage)
-}
-
-// hint looks for the usual reasons why genes are not found.
-func (m *Match) hint() string {
-	switch {
-	case len(m.Tokens) > 0 && m.NUnnamed > len(m.Tokens)/2:
-		return fmt.Sprintf("; %d of %d genes have no name there: name the column of var that has gene symbols (gene_column=...)",
-			m.NUnnamed, len(m.Tokens))
-	case m.NClose > len(m.Tokens)/10:
-		first := m.Close[0]
-		return fmt.Sprintf("; %d names are the model's genes but for case or punctuation, such as %q for %q: "+
-			"rename them if they are human genes (mouse symbols look like that, and the model knows human genes)",
-			m.NClose, first.Given, first.Known)
-	case most(m.Missing, func(s string) bool { return strings.HasPrefix(s, "ENS") && !strings.HasPrefix(s, "ENSG") }):
-		return "; these are Ensembl ids of another species, or of transcripts: the model knows human genes"
-	case most(m.Missing, isNumber):
-		return "; these are numbers: name the column of var that has gene symbols (gene_column=...), or set adata.var_names"
-	}
-	return ""
-}
-
-// most tells whether more than half of some names are of a kind.
-func most(names []string, is func(string) bool) bool {
-	n := 0
-	for _, name := range names {
-		if is(name) {
-			n++
-		}
-	}
-	return 2*n > len(names)
-}
-
-func isNumber(s string) bool { return strings.Trim(s, "0123456789.") == "" }
-
-func quoted(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
-	}
-	parts := make([]string, len(names))
-	for i, name := range names {
-		parts[i] = fmt.Sprintf("%q", name)
-	}
-	return strings.Join(parts, ", ")
 }

@@ -10,17 +10,27 @@ import (
 
 var genes = []string{"CD3D", "MS4A1", "NKG7", "LYZ", "GNLY"}
 
-func TestMatch(t *testing.T) {
-	v, err := New(genes)
+func made(t *testing.T, symbols ...string) *Vocabulary {
+	t.Helper()
+	v, err := New(symbols)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := v.Match(Column{"var_names", []string{"LYZ", "XIST", "CD3D", "", "LYZ", "cd3d"}})
+	return v
+}
+
+func named(names ...string) Column {
+	return Column{Name: "var_names", Genes: names, Target: "adata.var_names"}
+}
+
+func TestMatch(t *testing.T) {
+	v := made(t, genes...)
+	m := v.Match(named("LYZ", "XIST", "CD3D", "", "LYZ", "cd3d"))
 	if want := []int32{3, Unknown, 0, Unknown, 3, Unknown}; !slices.Equal(m.Tokens, want) {
 		t.Errorf("tokens %v, want %v", m.Tokens, want)
 	}
-	if m.NMatched != 3 || m.NRepeated != 1 || m.Coverage() != 0.5 {
-		t.Errorf("%d matched, %d repeated, coverage %v", m.NMatched, m.NRepeated, m.Coverage())
+	if m.NMatched != 3 || m.NRepeated != 1 || m.Coverage() != 0.5 || m.CoverageOfModel() != 0.4 {
+		t.Errorf("%d matched, %d repeated, coverage %v, %v", m.NMatched, m.NRepeated, m.Coverage(), m.CoverageOfModel())
 	}
 	if want := []string{"XIST", "cd3d"}; !slices.Equal(m.Missing, want) {
 		t.Errorf("missing %q, want %q", m.Missing, want)
@@ -30,62 +40,22 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestRequire(t *testing.T) {
-	v, err := New(genes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		name    string
-		symbols []string
-		minimum float64
-		says    []string // nil: no error
-	}{
-		{"enough", []string{"LYZ", "NKG7", "XIST"}, 0.5, nil},
-		{"exactly enough", []string{"LYZ", "XIST"}, 0.5, nil},
-		{"too few", []string{"LYZ", "XIST", "TSIX"}, 0.5, []string{"1 of 3 genes (33.3 %)", "50.0 %", `"XIST", "TSIX"`, `"CD3D"`}},
-		{"none, though none is asked for", []string{"XIST"}, 0, []string{"0 of 1 genes"}},
-		{"no genes", nil, 0, []string{"0 of 0 genes", "for nothing"}},
-		{"no names", []string{"", "", "XIST"}, 0.1, []string{"2 of 3 genes have no name", "gene_column"}},
-		{"numbers", []string{"0", "1", "2"}, 0.1, []string{"these are numbers", "gene_column"}},
-		{"mouse ids", []string{"ENSMUSG00000032094", "ENSMUSG00000024673"}, 0.1, []string{"another species"}},
-		{"mouse symbols", []string{"Cd3d", "Ms4a1"}, 0.1, []string{"mouse", `"Cd3d"`}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			err := v.Match(Column{"var_names", c.symbols}).Require(c.minimum)
-			if c.says == nil {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			if !errors.Is(err, ErrCoverage) {
-				t.Fatalf("got %v", err)
-			}
-			for _, part := range c.says {
-				if !strings.Contains(err.Error(), part) {
-					t.Errorf("%q does not say %q", err, part)
-				}
-			}
-		})
-	}
-}
-
 func TestEnsemblIDs(t *testing.T) {
-	v, err := New([]string{"CD3D", "MS4A1", "VAMP7", "ENSG00000000003"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := made(t, "CD3D", "MS4A1", "VAMP7", "ENSG00000000003")
 	for _, c := range []struct {
 		name string
 		want int32
 	}{
 		{"ENSG00000167286", 0},
 		{"ENSG00000167286.9", 0},
+		{"ENSG00000167286.9_2", 0}, // a lifted annotation
 		{"ENSG00000156738.18", 1},
 		{"ENSG00000124333.16_PAR_Y", 2},
+		{"ENSG00000124333_PAR_Y", 2},
 		{"ENSG00000000003", 3}, // the vocabulary's own name goes first
 		{"ENSG00000167286x", Unknown},
+		{"ENSG00000167286.", Unknown},
+		{"ENSG00000167286_CD3D", Unknown},
 		{"ENSG0000016728", Unknown},
 		{"ENSG00000167286 ", Unknown},
 		{"ENSGabcdefghijk", Unknown},
@@ -95,47 +65,107 @@ func TestEnsemblIDs(t *testing.T) {
 		{"ensg00000167286", Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := v.Match(Column{"var_names", []string{c.name}})
+			m := v.Match(named(c.name))
 			if m.Tokens[0] != c.want {
 				t.Errorf("token %d, want %d", m.Tokens[0], c.want)
 			}
 		})
 	}
-	m := v.Match(Column{"gene_ids", []string{"ENSG00000167286", "MS4A1", "ENSG00000167286.2"}})
-	if m.NMatched != 3 || m.NByID != 2 || m.NRepeated != 1 || !slices.Equal(m.Repeated, []string{"ENSG00000167286.2"}) {
+	m := v.Match(named("ENSG00000167286", "MS4A1", "ENSG00000167286.2", "ENSG00000010610", "ENSG99999999999", "ENST00000300692"))
+	if m.NMatched != 3 || m.NByID != 2 || m.NRepeated != 1 || !slices.Equal(m.Repeated, []string{"ENSG00000167286.2"}) || m.NIDsUnknown != 2 {
 		t.Errorf("%+v", m)
 	}
 }
 
-func TestEnsemblTable(t *testing.T) {
-	symbols, err := readEnsemblTable(ensemblTable)
+func TestTables(t *testing.T) {
+	table, err := readEnsemblTable(ensemblTable)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(symbols) < 40_000 {
-		t.Errorf("%d genes", len(symbols))
+	if len(table.byID) < 40_000 {
+		t.Errorf("%d ids", len(table.byID))
 	}
 	for id, symbol := range map[string]string{
-		"ENSG00000010610": "CD4", "ENSG00000153563": "CD8A", "ENSG00000090382": "LYZ", "ENSG00000145416": "MARCHF1",
+		"ENSG00000010610": "CD4", "ENSG00000153563.16": "CD8A", "ENSG00000090382": "LYZ", "ENSG00000145416": "MARCHF1",
+		"ENSG00000204628": "RACK1", "ENSG99999999999": "", "CD4": "",
 	} {
 		if got := SymbolOf(id); got != symbol {
 			t.Errorf("%s is %q, want %q", id, got, symbol)
 		}
 	}
-	if _, err := readEnsemblTable([]byte("no gzip")); err == nil {
-		t.Error("a damaged table was read")
+	n, err := readHGNCTable(hgncTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(n.bySymbol) < 40_000 || len(n.byPrevious) < 10_000 || len(n.byID) < 39_000 {
+		t.Errorf("%d symbols, %d previous ones, %d ids", len(n.bySymbol), len(n.byPrevious), len(n.byID))
+	}
+	for symbol := range n.byPrevious {
+		if n.bySymbol[symbol] != nil {
+			t.Errorf("%s is a previous symbol and an approved one", symbol)
+		}
+	}
+	for _, damaged := range []func() error{
+		func() error { _, err := readEnsemblTable([]byte("no gzip")); return err },
+		func() error { _, err := readHGNCTable([]byte("no gzip")); return err },
+		func() error { _, err := readHGNCTable(ensemblTable); return err },
+		func() error { _, err := readEnsemblTable(hgncTable); return err },
+	} {
+		if damaged() == nil {
+			t.Error("a damaged table was read")
+		}
+	}
+	if size := len(ensemblTable) + len(hgncTable); size > 1_500_000 {
+		t.Errorf("the tables take %d bytes", size)
+	}
+}
+
+func TestRenamedGenes(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		model, names []string
+		want         []int32
+		renamed      int
+	}{
+		{"a newer symbol than the model's", []string{"CD3D", "GNB2L1", "ATP5E"}, []string{"RACK1", "ATP5F1E"}, []int32{1, 2}, 2},
+		{"an older symbol than the model's", []string{"CD3D", "RACK1", "ATP5F1E"}, []string{"GNB2L1", "ATP5E"}, []int32{1, 2}, 2},
+		{"two older symbols of one gene", []string{"MOSC1", "SEPT7"}, []string{"MARC1", "CDC10"}, []int32{0, 1}, 2},
+		{"an id", []string{"GNB2L1", "ATP5E", "CD3D"}, []string{"ENSG00000204628", "ENSG00000124172.9", "ENSG00000167286"}, []int32{0, 1, 2}, 2},
+		{"families that spreadsheets took for dates", []string{"MARCHF1", "SEPTIN2", "MTARC1", "DELEC1"}, []string{"MARCH1", "SEPT2", "MARC1", "DEC1"}, []int32{0, 1, 2, 3}, 4},
+		{"the model's own symbol goes first", []string{"GNB2L1"}, []string{"RACK1", "GNB2L1"}, []int32{Unknown, 0}, 0},
+		{"and its id", []string{"RACK1"}, []string{"GNB2L1", "ENSG00000204628"}, []int32{Unknown, 0}, 0},
+		{"then the newer symbol", []string{"MOSC1"}, []string{"MARC1", "MTARC1"}, []int32{Unknown, 0}, 1},
+		{"then the first", []string{"MTARC1"}, []string{"MOSC1", "MARC1"}, []int32{0, Unknown}, 1},
+		{"a model with both", []string{"GNB2L1", "RACK1"}, []string{"RACK1", "GNB2L1", "ENSG00000204628"}, []int32{1, 0, 1}, 0},
+		{"a symbol that two genes had", []string{"QARS1", "EPRS1"}, []string{"QARS"}, []int32{Unknown}, 0},
+		{"a symbol that is a family's today", []string{"CD8A", "CD8B"}, []string{"CD8"}, []int32{Unknown}, 0},
+		{"an antigen", []string{"MS4A1", "PTPRC"}, []string{"CD20", "CD45"}, []int32{Unknown, Unknown}, 0},
+		{"a gene that has an antigen's name", []string{"ADGRE5"}, []string{"CD97"}, []int32{0}, 1},
+		{"an alias", []string{"PDCD1", "CD274", "ERBB2"}, []string{"PD1", "PDL1", "HER2"}, []int32{Unknown, Unknown, Unknown}, 0},
+		{"small letters", []string{"GNB2L1"}, []string{"rack1"}, []int32{Unknown}, 0},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			m := made(t, c.model...).Match(named(c.names...))
+			if !slices.Equal(m.Tokens, c.want) || m.NRenamed != c.renamed {
+				t.Errorf("tokens %v, %d renamed; want %v, %d", m.Tokens, m.NRenamed, c.want, c.renamed)
+			}
+			if m.NMatched+m.NLeftOut+len(m.missing) != len(c.names) || len(m.LeftOut) != m.NLeftOut || len(m.Renamed) != m.NRenamed {
+				t.Errorf("%+v", m)
+			}
+		})
+	}
+	m := made(t, "GNB2L1").Match(named("ENSG00000204628", "RACK1", "RACK1"))
+	if m.NMatched != 1 || m.NByID != 1 || m.NRenamed != 1 || m.NLeftOut != 2 || m.LeftOut[0] != (Suggestion{"RACK1", "GNB2L1"}) {
+		t.Errorf("%+v", m)
 	}
 }
 
 func TestMatchBest(t *testing.T) {
-	v, err := New(genes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := Column{"var_names", []string{"0", "1", "GNLY", "3"}}
-	symbols := Column{"var['symbol']", []string{"CD3D", "MS4A1", "NKG7", "XIST"}}
-	repeated := Column{"var['first']", []string{"CD3D", "CD3D", "CD3D", "CD3D"}}
-	ids := Column{"var['id']", []string{"ENSG00000167286", "ENSG00000156738", "ENSG00000105374", "ENSG00000229807"}}
+	v := made(t, genes...)
+	names := named("0", "1", "GNLY", "3")
+	symbols := Column{Name: "var['symbol']", Genes: []string{"CD3D", "MS4A1", "NKG7", "XIST"}}
+	repeated := Column{Name: "var['first']", Genes: []string{"CD3D", "CD3D", "CD3D", "CD3D"}}
+	ids := Column{Name: "var['id']", Genes: []string{"ENSG00000167286", "ENSG00000156738", "ENSG00000105374", "ENSG00000229807"}}
 	for _, c := range []struct {
 		name    string
 		columns []Column
@@ -153,30 +183,46 @@ func TestMatchBest(t *testing.T) {
 			}
 		})
 	}
-	err = v.MatchBest([]Column{names, {"var['x']", []string{"a", "b", "c", "d"}}}).Require(0.5)
-	if err == nil || !strings.Contains(err.Error(), "looked in var_names (1), var['x'] (0)") {
+	err := v.MatchBest([]Column{names, {Name: "var['x']", Genes: []string{"a", "b", "c", "d"}}}).Require(0.5)
+	if err == nil || !strings.Contains(err.Error(), "Looked in var_names (1), var['x'] (0)") {
 		t.Errorf("%v does not say where it looked", err)
 	}
 }
 
-func TestSuggestionsAreMadeAndNotTaken(t *testing.T) {
-	v, err := New([]string{"CD3D", "HLA-DRA", "MARCHF1", "SEPT7", "C1orf112"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for given, known := range map[string]string{
-		"cd3d": "CD3D", "Cd3d": "CD3D", "HLA.DRA": "HLA-DRA", "MARCH1": "MARCHF1", "SEPTIN7": "SEPT7",
-		"C1ORF112": "C1orf112", "XIST": "", "MARCH2": "", "-": "",
+func TestSuggestions(t *testing.T) {
+	v := made(t, "CD3D", "CD8A", "CD8B", "CD80", "PDCD1", "CD274", "ERBB2", "MS4A1", "TP53", "HLA-DRA", "GNB2L1", "C1orf112", "QARS1", "EPRS1")
+	for name, want := range map[string]string{
+		"CD8": "CD8A CD8B", "PD1": "PDCD1", "PD-1": "PDCD1", "PDL1": "CD274", "PD-L1": "CD274", "HER2": "ERBB2", "CD20": "MS4A1",
+		"P53": "TP53", "p53": "TP53", "cd3d": "CD3D", "Cd3d": "CD3D", "HLA.DRA": "HLA-DRA", "HLA-DR": "HLA-DRA", "CD3": "CD3D",
+		"C1ORF112": "C1orf112", "rack1": "GNB2L1", "QARS": "EPRS1 QARS1", "CD8a": "CD8A", "XIST": "", "": "", "-": "", "X": "",
 	} {
-		t.Run(given, func(t *testing.T) {
-			if got := v.Suggest(given); got != known {
-				t.Errorf("suggests %q, want %q", got, known)
+		t.Run(name, func(t *testing.T) {
+			if got := strings.Join(v.Suggestions(name), " "); got != want {
+				t.Errorf("suggests %q, want %q", got, want)
 			}
-			m := v.Match(Column{"var_names", []string{given}})
-			if m.NMatched != 0 || m.NClose != len(m.Close) || (m.NClose == 1) != (known != "") {
-				t.Errorf("%+v", m)
+			if token, _ := v.Find(name); token != Unknown {
+				t.Errorf("takes it for %s", v.genes[token])
 			}
 		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"PDCD1": "PDCD1", "GNB2L1": "RACK1", "PDL1": "CD274", "MARCH1": "MARCHF1", "pdcd1": "PDCD1", "no gene": "", "": "",
+	} {
+		if got := strings.Join(NamesOf(name), " "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"ENSG00000167286.9": "a human Ensembl id", "ENSMUSG00000032094": "an Ensembl id of mouse", "7157": "a number",
+		"ENST00000300692": "the Ensembl id of a transcript or protein", "ENSDARG00000032094": "an Ensembl id of another species",
+		"NM_000732.6": "a RefSeq accession", "P04234": "a UniProt accession", "HGNC:1673": "an HGNC id", "CD3D": "", "": "",
+	} {
+		if got := About(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 }
 
@@ -199,7 +245,7 @@ func ExampleVocabulary_Match() {
 	if err != nil {
 		panic(err)
 	}
-	m := v.Match(Column{"var_names", []string{"MS4A1", "MALAT1"}})
+	m := v.Match(Column{Name: "var_names", Genes: []string{"MS4A1", "MALAT1"}})
 	fmt.Println(m.Tokens, m.Coverage(), v.CLS())
 	// Output: [1 -1] 0.5 3
 }

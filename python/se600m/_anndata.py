@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _lazy, _native, _not_anndata, _spool, errors
+from se600m import _lazy, _native, _not_anndata, _spool, _var, errors
 
 _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
@@ -41,14 +40,20 @@ class Expression:
     n_genes: int
     where: str
     """What the matrix is called by a user, such as ``adata.raw.X``."""
-    columns: list[tuple[str, list[str]]]
-    """Candidates for gene names: what a column is called, and one name a gene, "" for none."""
+    columns: list[_var.GeneNames]
+    """Candidates for gene names."""
+    features: _var.FeatureTypes | None
+    """Which columns of the matrix are genes, where ``var`` says that others are not: these do not exist here."""
     rows: Callable[[int, int], Any]
     """Gives rows first … last-1, in memory."""
     whole: Any
     """The matrix, if the core can view it where it is; else None."""
     values_per_row: int
     """Stored values a row, about."""
+
+    def column_of(self, gene: int) -> int:
+        """Find the column of the matrix that is a gene's."""
+        return gene if self.features is None else int(np.flatnonzero(self.features.genes)[gene])
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
         """Give (first row, rows), at most some rows at a time.
@@ -193,7 +198,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     elif layer is not None:
         if layer not in adata.layers:
             raise errors.DataError(
-                f"layer={layer!r} is not in adata.layers, {_what_there_is(layer, list(adata.layers), 'no layers')}"
+                f"layer={layer!r} is not in adata.layers, {_var.what_there_is(layer, list(adata.layers), 'no layers')}"
             )
         where = f"adata.layers[{layer!r}]"
 
@@ -211,26 +216,43 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     found, var = _lazy.matrix(found, where), _lazy.table(var)
     if _is_sparse(found) and found.format not in ("csr", "csc"):
         found = _csr(found)  # others have no slices, or slow ones
-    n_genes = len(var)
-    if n_genes == 0:
+    if len(var) == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
+    features = _var.feature_types(var)
     cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
-    genes = adata._vidx if view and not use_raw else slice(None)
+    columns = adata._vidx if view and not use_raw else slice(None)
+    if features is not None:
+        var = var[features.genes]
+        columns = _as_slice(np.arange(found.shape[1])[columns][features.genes])
 
     spool = None
     if isinstance(found, anndata.abc.CSCDataset):
-        spool = _spool.Spool(found, where, cells, genes)
+        spool = _spool.Spool(found, where, cells, columns)
 
     def rows(first: int, last: int) -> Any:
         if spool is not None:
-            whole_rows = spool.rows(first, last)
-            return whole_rows if cells is None else whole_rows[:, genes]
-        if cells is None:
-            return _rows(found, slice(first, last))
-        return _rows(found, cells[first:last])[:, genes]
+            some = spool.rows(first, last)
+        else:
+            some = _rows(found, slice(first, last) if cells is None else cells[first:last])
+        return some if cells is None and features is None else _columns(some, columns)
 
     whole = None if view or not _ready(found) else found
-    return Expression(adata.n_obs, n_genes, where, _gene_columns(var, gene_column), rows, whole, _values_per_row(found))
+    if features is not None and whole is not None:  # without copying, if that is possible
+        whole = whole[:, columns] if isinstance(whole, np.ndarray) and isinstance(columns, slice) else None
+    names = _var.gene_columns(var, gene_column, "adata.raw" if use_raw else "adata")
+    return Expression(adata.n_obs, len(var), where, names, features, rows, whole, _values_per_row(found))
+
+
+def _as_slice(numbers: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
+    """Write numbers that follow each other as a slice, which takes columns much faster."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    follow = last - first + 1 == len(numbers) and bool((np.diff(numbers) == 1).all())
+    return slice(first, last + 1) if follow else numbers
+
+
+def _columns(matrix: Any, columns: slice | npt.NDArray[np.intp]) -> Any:
+    """Take some columns of rows in memory."""
+    return matrix.iloc[:, columns] if isinstance(matrix, pd.DataFrame) else matrix[:, columns]
 
 
 def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
@@ -255,39 +277,6 @@ def _values_per_row(matrix: Any) -> int:
     else:
         return int(n_genes)
     return int(max(stored // n_rows, n_genes // 10))  # the first rows of a view may be emptier than the others
-
-
-def _gene_columns(var: pd.DataFrame, gene_column: str | None) -> list[tuple[str, list[str]]]:
-    """List the columns that may have the genes' names: the one that is named, or all with text."""
-    if gene_column is None:
-        text = [
-            (f"var[{name!r}]", column)
-            for name, column in var.items()
-            if isinstance(column.dtype, pd.CategoricalDtype | pd.StringDtype) or column.dtype == object
-        ]
-        return [_named("var_names", var.index.to_series()), *(_named(name, column) for name, column in text)]
-    if gene_column not in var.columns:
-        there = _what_there_is(gene_column, [str(c) for c in var.columns], "no columns")
-        raise errors.DataError(f"gene_column={gene_column!r} is not in var, {there}")
-    names = var[gene_column]
-    if isinstance(names, pd.DataFrame):
-        raise errors.DataError(
-            f"gene_column={gene_column!r} stands {names.shape[1]} times in var: give its columns names of their own"
-        )
-    return [_named(f"var[{gene_column!r}]", names)]
-
-
-def _named(name: str, column: pd.Series[Any]) -> tuple[str, list[str]]:
-    return name, column.astype(object).where(column.notna(), "").astype(str).tolist()
-
-
-def _what_there_is(wanted: str, names: list[str], none: str) -> str:
-    """Say which names exist, and which of them is nearest to the one that was wanted."""
-    if not names:
-        return f"which has {none}"
-    near = difflib.get_close_matches(str(wanted), names, 1) or [n for n in names if n.lower() == str(wanted).lower()]
-    listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
-    return f"which has {listed}" + (f": did you mean {near[0]!r}?" if near else "")
 
 
 def place_of_expression(adata: AnnData, other_than: str) -> str | None:

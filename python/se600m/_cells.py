@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _choices, _native, _progress, _survey, errors
+from se600m import _anndata, _choices, _genes, _native, _progress, _survey, errors
 from se600m._chunks import ArraySink, Job, Sink, run_chunks
 from se600m._estimate import Run
 from se600m._opened import Opened
@@ -94,8 +94,8 @@ class Cells:
             adata, layer=options.layer, use_raw=options.use_raw, gene_column=options.gene_column
         )
         self.n_cells = self.source.n_cells
-        self.tokens, match = _native.match_genes(opened.handle, self.source.columns, options.min_coverage)
-        self.report = Report(self.source.where, self.n_cells, match)
+        self.tokens, match = _genes.match(opened.handle, self.source.columns, options.min_coverage)
+        self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, _CellChunk]]:
         """Give (first row, cells), at most some cells at a time."""

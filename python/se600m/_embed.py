@@ -33,7 +33,8 @@ def embed(
     Parameters
     ----------
     adata
-        Cells × genes: raw counts or log1p values, human gene symbols.
+        Cells × genes: raw counts or log1p values, human gene symbols or Ensembl ids. Where a column
+        ``feature_types`` of ``var`` has "Gene Expression", columns of other types are left out.
     model
         A :class:`Model`, the name of one, a converted directory or a checkpoint (see :func:`load_model`).
     key_added
@@ -66,7 +67,8 @@ def embed(
     threads
         Number of threads; all cores by default. It changes the speed, never the numbers.
     min_coverage
-        Least share of the data set's genes that the model must know, from 0 to 1.
+        From 0 to 1: the model must know at least this share of the data set's genes, or the data set must have
+        at least this share of the model's genes.
     strict
         Raise an error where the data set looks wrong, instead of a warning, before the model runs.
     progress

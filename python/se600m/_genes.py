@@ -1,14 +1,59 @@
-"""Genes by name as gene tokens."""
+"""Names of genes as gene tokens."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _native, errors
+from se600m import _native, _var, errors
+
+
+def match(
+    model: int, columns: list[_var.GeneNames], min_coverage: float, totals: npt.NDArray[np.float64] | None = None
+) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    """Find a data set's genes in a model's vocabulary (its handle), by the best of some columns of names.
+
+    Parameters
+    ----------
+    min_coverage
+        What the share of the data set's genes that the model knows, or else the share of the model's genes that
+        the data set has, must reach.
+    totals
+        Sum of the values of each gene, ``[n_genes]``, if it is known: the error tells the share of the counts, too.
+
+    Returns
+    -------
+    tokens
+        int32, one a gene; -1 for unknown ones.
+    report
+        The column that was taken (``column``) with its ``names`` and ``tokens``, and what became of them. ``repairs``
+        are what would make genes of unknown names; ``repair_of``, int32 ``[n_genes]``, has the repair of each, -1 for
+        none.
+
+    Raises
+    ------
+    GeneCoverageError
+    """
+    n_genes = len(columns[0].names)
+    tokens, repair_of = np.full(n_genes, -1, np.int32), np.full(n_genes, -1, np.int32)
+    names = _native.lines([name for column in columns for name in column.names])
+    request: dict[str, Any] = {
+        "columns": [column.column for column in columns],
+        "targets": [column.target or column.column for column in columns],
+        "names": _native.array(names),
+        "minimum": min_coverage,
+        "tokens": _native.array(tokens),
+        "repair_of": _native.array(repair_of),
+    }
+    if totals is not None:
+        totals = np.ascontiguousarray(totals, np.float64)
+        request["totals"] = _native.array(totals)
+    report = _native.match_genes(model, request)
+    return tokens, {**report, "names": columns[report["index"]].names, "tokens": tokens, "repair_of": repair_of}
 
 
 def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt.NDArray[np.int32]:
@@ -19,21 +64,34 @@ def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt
     wrong = next((name for name in names if not isinstance(name, str)), None)
     if wrong is not None:
         raise errors.OptionError(f"genes has {wrong!r}: give gene symbols or Ensembl ids")
-    try:
-        tokens, _ = _native.match_genes(model, [("genes", names)], 0.0)
-    except errors.GeneCoverageError:  # none of them
-        tokens = np.full(len(names), -1, np.int32)
-    unknown = list(dict.fromkeys(name for name, token in zip(names, tokens, strict=True) if token < 0))
-    if unknown:
+    tokens = np.full(len(names), -1, np.int32)
+    text = _native.lines(names)
+    request = {"names": _native.array(text), "tokens": _native.array(tokens)}
+    found = _native.find_genes(model, request)
+    if found["first_unknown"] >= 0:
+        unknown = list(dict.fromkeys(name for name, token in zip(names, tokens, strict=True) if token < 0))
         others = f" (and {len(unknown) - 1:,} other unknown ones)" if len(unknown) > 1 else ""
-        raise errors.UnknownGeneError(
-            f"gene {unknown[0]!r} is not among the model's {len(symbols):,} genes{others}: "
-            f"the nearest symbol is {_nearest(symbols, unknown[0])!r}"
-        )
+        raise errors.UnknownGeneError(_unknown(unknown[0], symbols, found, others))
     return tokens
 
 
-def _nearest(symbols: list[str], name: str) -> str:
-    """Find the symbol most like a name: the same but for upper and lower case, else by common letters."""
-    same = next((symbol for symbol in symbols if symbol.casefold() == name.casefold()), None)
-    return same or difflib.get_close_matches(name.upper(), symbols, n=1, cutoff=0)[0]
+def _unknown(name: str, symbols: list[str], found: dict[str, Any], others: str) -> str:
+    """Say why a gene is unknown, and what may be meant."""
+    gene, model = f"gene {name!r}", f"the model's {len(symbols):,} genes"
+    if found["symbol"]:
+        return f"{gene} is {found['symbol']}, which is not among {model}{others}"
+    if found["about"] == "a human Ensembl id":
+        return f"{gene} is a human Ensembl id that is not known{others}: name the gene by its symbol"
+    if found["about"]:
+        return f"{gene} is {found['about']}{others}: name human genes by symbol or Ensembl id"
+    if name in found["genes"]:
+        return f"{gene} is a human gene that is not among {model}{others}"
+    near = found["suggestions"]
+    if not near and found["genes"]:
+        return f"{gene} is another name of {', '.join(found['genes'][:3])}, which is not among {model}{others}"
+    if not near:
+        near = difflib.get_close_matches(name.upper(), [s for s in symbols if not s.startswith("ENSG")], n=1)
+    if not near:
+        return f"{gene} is not among {model}{others}: give gene symbols or human Ensembl ids"
+    nearest = "symbol is" if len(near) == 1 else "symbols are"
+    return f"{gene} is not among {model}{others}: the nearest {nearest} {', '.join(map(repr, near))}"

@@ -85,6 +85,7 @@ _check_device = _exported(_se600m.pybind_CheckDevice)
 _describe_model = _exported(_se600m.pybind_DescribeModel)
 _model_genes = _exported(_se600m.pybind_ModelGenes)
 _match_genes = _exported(_se600m.pybind_MatchGenes)
+_find_genes = _exported(_se600m.pybind_FindGenes)
 _start = _exported(_se600m.pybind_Start)
 _wait = _exported(_se600m.pybind_Wait)
 _cancel = _exported(_se600m.pybind_Cancel)
@@ -168,30 +169,17 @@ def plan(model: int, tokens: npt.NDArray[np.int32], fill: str) -> dict[str, Any]
     return dict(run("plan", {"model": model, "tokens": array(tokens), "fill": fill}))
 
 
-def match_genes(
-    model: int, columns: list[tuple[str, list[str]]], minimum: float
-) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
-    """Find genes in a model's vocabulary by the best of some columns of names.
-
-    Returns
-    -------
-    tokens
-        int32, one a gene; -1 for unknown ones.
-    report
-        The column that was taken, and what became of the names.
-    """
-    tokens = np.full(len(columns[0][1]), -1, dtype=np.int32)
-    names = _lines([gene for _, genes in columns for gene in genes])
-    request = {
-        "columns": [name for name, _ in columns],
-        "names": array(names),
-        "minimum": minimum,
-        "tokens": array(tokens),
-    }
-    return tokens, json.loads(_match_genes(model, json.dumps(request)))
+def match_genes(model: int, request: dict[str, Any]) -> dict[str, Any]:
+    """Find a data set's genes in a model's vocabulary (see :func:`se600m._genes.match`)."""
+    return dict(json.loads(_match_genes(model, json.dumps(request))))
 
 
-def _lines(names: list[str]) -> npt.NDArray[np.uint8]:
+def find_genes(model: int, request: dict[str, Any]) -> dict[str, Any]:
+    """Find genes in a model's vocabulary, each on its own (see :func:`se600m._genes.tokens_of`)."""
+    return dict(json.loads(_find_genes(model, json.dumps(request))))
+
+
+def lines(names: list[str]) -> npt.NDArray[np.uint8]:
     """Write a name a line, in UTF-8; a name of several lines, which is no gene's, becomes one line."""
     text = "\n".join(names)
     if text.count("\n") != len(names) - 1:

@@ -14,8 +14,9 @@ import numpy as np
 from se600m import errors
 
 MIN_COVERAGE = 0.1
-"""Least share of a data set's genes that a model must know. Human data sets with full annotation reach
-a third; other species and other kinds of identifiers next to nothing."""
+"""Least share of a data set's genes that a model must know, or of a model's genes that a data set must have. Human
+data sets with full annotation reach a third of the one and most of the other; other species and other kinds of
+identifiers reach next to nothing of both."""
 
 Expression = Literal["auto", "counts", "log1p"]
 Fill = Literal["auto", "shared", "independent", "expected", "none"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _judgement, _native, _scales, errors
+from se600m import _gene_report, _judgement, _native, _scales, errors
 
 log = logging.getLogger("se600m")
 log.addHandler(logging.NullHandler())
@@ -33,7 +33,17 @@ _COUNTED = (
     "n_negative",
     "n_negative_cells",
 )
-_MATCHED = ("n_genes", "n_matched", "n_by_id", "n_repeated", "n_unnamed", "n_close", "n_vocabulary")
+_MATCHED = (
+    "n_genes",
+    "n_matched",
+    "n_by_id",
+    "n_renamed",
+    "n_left_out",
+    "n_ids_unknown",
+    "n_repeated",
+    "n_unnamed",
+    "n_vocabulary",
+)
 
 
 _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
@@ -119,10 +129,13 @@ class Report:
 
     def provenance(self) -> dict[str, Any]:
         """Give what is worth keeping with the embedding: text and numbers."""
+        features = self.match["features"]
         return {
             "fill": self.fill,
             "gene_column": self.match["column"],
             **{key: self.match[key] for key in _MATCHED},
+            "n_close": sum(repair["n"] for repair in self.match["repairs"]),
+            "other_features": "" if features is None else features.listed(),
             "n_valid": self.n_valid,
             "share_median": self.median_share,
             "share_min": float(self.share.min()),
@@ -176,31 +189,6 @@ class Report:
         )
 
     def _tell_genes(self) -> None:
-        m = self.match
-        log.info(
-            "%s of %s genes of %s are known to the model, by %s (%s by Ensembl id); they carry %.1f %% of a cell's "
-            "values (median), %.1f %% at least",
-            f"{m['n_matched']:,}",
-            f"{m['n_genes']:,}",
-            self.where,
-            m["column"],
-            f"{m['n_by_id']:,}",
-            100 * self.median_share,
-            100 * self.share.min(),
-        )
-        if m["n_close"] > max(1, m["n_matched"] // 20):
-            examples = ", ".join(f"{s['given']!r} ({s['known']!r})" for s in m["close"])
-            warn(
-                f"{m['n_close']:,} names in {m['column']} are the model's genes but for case, punctuation or a "
-                f"renaming, and were not taken: {examples}. Rename them if they are meant"
-            )
-        if m["n_repeated"] > max(1, m["n_matched"] // 100):
-            warn(
-                f"{m['n_repeated']:,} names in {m['column']} stand for a gene that an earlier one stands for, such as "
-                f"{', '.join(map(repr, m['repeated']))}: each stays a token of its own, as in the reference"
-            )
-        if self.median_share < 0.5:
-            warn(
-                f"{m['n_matched']:,} of {m['n_genes']:,} genes of {self.where} are known to the model, and carry "
-                f"{100 * self.median_share:.0f} % of a cell's values (median): these embeddings rest on little"
-            )
+        log.info(_gene_report.summary(self.match, self.where, self.median_share, float(self.share.min())))
+        for caution in _gene_report.cautions(self.match, self.where, self.median_share, self.totals):
+            warn(caution)

@@ -92,13 +92,13 @@ class _NotFinite:
         """Say where the first value is, how many there are, and the way out."""
         assert self.first is not None
         cell, gene, value = self.first
-        where, name = source.where, source.columns[0][1][gene]
+        where, name = source.where, source.columns[0].names[gene]
         value = {
             "NaN": self.nan,
             "+Inf": "infinite",
             "-Inf": "-infinite, as the logarithm of 0 is: logarithms of counts are taken with np.log1p",
         }.get(value, f"{value}, which is larger than a 32-bit float holds and than any count")
-        place = f"{where}[{cell}, {gene}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
+        place = f"{where}[{cell}, {source.column_of(gene)}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
         if n == 1 and self.nan == "NaN":
             end = "." if ":" in value else ":"

@@ -36,9 +36,15 @@ MINI = ROOT / "python" / "se600m" / "models" / "se-mini"
 
 
 def pbmc68k() -> anndata.AnnData:
-    """Read scanpy's pbmc68k_reduced: log1p values of a panel, from .raw. scanpy itself is not imported."""
+    """Read scanpy's pbmc68k_reduced: log1p values of a panel, from .raw. scanpy itself is not imported.
+
+    The reference knows a model's own symbols alone, so the one gene that was renamed since is given under that of
+    the model in the package.
+    """
     package = Path(importlib.util.find_spec("scanpy").origin).parent
-    return anndata.read_h5ad(package / "datasets" / "10x_pbmc68k_reduced.h5ad").raw.to_adata()
+    adata = anndata.read_h5ad(package / "datasets" / "10x_pbmc68k_reduced.h5ad").raw.to_adata()
+    adata.var_names = adata.var_names.str.replace(r"^NIFK$", "MKI67IP", regex=True)
+    return adata
 
 
 def some_of(adata: anndata.AnnData, n_cells: int) -> anndata.AnnData:
