@@ -119,7 +119,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 		text, err := toJSON(map[string]any{
 			"columns": slices.Repeat([]string{"var_names"}, len(columns)), "minimum": minimum, "tokens": tokens,
 			"targets": slices.Repeat([]string{"adata.var_names"}, len(columns)),
-			"names": borrowed(t, "uint8", []byte(strings.Join(columns, "\n"))...),
+			"names":   borrowed(t, "uint8", []byte(strings.Join(columns, "\n"))...),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import scanpy as sc
 import scipy.sparse as sp
 
 import se600m
-from se600m import _anndata, _native, _report, _survey, errors
+from se600m import _anndata, _log, _native, _survey, errors
 from se600m._cells import Cells
 from se600m._chunks import ArraySink, Job, run_chunks
 from se600m._options import CellOptions
@@ -226,13 +226,13 @@ def test_strict_says_nothing_of_what_is_right(immune, random_model):
 
 
 def test_strict_ends_with_its_block():
-    with pytest.raises(RuntimeError, match="another"), _report.warnings_as_error(True):
-        _report.warn("kept")
+    with pytest.raises(RuntimeError, match="another"), _log.warnings_as_error(True):
+        _log.warn("kept")
         raise RuntimeError("another error comes first")
     with pytest.warns(errors.DataWarning, match="said"):
-        _report.warn("said")
-    with pytest.warns(errors.DataWarning, match="said"), _report.warnings_as_error(False):
-        _report.warn("said")
-    with pytest.raises(errors.SuspiciousDataError, match="one\ntwo"), _report.warnings_as_error(True):
-        _report.warn("one")
-        _report.warn("two")
+        _log.warn("said")
+    with pytest.warns(errors.DataWarning, match="said"), _log.warnings_as_error(False):
+        _log.warn("said")
+    with pytest.raises(errors.SuspiciousDataError, match="one\ntwo"), _log.warnings_as_error(True):
+        _log.warn("one")
+        _log.warn("two")

@@ -456,17 +456,17 @@ func (m *Match) findRepairs() {
 		}
 		rest = m.repaired(r, best, rest, owners)
 	}
-	close := outcome{}
+	near := outcome{}
 	for _, u := range rest {
 		if known := m.vocabulary.Suggest(u.name); known != "" {
 			if token := m.vocabulary.Token(known); owners[token] == free {
 				owners[token] = tried
-				close.found, close.tokens = append(close.found, u), append(close.tokens, token)
+				near.found, near.tokens = append(near.found, u), append(near.tokens, token)
 			}
 		}
 	}
-	if len(close.found) > 0 {
-		m.repaired(Repair{What: "another case or other punctuation than the model's genes"}, close, rest, owners)
+	if len(near.found) > 0 {
+		m.repaired(Repair{What: "another case or other punctuation than the model's genes"}, near, rest, owners)
 	}
 }
 

@@ -88,7 +88,7 @@ func (v *Vocabulary) beginning(key string) []string {
 	var list []string
 	for _, symbol := range v.genes {
 		rest, has := strings.CutPrefix(string(bare(nil, symbol)), key)
-		if has && rest != "" && len(rest) <= 2 && !(isDigit(key[len(key)-1]) && isDigit(rest[0])) {
+		if has && rest != "" && len(rest) <= 2 && (!isDigit(key[len(key)-1]) || !isDigit(rest[0])) {
 			list = append(list, symbol)
 		}
 	}

@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 import platformdirs
 
-from se600m._report import log
+from se600m._log import log
 
 
 def cache_dir() -> Path:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from se600m import _cache, _files, _native, errors
-from se600m._report import log
+from se600m._log import log
 
 FORMAT = _native.format_version()
 """Format of a converted model: older conversions in the cache are not used."""

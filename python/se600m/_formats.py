@@ -22,8 +22,8 @@ import anndata
 import h5py
 
 from se600m import _kinds, _tenx, errors
+from se600m._log import log
 from se600m._read_errors import cause
-from se600m._report import log
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from se600m import errors
-from se600m._report import log
+from se600m._log import log
 
 
 def table(frame: Any) -> pd.DataFrame:

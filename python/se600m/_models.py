@@ -6,7 +6,7 @@ import functools
 import os
 from pathlib import Path
 
-from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _native, _progress, _report, errors
+from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _log, _native, _progress, errors
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini"
@@ -117,7 +117,7 @@ def _explained(
 @functools.cache
 def _notice() -> None:
     """Say once that there is a better model."""
-    _report.warn(_NOTICE, errors.DefaultModelWarning)
+    _log.warn(_NOTICE, errors.DefaultModelWarning)
 
 
 def with_default_model(model: object) -> str:

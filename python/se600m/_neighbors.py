@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from se600m import _destination, _native, _progress, errors
+from se600m._log import warn
 from se600m._options import checked_threads, flag, whole
-from se600m._report import warn
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from se600m import _genes, _library, _models, _native
-from se600m._report import log
+from se600m._log import log
 
 
 class Opened:
