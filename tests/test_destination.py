@@ -216,8 +216,9 @@ def test_of_an_earlier_result_nothing_stays(immune):
 def test_switches_are_switches(immune, name):
     with pytest.raises(errors.OptionError, match=f"{name}='yes' is not True or False"):
         se600m.embed(immune, **{name: "yes"})
+    immune.obsm["X_state"], immune.obs["x"] = np.ones((24, 2)), "label"
     with pytest.raises(errors.OptionError, match=f"{name}='yes' is not True or False"):
-        se600m.transfer_labels(immune, immune, "x", **{name: "yes"})
+        se600m.transfer_labels(immune, immune, "x", key_added="y", **{name: "yes"})
 
 
 # -- writing fails all the same --------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_ctrl_c_stops_in_the_middle_and_leaves_everything(random_model, immune, 
         se600m.embed(many, model=model, batch_size=2)
     assert was_cancelled_in_the_middle(jobs)
     assert_unchanged(many, before)
-    se600m.embed(immune[:2].copy(), model=model)  # nothing is broken
+    se600m.embed(immune[:2], model=model, copy=True)  # nothing is broken
     assert jobs.ended[-1].outcome == "done"
 
 
