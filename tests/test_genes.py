@@ -286,12 +286,13 @@ def test_raw_and_backed_files_have_feature_types_too(panel, model, tmp_path):
     adata.raw = adata
     adata = adata[:, :100].copy()
     assert np.array_equal(sentences(adata, use_raw=True), sentences(panel))
-    for dense in (True, False):
+    for layout in (np.asarray, sp.csr_matrix, sp.csc_matrix):
         other = cite_seq(panel, first=True)
-        other.X = other.X if dense else sp.csr_matrix(other.X)
+        other.X = layout(other.X)
         other.write_h5ad(tmp_path / "cells.h5ad")
         backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
         assert np.array_equal(sentences(backed), sentences(panel))
+        assert np.array_equal(sentences(backed[[2, 0], ::-1]), sentences(panel[[2, 0], ::-1].copy()))
         backed.file.close()
 
 
