@@ -172,7 +172,7 @@ def test_the_default_model_warns_once_that_there_is_a_better_one(progress, immun
         assert not [w for w in seen if w.category is errors.DefaultModelWarning]
         for _ in range(2):
             se600m.load_model(progress=progress)
-            se600m.embed(immune[:2].copy(), progress=progress)
+            se600m.embed(immune[:2], copy=True, progress=progress)
     (said,) = [w for w in seen if w.category is errors.DefaultModelWarning]
     assert "se-mini" in str(said.message)
     assert "arcinstitute/SE-600M" in str(said.message)
@@ -248,7 +248,7 @@ def test_an_error_in_the_progress_bar_stops_the_job(random_model, immune, monkey
     assert jobs.ended[-1].done < immune.n_obs
     assert (jobs.ended[-1].done > 0) == (when == "in its middle")
     assert_unchanged(immune, before)
-    se600m.embed(immune[:2].copy(), model=model, progress=True)
+    se600m.embed(immune[:2], model=model, copy=True, progress=True)
     assert jobs.ended[-1].outcome == "done"
 
 
