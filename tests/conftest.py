@@ -65,10 +65,12 @@ def jobs() -> Iterator[native_jobs.Jobs]:
         yield seen
 
 
-@pytest.fixture
-def zarr() -> types.ModuleType:
-    """The package of the extra of that name, for the tests that need it."""
+def need_zarr() -> types.ModuleType:
+    """The package of the extra of that name; without it the test is skipped."""
     return pytest.importorskip("zarr", reason="needs the extra zarr")
+
+
+zarr = pytest.fixture(need_zarr)
 
 
 class RandomModel:

@@ -369,6 +369,7 @@ import se600m
 from se600m import _library
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level="INFO")
 _library.open_runtime()
+import email.parser  # as versions of packages are looked up; nobody may not read where Python is
 if os.getuid() == 0 and "as nobody" in sys.argv:  # root may write everywhere
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)

@@ -23,7 +23,7 @@ WITH_DATASET = "--with-dataset-embedding"
 
 def run(*args, **options):
     return subprocess.run(
-        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=120, check=False, **options
+        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=280, check=False, **options
     )
 
 

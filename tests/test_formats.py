@@ -21,9 +21,9 @@ import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
-import zarr
 
 import se600m
+from conftest import need_zarr
 from se600m import _formats, _read_errors, errors
 
 
@@ -119,8 +119,8 @@ READ = {
     "h5ad of anndata 0.6": ("a.h5ad", old_h5ad),
     "h5ad with the name of another kind": ("a.csv", lambda path, a: a.write_h5ad(path)),
     "h5ad without a suffix": ("cells", lambda path, a: a.write_h5ad(path)),
-    "zarr": ("a.zarr", lambda path, a: a.write_zarr(path)),
-    "zarr with another name": ("folder", lambda path, a: a.write_zarr(path)),
+    "zarr": ("a.zarr", lambda path, a: need_zarr() and a.write_zarr(path)),
+    "zarr with another name": ("folder", lambda path, a: need_zarr() and a.write_zarr(path)),
     "10x v3": ("a.h5", tenx_v3),
     "10x v2": ("a.h5", tenx_v2),
     "10x with the name of an h5ad": ("a.h5ad", tenx_v3),
@@ -152,7 +152,7 @@ def test_the_same_cells_from_each_kind(tmp_path, cells, kind):
 
 def test_what_mudata_and_zarr_write_is_read(tmp_path, cells):
     """Another package's own writing, if it is here; the layout in zarr in any case."""
-    group = zarr.open_group(str(tmp_path / "m.zarr"), mode="w")
+    group = need_zarr().open_group(str(tmp_path / "m.zarr"), mode="w")
     group.attrs["encoding-type"] = "MuData"
     mod = group.create_group("mod")
     for name, adata in (("atac", cells[:, :9].copy()), ("rna", cells)):
@@ -169,6 +169,7 @@ def test_a_modality_by_its_name(tmp_path, cells):
     with pytest.raises(errors.OptionError, match=r"modality='rna' is not in .* which has 'bcell', 'tcell'"):
         _formats.read(tmp_path / "a.h5mu", modality="rna")
     cells.write_h5ad(tmp_path / "a.h5ad")
+    need_zarr()
     cells.write_zarr(tmp_path / "a.zarr")
     tenx_v3(tmp_path / "a.h5", cells)
     mtx_folder(tmp_path / "mtx", cells)
@@ -295,12 +296,17 @@ def scribbled(path, adata):
 
 
 def part_of_zarr(path, adata):
+    need_zarr()
     adata.write_zarr(path.parent / "whole.zarr")
     path.symlink_to(path.parent / "whole.zarr" / "X")
 
 
+def empty_zarr(path, _):
+    need_zarr().open_group(str(path), mode="w")
+
+
 def spatialdata(path, adata):
-    group = zarr.open_group(str(path), mode="w")
+    group = need_zarr().open_group(str(path), mode="w")
     anndata.io.write_elem(group.create_group("tables"), "table", adata)
 
 
@@ -432,7 +438,7 @@ NOT_READ = {
     "mtx that is cut off": ("a", broken_matrix, r"matrix\.mtx' can't be read"),
     "a part of a zarr folder": ("part", part_of_zarr, "an element of AnnData in zarr|a part of the zarr folder"),
     "SpatialData": ("a.zarr", spatialdata, r"SpatialData: give a table in it, such as '.*tables/table'"),
-    "an empty zarr": ("a.zarr", lambda path, _: zarr.open_group(str(path), mode="w"), "zarr folder without cells"),
+    "an empty zarr": ("a.zarr", empty_zarr, "zarr folder without cells"),
 }  # fmt: skip
 
 
@@ -465,6 +471,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
 
 def test_zarr_without_its_package(tmp_path, cells, monkeypatch):
+    need_zarr()
     cells.write_zarr(tmp_path / "a.zarr")
     monkeypatch.setattr(_formats.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.MissingPackageError, match=r"zarr folder, .*pip install 'se600m-go\[zarr\]'"):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-import zarr
 
 import se600m
 from se600m import _anndata, _lazy, _not_anndata, errors
@@ -106,7 +105,7 @@ def test_read_lazy(cells, tmp_path, random_model):
         assert np.array_equal(lazy.obsm["X_state"], want)
 
 
-def test_zarr_arrays(cells, tmp_path, random_model):
+def test_zarr_arrays(cells, tmp_path, random_model, zarr):
     model = random_model(pad_length=300).model
     want = model.compute(cells, expression="counts").embedding
     array = zarr.create_array(str(tmp_path / "x.zarr"), data=sp.csr_matrix(cells.X).toarray(), chunks=(4, 500))

@@ -200,8 +200,7 @@ def _read_modality(path: Path, group: Any, wanted: str | None) -> AnnData:
             "rna or gex: name the one with the expression of genes, --modality NAME"
         )
     log.info("%s is a MuData: the modality %r of %s is read", path, found, ", ".join(map(repr, names)))
-    read_elem = anndata.io.read_elem if hasattr(anndata, "io") else anndata.experimental.read_elem
-    adata: AnnData = read_elem(group["mod"][found])
+    adata: AnnData = anndata.io.read_elem(group["mod"][found])
     return adata
 
 
@@ -263,7 +262,7 @@ def _read_zarr(path: Path, modality: str | None) -> AnnData:
 
         return _read_modality(path, zarr.open_group(str(path), mode="r"), modality)
     _no_modality(path, modality, "an AnnData in zarr")
-    return (anndata.io if hasattr(anndata, "io") else anndata).read_zarr(str(path))
+    return anndata.io.read_zarr(str(path))
 
 
 def _zarr_attrs(path: Path) -> dict[str, Any]:

@@ -10,13 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 from anndata import AnnData
+from anndata.io import write_elem
 
 from se600m import _files, errors
-
-try:
-    from anndata.io import write_elem
-except ImportError:  # anndata before 0.11
-    from anndata.experimental import write_elem
 
 
 def is_h5ad(path: Path) -> bool:
