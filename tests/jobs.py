@@ -31,15 +31,18 @@ class Jobs:
     interruptions: int = 0
     _in_the_middle: Callable[[], None] | None = None
     _states: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _surveys: set[int] = field(default_factory=set)
+    """Jobs that only look over the cells: too short to be interrupted for sure."""
 
     def interrupt(self, act: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGINT)) -> None:
-        """In the middle of the next job, press Ctrl-C (or do something else), once."""
+        """In the middle of the next job that is no survey, press Ctrl-C (or do something else), once."""
         self._in_the_middle = act
 
     def _waited(self, job: int, said: str) -> None:
         state = json.loads(said)
         done, total = self._states[job] = state["done"], state["total"]
-        if self._in_the_middle is not None and 0 < done < total and not state["ended"]:
+        in_the_middle = 0 < done < total and not state["ended"] and job not in self._surveys
+        if self._in_the_middle is not None and in_the_middle:
             act, self._in_the_middle = self._in_the_middle, None
             self.interruptions += 1
             act()
@@ -53,7 +56,13 @@ def watched() -> Iterator[Jobs]:
     """Watch the jobs that run in the block."""
     jobs = Jobs()
     native = _native._se600m
-    wait, finish = native.pybind_Wait, native.pybind_Finish
+    start, wait, finish = native.pybind_Start, native.pybind_Wait, native.pybind_Finish
+
+    def watched_start(kind: str, request: str) -> int:
+        job = start(kind, request)
+        if kind == "survey":
+            jobs._surveys.add(job)
+        return job
 
     def watched_wait(job: int, milliseconds: int) -> str:
         said = wait(job, min(milliseconds, 5))
@@ -70,8 +79,9 @@ def watched() -> Iterator[Jobs]:
         return report
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "pybind_Wait", watched_wait)
-        patch.setattr(native, "pybind_Finish", watched_finish)
+        patch.setattr(_native, "_start", _native._exported(watched_start))
+        patch.setattr(_native, "_wait", _native._exported(watched_wait))
+        patch.setattr(_native, "_finish", _native._exported(watched_finish))
         yield jobs
 
 
