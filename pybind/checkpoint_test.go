@@ -16,7 +16,7 @@ func TestErrorsOfThePlaceThatIsWrittenTo(t *testing.T) {
 		if err := json.Unmarshal([]byte(encode(cannotWrite(err)).Error()), &text); err != nil {
 			t.Fatal(err)
 		}
-		if want := "convert: write /full/weights.bin: " + cause.Error(); text.Code != "destination" || text.Message != want {
+		if want := "write /full/weights.bin: " + cause.Error(); text.Code != "destination" || text.Message != want {
 			t.Errorf("%v: code %q, message %q", cause, text.Code, text.Message)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/batch"
@@ -74,7 +75,26 @@ var codes = []struct {
 	{errReport, "internal"},
 }
 
-// encode makes the text of an error that crosses the border.
+// packages are the names that begin the texts of gocore's errors, as is usual in
+// Go. Users of Python don't know these packages.
+var packages = []string{
+	"batch", "checkpoint", "convert", "embed", "expression", "graph", "modeldir", "neighbors", "onnx", "ort", "pybind",
+	"safego", "sentence", "vocabulary",
+}
+
+// withoutPackages cuts the names of Go packages off the front of a text.
+func withoutPackages(text string) string {
+	for {
+		name, rest, has := strings.Cut(text, ": ")
+		if !has || !slices.Contains(packages, name) {
+			return text
+		}
+		text = rest
+	}
+}
+
+// encode makes the text of an error that crosses the border. In the text of an
+// internal error the names of packages stay: they belong into a report.
 func encode(err error) error {
 	if err == nil {
 		return nil
@@ -87,6 +107,9 @@ func encode(err error) error {
 			text["message"] = strings.TrimSuffix(err.Error(), ": "+c.sentinel.Error())
 			break
 		}
+	}
+	if code := text["code"]; code != "internal" && code != "other" {
+		text["message"] = withoutPackages(text["message"].(string))
 	}
 	if at := (*expression.NotFiniteError)(nil); errors.As(err, &at) {
 		text["cell"], text["gene"] = at.Cell, at.Gene

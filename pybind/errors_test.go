@@ -9,10 +9,12 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/expression"
 	"github.com/se600m/se600m-go/gocore/neighbors"
 	"github.com/se600m/se600m-go/gocore/safego"
@@ -66,6 +68,34 @@ func TestEverySentinelHasItsCode(t *testing.T) {
 	}
 	if encode(nil) != nil {
 		t.Error("no error became one")
+	}
+}
+
+func TestNamesOfPackagesStayInGo(t *testing.T) {
+	option := fmt.Errorf("convert: embed: seed=-1: %w", embed.ErrOption)
+	if got := parse(t, encode(option)).Message; got != "seed=-1" {
+		t.Errorf("got %q", got)
+	}
+	// Only whole names at the front are those of packages.
+	for _, text := range []string{"embedding: 3", `checkpoint "a": sentence: 3`, "sentence", "config: 3"} {
+		if got := parse(t, encode(fmt.Errorf("%s: %w", text, embed.ErrOption))).Message; got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	// A report of an internal error says where it is from.
+	for _, err := range []error{fmt.Errorf("pybind: 3 elements: %w", errMemory), errors.New("graph: something else")} {
+		if got := parse(t, encode(err)).Message; !strings.HasPrefix(err.Error(), got) {
+			t.Errorf("%q became %q", err, got)
+		}
+	}
+	directories, err := filepath.Glob(filepath.Join("..", "gocore", "*", "doc.go"))
+	if err != nil || len(directories) < 10 {
+		t.Fatalf("%v: %v", directories, err)
+	}
+	for _, path := range directories {
+		if name := filepath.Base(filepath.Dir(path)); !slices.Contains(packages, name) {
+			t.Errorf("package %s is not in the list", name)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (h *handles[T]) take(handle int64) (T, error) {
 func (h *handles[T]) find(handle int64) (T, error) {
 	v, known := h.values[handle]
 	if !known {
-		return v, fmt.Errorf("pybind: %s %d is closed, or never was: %w", h.what, handle, errHandle)
+		return v, fmt.Errorf("pybind: %s %d is closed, or was never open: %w", h.what, handle, errHandle)
 	}
 	return v, nil
 }

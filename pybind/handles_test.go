@@ -9,7 +9,7 @@ import (
 
 func TestHandles(t *testing.T) {
 	h := handles[string]{what: "thing"}
-	if _, err := h.get(1); !errors.Is(err, errHandle) || err.Error() != "pybind: thing 1 is closed, or never was: unknown handle" {
+	if _, err := h.get(1); !errors.Is(err, errHandle) || err.Error() != "pybind: thing 1 is closed, or was never open: unknown handle" {
 		t.Errorf("before any: %v", err)
 	}
 	a, b := h.add("a"), h.add("b")

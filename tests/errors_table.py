@@ -184,14 +184,14 @@ DATA = [
     Case("raw instead of the AnnData", embed(raw_alone), errors.DataError, "not a Raw: .*use_raw=True"),
     Case("a list of AnnDatas", lambda g: se600m.embed([g.adata]), errors.DataError, r"not a list: .*anndata\.concat"),
     Case("what a function of scanpy returned", lambda g: se600m.embed(None), errors.DataError, "not None: .*in place"),
-    Case("a file of R's", lambda g: se600m.embed("cells.rds"), errors.DataError, r"a file of R's: in R, .*as_AnnData"),
+    Case("a file of R's", lambda g: se600m.embed("cells.rds"), errors.DataError, r"a file from R: in R, .*as_AnnData"),
     Case("no cells", embed(lambda a: a[:0]), errors.DataError, r"no cells \(n_obs = 0\)"),
     Case("no genes", embed(lambda a: a[:, :0]), errors.DataError, r"no genes \(n_vars = 0\)"),
     Case(
         "a NaN or two",
         embed(put(np.nan, (4, 7), (9, 1))),
         errors.NotFiniteError,
-        r"adata\.X\[4, 7\] \(cell 'Cell_5', gene '.*'\) is NaN\. In all 2 NaN values stand in 2 of 32,786 genes and 2 of "
+        r"adata\.X\[4, 7\] \(cell 'Cell_5', gene '.*'\) is NaN\. In total, 2 NaN values are in 2 of 32,786 genes and 2 of "
         "24 cells: replace them, or drop",
     ),
     Case(
@@ -204,7 +204,7 @@ DATA = [
         "the logarithm of zero",
         embed(put(-np.inf, (20, 3), (21, 3))),
         errors.NotFiniteError,
-        r"adata\.X\[20, 3\] .* is -infinite, .*log1p\. In all 2 infinite values stand in 1 of",
+        r"adata\.X\[20, 3\] .* is -infinite, .*log1p\. In total, 2 infinite values are in 1 of",
     ),
     Case(
         "what would be a warning, with strict=True",
@@ -216,13 +216,13 @@ DATA = [
         "a value that no count reaches",
         embed(large_value),
         errors.NotFiniteError,
-        r"adata\.X\[3, 2\] .* is 1e\+300, which is larger than a 32-bit float holds and than any count: replace it",
+        r"adata\.X\[3, 2\] .* is 1e\+300, which is too large for a 32-bit float and larger than any count: replace it",
     ),
     Case(
         "an outer join",
         embed(outer_join),
         errors.NotFiniteError,
-        r"adata\.X\[0, 1\] .* is NaN\. In all 120,000 NaN values stand in 10,000 of 32,786 genes and 24 of 24 cells: .*"
+        r"adata\.X\[0, 1\] .* is NaN\. In total, 120,000 NaN values are in 10,000 of 32,786 genes and 24 of 24 cells: .*"
         r'outer join.*anndata\.concat\(\.\.\., join="outer", fill_value=0\)',
     ),
     Case(
@@ -235,7 +235,7 @@ DATA = [
         "genes divided by a deviation of zero",
         embed(divided_by_deviation),
         errors.NotFiniteError,
-        r"24 of 24 cells: these genes have no other value in any cell, as after dividing by a deviation of zero\. Drop",
+        r"24 of 24 cells: these genes have no other value in any cell, as after dividing by a standard deviation of 0\. Drop",
     ),
     Case(
         "text as values", embed(text_layer, layer="text"), errors.DataError, r"layers\['text'\] has values of type <U1"
@@ -244,7 +244,7 @@ DATA = [
         "no X",
         lambda g: se600m.embed(anndata.AnnData(obs=g.adata.obs, var=g.adata.var)),
         errors.DataError,
-        r"adata\.X is None: name a layer",
+        r"adata\.X is None: pass layer=\.\.\. or use_raw=True",
     ),
     Case(
         "a layer that is not there",
@@ -267,25 +267,25 @@ DATA = [
         "a gene column that stands twice",
         embed(column_twice, gene_column="symbol"),
         errors.DataError,
-        "gene_column='symbol' stands 2 times",
+        "gene_column='symbol' occurs 2 times in var: give these columns different names",
     ),
     Case(
         "genes without names",
         embed(column("symbol", lambda a: [None] * a.n_vars), gene_column="symbol"),
         errors.GeneCoverageError,
-        r"var\['symbol'\] \(0\).*32,786 of 32,786 genes have no name there: name the column",
+        r"var\['symbol'\] \(0\).*32,786 of 32,786 genes have no name there: choose the column",
     ),
     Case(
         "genes with numbers for names",
         embed(names(str)),
         errors.GeneCoverageError,
-        r'32,786 of the 32,786 names not found, such as "0", are numbers, .*gene_column',
+        r'32,786 of the 32,786 unknown names, such as "0", are numbers, .*gene_column',
     ),
     Case(
         "mouse symbols",
         embed(lower_case),
         errors.GeneCoverageError,
-        r"names not found, such as \"\w+[-\w]*\", look like mouse or rat symbols: the model knows human genes",
+        r"unknown names, such as \"\w+[-\w]*\", look like mouse or rat symbols: the model knows human genes",
     ),
     Case(
         "Ensembl ids of another species",
@@ -297,7 +297,7 @@ DATA = [
         "names that mean nothing to the model",
         embed(names(lambda i: f"gene_{i}_x")),
         errors.GeneCoverageError,
-        r"0 of 32,786 genes \(0\.0 %\).*Looked in var_names \(0\); not found are, for example, \"gene_0_x\".*The model's",
+        r"0 of 32,786 genes \(0\.0 %\).*Searched in var_names \(0\); unknown names are, for example, \"gene_0_x\".*The model's",
     ),
     Case(
         "a chance match or two",
@@ -315,31 +315,31 @@ DATA = [
         "peaks with a few genes",
         embed(peaks),
         errors.GeneCoverageError,
-        r"such as \"chr1:[0-9-]+\", are peaks: embed the gene expression alone",
+        r"such as \"chr1:[0-9-]+\", are peaks: embed only the gene expression",
     ),
     Case(
         "a prefix before every name",
         embed(decorated("GRCh38_{}")),
         errors.GeneCoverageError,
-        r"9,429 names have \"GRCh38_\" before them.*: adata\.var_names = adata\.var_names\.str\.removeprefix\(\"GRCh38_\"\)",
+        r"9,429 names have the prefix \"GRCh38_\".*: adata\.var_names = adata\.var_names\.str\.removeprefix\(\"GRCh38_\"\)",
     ),
     Case(
         "two identifiers in one name",
         embed(decorated("{}_ENSG00000167286")),
         errors.GeneCoverageError,
-        r"names have an Ensembl id behind the symbol.*: adata\.var_names = adata\.var_names\.str\.replace",
+        r"names have an Ensembl id after the symbol.*: adata\.var_names = adata\.var_names\.str\.replace",
     ),
     Case(
         "blanks behind the names",
         embed(decorated("{} ")),
         errors.GeneCoverageError,
-        r"names have blanks around them.*: adata\.var_names = adata\.var_names\.str\.strip\(\)",
+        r"names have spaces around them.*: adata\.var_names = adata\.var_names\.str\.strip\(\)",
     ),
     Case(
         "cells of two species",
         embed(two_species),
         errors.GeneCoverageError,
-        r"\"mm10___\" before them, which is another genome.*adata\[:, adata\.var_names\.str\.startswith\(\"GRCh38_\"\)\]",
+        r"the prefix \"mm10___\" of another genome.*adata\[:, adata\.var_names\.str\.startswith\(\"GRCh38_\"\)\]",
     ),
     Case(
         "antibodies alone",
@@ -409,9 +409,9 @@ def loom(path: Path, _: anndata.AnnData) -> None:
 
 
 FILES = [
-    Case("a file that is not there", file("a.h5ad", lambda *_: None), errors.DataError, "there is no such file"),
+    Case("a file that is not there", file("a.h5ad", lambda *_: None), errors.DataError, r"a\.h5ad' does not exist$"),
     Case("an empty file", file("a.h5ad", content(b"")), errors.DataError, r"empty \(0 bytes\): .*get it again"),
-    Case("a file that is cut off", file("a.h5ad", half), errors.DataError, r"cut off, [\d,]+ of [\d,]+ bytes"),
+    Case("a file that is cut off", file("a.h5ad", half), errors.DataError, r"cut off \([\d,]+ of [\d,]+ bytes\)"),
     Case(
         "a Git LFS pointer",
         file("a.h5ad", content(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n")),
@@ -423,7 +423,7 @@ FILES = [
         "an h5ad of a newer anndata",
         file("a.h5ad", of_the_future),
         errors.DataError,
-        r"/obs: is stored as 'dataframe', version 9\.0\.0, which a newer anndata .*pip install --upgrade",
+        r"/obs: is stored as 'dataframe', version 9\.0\.0, which requires a newer anndata .*pip install --upgrade",
     ),
     Case("a loom file", file("a.loom", loom), errors.DataError, "a loom file: .*read_loom"),
     Case(
@@ -441,7 +441,7 @@ FILES = [
     ),
     Case("a table of text", file("a.csv", content(b"gene,c1\nA,1\n")), errors.DataError, r"cells or genes: .*\.T if"),
     Case(
-        "an array of numpy", file("a.npy", content(b"\x93NUMPY")), errors.DataError, "numpy array, which has no names"
+        "an array of numpy", file("a.npy", content(b"\x93NUMPY")), errors.DataError, "numpy array, which has no gene names"
     ),
     Case("a Parquet table", file("a.parquet", content(b"PAR1")), errors.DataError, r"pandas\.read_parquet"),
     Case("a zip archive", file("a.zip", content(b"PK\3\4")), errors.DataError, "zip archive that is damaged"),
@@ -586,13 +586,13 @@ DESTINATIONS = [
         "an output that can't be written in the end",
         cannot_be_written,
         errors.DestinationError,
-        r"could not be written \(No space left on device\).*kept in .*numpy\.load",
+        r"could not be written \(No space left on device\).*saved in .*numpy\.load",
     ),
     Case(
         "a path for contextual embeddings that exists",
         lambda g: se600m.load_model().contextual_gene_embeddings(g.adata, out=g.folder),
         errors.DestinationExistsError,
-        "exists: choose another path, or replace it with overwrite=True",
+        "already exists: choose another path, or replace it with overwrite=True",
     ),
     Case(
         "a path for contextual embeddings that has something else",
@@ -620,7 +620,7 @@ OPTIONS = [
         "a fill policy that does not suit",
         embed(fill="expected"),
         errors.OptionError,
-        'fill="expected" .*panels of up to 2047: [0-9]+ valid genes: use "shared"',
+        'fill="expected" .*room for 2047, but there are [0-9]+ valid genes: use fill="shared"',
     ),
     Case("an unknown scale", embed(expression="cpm"), errors.OptionError, 'expression="cpm" is not one of .*"log1p"'),
     Case(
@@ -647,7 +647,7 @@ OPTIONS = [
         "a device that is not here",
         embed(device="cuda"),
         errors.DeviceError,
-        "libonnxruntime_providers_cuda.so is missing",
+        "libonnxruntime_providers_cuda.so is missing .*run `se600m runtime install cuda`",
     ),
     Case(
         "another device that is not here",
@@ -665,10 +665,10 @@ OPTIONS = [
         "a precision that a device lacks",
         embed(device="cuda", precision="bf16"),
         errors.DeviceError,
-        'device="cuda" has no precision="bf16"',
+        'device="cuda" does not support precision="bf16": leave one',
     ),
     Case("an unknown device", embed(device="gpu"), errors.DeviceError, 'device="gpu" is not one of .*"cuda:N"'),
-    Case("a device number that is none", embed(device="cuda:x"), errors.DeviceError, '"x" is no device number'),
+    Case("a device number that is none", embed(device="cuda:x"), errors.DeviceError, '"x" is not a device number'),
     Case("a device as a number", embed(device=0), errors.OptionError, "device=0"),
     Case(
         "an unknown precision", embed(precision="int3"), errors.OptionError, 'precision="int3" is not one of .*"fp32"'
@@ -714,25 +714,25 @@ SENTENCES = [
         "a gene index past everything",
         sentences([[-1, 2**40]], [[1, 1]]),
         errors.OptionError,
-        "1099511627776, past the vocabulary",
+        "1099511627776, which is not in the vocabulary",
     ),
     Case(
         "a NaN in a sentence",
         sentences([[-1, 1]], [[1, np.nan]]),
         errors.OptionError,
-        "slot 1: expression value is NaN",
+        "slot 1: the expression value is NaN",
     ),
     Case(
         "shapes that differ",
         sentences([[-1, 1]], [[1, 1, 1]]),
         errors.OptionError,
-        r"expression_values is \[1, 3\], gene_indices \[1, 2\]",
+        r"expression_values has shape \[1, 3\], but gene_indices has shape \[1, 2\]",
     ),
     Case(
         "a negative multiplicity",
         sentences([[-1, 1]], [[1, 1]], [[1, -1]]),
         errors.OptionError,
-        "slot 1: multiplicity is -1",
+        "slot 1: the multiplicity is -1",
     ),
     Case("a model that was closed", closed, errors.ModelClosedError, "model"),
 ]
@@ -886,9 +886,9 @@ CHECKPOINTS = [
         "a tensor of another shape",
         weights(lambda s: s.update({"encoder.1.bias": np.zeros(7, np.float32)})),
         errors.CheckpointError,
-        r'"encoder.1.bias" has shape \[7\], \[32\]',
+        r'"encoder.1.bias" has shape \[7\], but \[32\] is needed',
     ),
-    Case("a weight that is NaN", weights(nan_weight), errors.CheckpointError, '"decoder.1.weight": element 97 is NaN'),
+    Case("a weight that is NaN", weights(nan_weight), errors.CheckpointError, '"decoder.1.weight" has the value NaN in element 97'),
     Case(
         "a config of another checkpoint",
         config("emsize: 32", "emsize: 64"),
@@ -913,7 +913,7 @@ CHECKPOINTS = [
         "no config",
         convert(lambda m: (m.folder / "config.yaml").unlink()),
         errors.CheckpointError,
-        "no config.yaml beside it",
+        "no config.yaml in the same folder",
     ),
     Case(
         "no gene table",
@@ -957,7 +957,7 @@ CHECKPOINTS = [
         "one of several checkpoints, in a file",
         lambda given: se600m.load_model(several(given) / "a.ckpt", checkpoint="a.ckpt"),
         errors.ModelNotFoundError,
-        "a file already",
+        "this is a file, but checkpoint=\"a.ckpt\" .*: leave it out",
     ),
     Case(
         "a gene table that is not there",
@@ -969,13 +969,13 @@ CHECKPOINTS = [
         "an expression decoder of another width",
         weights(decoder_of_another_width),
         errors.CheckpointError,
-        r"decoder is 64 wide .*emsize 32, output_dim 20, read depth \(model.rda: true\).* 10 make 53 or 63",
+        r"decoder is 64 wide .*emsize 32, output_dim 20, read depth \(model.rda: true\).* 10 give 53 or 63",
     ),
     Case(
         "an expression decoder with a read depth that the config denies",
         config("rda: true", "rda: false"),
         errors.CheckpointError,
-        r"decoder is 63 wide .*read depth \(model.rda: false\).* make 52 or 62",
+        r"decoder is 63 wide .*read depth \(model.rda: false\).* give 52 or 62",
     ),
     Case(
         "a tensor of the decoder is missing",
@@ -1060,7 +1060,7 @@ MODELS = [
         "a checkpoint's gene table for a model that is converted",
         converted(lambda _: None, protein_embeddings="esm2.pt"),
         errors.OptionError,
-        r"esm2\.pt.*a converted model already",
+        r"esm2\.pt.*already a converted model",
     ),
     Case(
         "decoding without a decoder",
@@ -1096,13 +1096,13 @@ MODELS = [
         "no dataset embedding for a decoder that takes one",
         lambda _: se600m.load_model().decode(np.zeros((3, se600m.load_model().output_dim)), "CD3D"),
         errors.OptionError,
-        r"takes the dataset embedding.*\d+ columns",
+        r"needs the dataset embedding.*\d+ columns",
     ),
     Case(
         "an array of another shape for predictions",
         lambda _: decode_zeros(se600m.load_model(), out=np.zeros((3, 2))),
         errors.OptionError,
-        r"out is \[3, 2\], the result is \[3, 1\]",
+        r"out has shape \[3, 2\], but the result has shape \[3, 1\]",
     ),
     Case(
         "a config cut off",
@@ -1120,7 +1120,7 @@ MODELS = [
         "weights of another length",
         converted(lambda d: (d / "weights.bin").write_bytes(b"x")),
         errors.ModelError,
-        "weights.bin has 1 bytes",
+        "weights.bin has 1 bytes instead of .*convert the checkpoint again",
     ),
     Case(
         "the list of weights is missing",
@@ -1138,7 +1138,7 @@ MODELS = [
         "genes of another model",
         converted(lambda d: (d / "genes.txt").write_text((d / "genes.txt").read_text().swapcase())),
         errors.ModelError,
-        r"genes\.txt is not the one that was written",
+        r"genes\.txt was changed after the conversion: convert the checkpoint again",
     ),
     Case("the genes are missing", converted(lambda d: (d / "genes.txt").unlink()), errors.ModelError, r"genes\.txt"),
     Case(
@@ -1232,42 +1232,42 @@ def no_model_named(_: Given) -> None:
 
 
 WARNINGS = [
-    Case("no model is named", no_model_named, errors.DefaultModelWarning, "no model is named: se-mini is used"),
+    Case("no model is named", no_model_named, errors.DefaultModelWarning, "no model was named: using se-mini"),
     Case(
         "scaled values",
         lambda g: se600m.embed(g.panel),
         errors.DataWarning,
-        r"[\d,]+ negative values in 24 of 24 cells of adata\.X were taken as zero.*use_raw=True looks right",
+        r"[\d,]+ negative values in 24 of 24 cells of adata\.X were set to zero.*try use_raw=True$",
     ),
     Case(
         "cells that are judged differently",
         embed(raw_of_one_cell),
         errors.DataWarning,
-        "23 of 24 cells of adata.X were taken for raw counts and 1 for log1p.*expression='counts' or 'log1p'",
+        "23 of 24 cells of adata.X were treated as raw counts and 1 as log1p.*expression='counts' or 'log1p'",
     ),
     Case(
         "shallow counts",
         embed(shallow),
         errors.DataWarning,
-        "24 of 24 cells of adata.X hold small whole numbers only.*expression='counts' if they are counts",
+        "24 of 24 cells of adata.X have only small whole numbers.*expression='counts' if they are counts",
     ),
     Case(
         "counts per million, without logarithm",
         embed(normalised),
         errors.DataWarning,
-        "24 of 24 cells of adata.X hold fractional values that add up to 1,000,000 in every cell.*layer='counts' may have them",
+        "24 of 24 cells of adata.X have fractional values that add up to 1,000,000 in every cell.*try layer='counts'",
     ),
     Case(
         "counts that were corrected",
         embed(corrected),
         errors.DataWarning,
-        "24 of 24 cells of adata.X hold fractional values too large for logarithms.*ambient RNA",
+        "24 of 24 cells of adata.X have fractional values too large for logarithms.*ambient RNA",
     ),
     Case(
         "logarithms to base 2",
         embed(transformed(lambda x: np.log2(1 + per_million(x)))),
         errors.DataWarning,
-        r"24 of 24 cells of adata\.X were taken for raw counts, while the values are most likely logarithms, log2\(1 \+ x\): "
+        r"24 of 24 cells of adata\.X were treated as raw counts, but the values are most likely logarithms, log2\(1 \+ x\): "
         r"2\*\*x - 1 adds up to 1,000,000 .*expression='log1p'.* adata\.X = adata\.X \* np\.log\(2\)$",
     ),
     Case(
@@ -1292,7 +1292,7 @@ WARNINGS = [
         "logarithms of proportions",
         embed(transformed(lambda x: np.log1p(per_million(x) / 1e6))),
         errors.DataWarning,
-        r"taken of values that add up to 1 in a cell.* adata\.X = np\.log1p\(np\.expm1\(adata\.X\) \* 10000\)$",
+        r"of values that add up to 1 per cell.* adata\.X = np\.log1p\(np\.expm1\(adata\.X\) \* 10000\)$",
     ),
     Case(
         "proportions",
@@ -1304,7 +1304,7 @@ WARNINGS = [
         "counts divided by the volume of a cell",
         embed(transformed(by_volume)),
         errors.DataWarning,
-        "counts that were divided by a number of each cell's own, such as its total, its volume .*multiply each cell",
+        "counts that were divided by a different number for each cell, such as its total, its volume .*multiply each cell",
     ),
     Case(
         "counts times a constant",
@@ -1328,13 +1328,13 @@ WARNINGS = [
         "genes scaled to unit variance",
         embed(transformed(unit_variance)),
         errors.DataWarning,
-        "each gene of adata.X was most likely scaled on its own: .* a standard deviation of 1 over the 24 cells",
+        "the genes of adata.X were most likely scaled separately: .* a standard deviation of 1 over the 24 cells",
     ),
     Case(
         "imputed values",
         embed(transformed(of_neighbours)),
         errors.DataWarning,
-        r"a cell of adata\.X expresses 100 % of all expressed genes .*imputed",
+        r"cells of adata\.X express 100 % of all expressed genes .*imputed",
     ),
     Case(
         "counts that are called log1p",
@@ -1358,27 +1358,27 @@ WARNINGS = [
         "names in the wrong case",
         embed(half_in_lower_case),
         errors.DataWarning,
-        r"names in var_names were not taken .*have small letters.* this repairs them: adata\.var_names = adata\.var_names\.where",
+        r"names in var_names are similar .*have lowercase letters.* rename them: adata\.var_names = adata\.var_names\.where",
     ),
     Case(
         "names that stand twice",
         embed(repeated),
         errors.DataWarning,
-        "names in var_names stand for a gene that an earlier one",
+        "names in var_names refer to the same gene as an earlier name",
     ),
     Case(
         "hyphens that R has replaced",
         embed(points),
         errors.DataWarning,
-        r"[\d,]+ have points for hyphens, as R's make\.names.*'[\w.]+' for '[\w-]+'.*\.str\.replace",
+        r"[\d,]+ have periods instead of hyphens, as R's make\.names.*'[\w.]+' for '[\w-]+'.*\.str\.replace",
     ),
     Case(
         "columns without a feature type",
         embed(column("feature_types", lambda a: ["Gene Expression"] * (a.n_vars - 9) + [None] * 9)),
         errors.DataWarning,
-        r"9 columns have no type in var\['feature_types'\].*fill it in if they are genes",
+        r"9 columns have no type in var\['feature_types'\].*fill in the type if they are genes",
     ),
-    Case("few known genes", embed(few_known), errors.DataWarning, r"carry \d+ % of a cell's values"),
+    Case("few known genes", embed(few_known), errors.DataWarning, r"account for \d+ % of a cell's expression"),
 ]
 
 GROUPS = {

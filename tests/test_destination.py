@@ -235,7 +235,7 @@ def test_an_embedding_that_cannot_be_written_is_kept(immune, monkeypatch, tmp_pa
     want = se600m.embed(immune, copy=True)
     with monkeypatch.context() as patch:
         patch.setattr(anndata.AnnData, "uns", property(lambda _: Refuses()))
-        with pytest.raises(errors.DestinationError, match=r"\(no room for this\).*kept in .*numpy\.load") as raised:
+        with pytest.raises(errors.DestinationError, match=r"\(no room for this\).*saved in .*numpy\.load") as raised:
             se600m.embed(immune)
     assert_unchanged(immune, before)
     (kept,) = tmp_path.glob("*.npy")

@@ -31,9 +31,9 @@ LINES = [
     ('se600m.embed(mouse)', r"the model knows human genes"),
     ('se600m.embed(adata, gene_column="gene_symbols")', r"which has 'symbol': did you mean 'symbol'\?"),
     ("se600m.embed(adata[adata.obs.cluster == 'T cells'])", r"no cells"),
-    ("se600m.embed(adata[:, :20_000])", r"would be lost.*no name.*copy=True"),
-    ("se600m.embed(scaled)", r"use_raw=True looks right"),
-    ("se600m.embed(cpm)", r"add up to 10,000 in every cell.*layer='counts' may have them"),
+    ("se600m.embed(adata[:, :20_000])", r"would be lost.*temporary object.*copy=True"),
+    ("se600m.embed(scaled)", r"try use_raw=True$"),
+    ("se600m.embed(cpm)", r"add up to 10,000 in every cell.*try layer='counts'$"),
     ("se600m.embed(with_nan)", r"\(cell 'Cell_3', gene '.+'\) is NaN"),
     ("se600m.load_model('cells.h5ad')", r"neither the name of a model|neither a folder nor"),
 ]  # fmt: skip

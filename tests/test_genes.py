@@ -399,7 +399,7 @@ def test_peaks_with_a_gene_or_two_are_refused_and_named(model):
         '"chr1:0-300", are peaks',
     ):
         assert part in said
-    examples = re.search(r"not found are, for example, (.*?);", said)[1]
+    examples = re.search(r"unknown names are, for example, (.*?);", said)[1]
     assert not set(re.findall(r'"(.*?)"', examples)) & set(model.genes)
 
 

@@ -133,7 +133,7 @@ def kind(name, module="__main__", **attributes):
         ("cells.h5ad.gz", r"`gunzip -k cells\.h5ad\.gz`, and read it, with anndata\.read_h5ad\('cells\.h5ad'\)"),
         ("cells.loom", r"anndata\.io\.read_loom\('cells\.loom', sparse=True\)$"),
         ("cells.csv", r"anndata\.io\.read_csv\('cells\.csv'\), with \.T if each row is a gene$"),
-        ("seurat.rds", r"a file of R's: in R, .*write_h5ad\(as_AnnData"),
+        ("seurat.rds", r"a file from R: in R, .*write_h5ad\(as_AnnData"),
         ("seurat.h5Seurat", "a file of R's"),
         (None, "None: many functions of scanpy change their AnnData in place"),
         (anndata.AnnData, "the class AnnData: pass an object of it"),

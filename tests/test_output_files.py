@@ -329,7 +329,7 @@ def test_every_command_looks_before_it_opens_a_model(inputs, call, monkeypatch, 
     (inputs / "plain").write_text("x")
     before = sorted(inputs.rglob("*"))
     for out, message in (
-        (filled[2], "which exists: choose another path, or replace it with --overwrite"),
+        (filled[2], "which already exists: choose another path, or replace it with --overwrite"),
         (f"plain/{filled[2]}", "is a file, not a folder"),
         ("out.txt", "ends in"),
         (f"/proc/{filled[2]}", "nothing can be written in the folder '/proc'"),

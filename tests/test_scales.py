@@ -147,21 +147,21 @@ WRONG = {
     "TPM": (tpm, "fractional values that add up to 1,000,000 in every cell"),
     "proportions": (
         lambda x: normalised(x, 1),
-        r"add up to 1 in 60 of 60 cells.*not logarithms\. They were taken for log1p.*np\.log1p\(adata\.X \* 10000\)$",
+        r"add up to 1 in 60 of 60 cells.*not log-transformed\. They were treated as log1p.*np\.log1p\(adata\.X \* 10000\)$",
     ),
-    "counts per million, variable genes": (lambda x: normalised(x, 1e6)[:, variable(x)], OWN + "taken for raw counts"),
+    "counts per million, variable genes": (lambda x: normalised(x, 1e6)[:, variable(x)], OWN + "treated as raw counts"),
     "counts divided by volume": (
         lambda x: per_cell(x, 200, 2000),
-        OWN + r"0\.000\d+ to 0\.00\d+, and add up to [\d.]+ \(median\)\. They were taken for log1p values",
+        OWN + r"0\.000\d+ to 0\.00\d+, and add up to [\d.]+ \(median\)\. They were treated as log1p values",
     ),
     "counts divided by size factors": (lambda x: per_cell(x, 0.5, 2), OWN),
     "counts times a constant": (
         lambda x: x * 0.001,
-        r"most likely counts times 0\.001: .*taken for log1p values\. .*adata\.X = np\.rint\(adata\.X / 0\.001\)$",
+        r"most likely counts times 0\.001: .*treated as log1p values\. .*adata\.X = np\.rint\(adata\.X / 0\.001\)$",
     ),
-    "counts times a large constant": (lambda x: x * 100.5, r"counts times 100\.5: .*taken for raw counts"),
+    "counts times a large constant": (lambda x: x * 100.5, r"counts times 100\.5: .*treated as raw counts"),
     "zeros and ones": (lambda x: (x > 0) * 1.0, "all values of the 60 cells of adata.X are 0 or 1"),
-    "ranks": (lambda x: ranks(x, "ordinal"), "most likely ranks: .*taken for raw counts"),
+    "ranks": (lambda x: ranks(x, "ordinal"), "most likely ranks: .*treated as raw counts"),
     "ranks, ties averaged": (lambda x: ranks(x, "average"), "most likely ranks"),
     "ranks, ties lowest": (lambda x: ranks(x, "min"), "most likely ranks"),
     "ranks over all genes": (lambda x: rankdata(x[:, variable(x)], axis=1), "most likely ranks"),
@@ -294,7 +294,7 @@ def test_another_matrix_is_named_if_it_looks_right(counts):
     adata = data(counts, lambda x: per_cell(x, 200, 2000))
     adata.layers["counts"] = counts.X
     (found,) = said(adata)
-    assert found.endswith("Embed the counts: layer='counts' looks right")
+    assert found.endswith("Embed the counts: try layer='counts'")
 
 
 def test_whole_numbers_are_no_logarithms(counts):
@@ -308,19 +308,19 @@ def test_cells_of_two_kinds_are_judged_one_by_one(counts):
     """Half the cells are counts, half are log1p values: no one transform explains that."""
     mixed = data(counts, lambda x: np.vstack([x[:30], np.log1p(normalised(x[30:], 1e4))]))
     (found,) = said(mixed)
-    assert found.startswith("30 of 60 cells of adata.X were taken for raw counts and 30 for log1p values")
+    assert found.startswith("30 of 60 cells of adata.X were treated as raw counts and 30 as log1p values")
 
 
 def test_a_few_counts_among_logarithms_are_counts(counts):
     mixed = data(counts, lambda x: np.vstack([np.minimum(x[:2], 100), np.log1p(normalised(x[2:], 1e4))]))
     (found,) = said(mixed)
-    assert found.startswith("2 of 60 cells of adata.X were taken for raw counts and 58 for log1p values")
+    assert found.startswith("2 of 60 cells of adata.X were treated as raw counts and 58 as log1p values")
 
 
 def test_how_many_cells_show_it(counts):
     odd = data(counts, lambda x: np.vstack([ambient(x)[:2], np.log2(1 + normalised(x[2:], 1e6))]))
     (found,) = said(odd)
-    assert "2**x - 1 adds up to 1,000,000 in 58 of 60 cells looked at closely" in found
+    assert "2**x - 1 adds up to 1,000,000 in 58 of 60 cells sampled cells" in found
 
 
 def test_a_single_cell(counts):

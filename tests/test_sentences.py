@@ -136,7 +136,7 @@ def test_a_cell_is_judged_raw_or_log1p_on_all_its_genes(random_model):
 
 def test_expression_overrides_the_decision(random_model, immune):
     model = random_model(pad_length=64).model
-    x = np.random.default_rng(3).poisson(1.0, (4, 100))  # shallow counts: taken for log1p values
+    x = np.random.default_rng(3).poisson(1.0, (4, 100))  # shallow counts: treated as log1p values
     auto, counts = (model.tokenize(panel(model, x), expression=e, fill="none") for e in ("auto", "counts"))
     logs = model.tokenize(panel(model, np.log1p(x)), expression="log1p", fill="none")
     np.testing.assert_allclose(counts.expression_values, logs.expression_values, rtol=1e-6)

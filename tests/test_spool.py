@@ -178,7 +178,7 @@ def test_a_better_matrix_is_looked_for_without_reading_one(random_model, small, 
     adata.layers["scaled"] = values - 1
     monkeypatch.setattr(_anndata, "_SAMPLE", 1)
     read = count_reads(monkeypatch)
-    with pytest.warns(errors.DataWarning, match=r"adata\.X \(no layer, use_raw=False\) looks right"):
+    with pytest.warns(errors.DataWarning, match=r"try adata\.X \(no layer, use_raw=False\)"):
         model.compute(adata, layer="scaled")
     assert read["data"] == 1024
     adata.file.close()

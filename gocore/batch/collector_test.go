@@ -82,7 +82,7 @@ func TestSentencesOfManyLengths(t *testing.T) {
 						}
 						for at, row := range b.Rows {
 							if seen[row] {
-								t.Fatalf("cell %d stands twice", row)
+								t.Fatalf("cell %d occurs twice", row)
 							}
 							seen[row] = true
 							if err := checkRow(b, at, lengths[row], padding); err != nil {

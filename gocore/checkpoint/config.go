@@ -55,7 +55,7 @@ func (t tree) int(into *int, path ...string) error {
 		return fmt.Errorf("config: %s is %s, not a whole number: %w", strings.Join(path, "."), describe(value), ErrConfig)
 	}
 	if n < 0 || n > 1<<24 {
-		return fmt.Errorf("config: %s is %d: %w", strings.Join(path, "."), n, ErrConfig)
+		return fmt.Errorf("config: %s is %d, which is out of range: %w", strings.Join(path, "."), n, ErrConfig)
 	}
 	*into = n
 	return nil
@@ -81,7 +81,7 @@ func parseYAML(text []byte) (tree, error) {
 		return nil, fmt.Errorf("config: %w: %w", err, ErrConfig)
 	}
 	if t == nil {
-		return nil, fmt.Errorf("config: nothing in it: %w", ErrConfig)
+		return nil, fmt.Errorf("config: it is empty: %w", ErrConfig)
 	}
 	return t, nil
 }
@@ -129,10 +129,10 @@ func newConfig(t, hyper tree) (Config, error) {
 		}
 	}
 	if c.NHead == 0 {
-		return Config{}, fmt.Errorf("config: model.nhead is missing, and no tensor tells it: %w", ErrConfig)
+		return Config{}, fmt.Errorf("config: model.nhead is missing, and can't be derived from the tensors: %w", ErrConfig)
 	}
 	if c.PadLength == 0 {
-		return Config{}, fmt.Errorf("config: dataset.pad_length is missing, and no tensor tells it: %w", ErrConfig)
+		return Config{}, fmt.Errorf("config: dataset.pad_length is missing, and can't be derived from the tensors: %w", ErrConfig)
 	}
 	return c, nil
 }

@@ -54,7 +54,7 @@ func TestNewConfig(t *testing.T) {
 
 func TestRefusedConfigs(t *testing.T) {
 	for _, c := range []struct{ name, text, says string }{
-		{"empty", "# nothing\n", "nothing in it"},
+		{"empty", "# nothing\n", "it is empty"},
 		{"no YAML", "model: ]", "yaml"},
 		{"a list", "- model", "yaml"},
 		{"no heads", "model: {emsize: 32}\ndataset: {pad_length: 64}", "model.nhead is missing"},

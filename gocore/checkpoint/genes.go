@@ -26,18 +26,18 @@ func newGeneTable(v any, source string) (*GeneTable, error) {
 		row, isTensor := p.Value.(*Tensor)
 		switch {
 		case !isName || name == "":
-			return fail("%s is no gene symbol", describe(p.Key))
+			return fail("%s is not a gene symbol", describe(p.Key))
 		case !isTensor:
 			return fail("%q has no tensor", name)
 		case seen[name]:
-			return fail("%q stands twice", name)
+			return fail("%q occurs twice", name)
 		}
 		seen[name] = true
 		if g.Dim == 0 {
 			g.Dim = row.NumElements()
 		}
 		if row.NumElements() != g.Dim || g.Dim == 0 {
-			return fail("%q has %d values, %q has %d", name, row.NumElements(), d.Pairs[0].Key, g.Dim)
+			return fail("%q has %d values, but %q has %d", name, row.NumElements(), d.Pairs[0].Key, g.Dim)
 		}
 		named := *row
 		named.Name = name

@@ -58,12 +58,12 @@ func TestRefusedGeneTables(t *testing.T) {
 	}{
 		{"a tensor", two, "not a dict"},
 		{"empty", statetest.DictOf(), "not a dict of gene symbols"},
-		{"numbers for symbols", statetest.DictOf(7, two), "7 is no gene symbol"},
-		{"containers for symbols", statetest.DictOf(nested, two), "a checkpoint.Tuple is no gene symbol"},
-		{"no symbol", statetest.DictOf("", two), `"" is no gene symbol`},
+		{"numbers for symbols", statetest.DictOf(7, two), "7 is not a gene symbol"},
+		{"containers for symbols", statetest.DictOf(nested, two), "a checkpoint.Tuple is not a gene symbol"},
+		{"no symbol", statetest.DictOf("", two), `"" is not a gene symbol`},
 		{"no tensor", statetest.DictOf("LYZ", 1.5), `"LYZ" has no tensor`},
-		{"a gene twice", statetest.DictOf("LYZ", two, "LYZ", two), `"LYZ" stands twice`},
-		{"another width", statetest.DictOf("LYZ", two, "CD3D", three), `"CD3D" has 3 values, "LYZ" has 2`},
+		{"a gene twice", statetest.DictOf("LYZ", two, "LYZ", two), `"LYZ" occurs twice`},
+		{"another width", statetest.DictOf("LYZ", two, "CD3D", three), `"CD3D" has 3 values, but "LYZ" has 2`},
 		{"no width", statetest.DictOf("LYZ", statetest.Float32(nil, 0)), "0 values"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

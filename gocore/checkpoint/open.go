@@ -145,7 +145,7 @@ func (c *Checkpoint) readConfig(p *parts, weights, asked string) error {
 		}
 	}
 	if p.config == nil {
-		return fmt.Errorf("no configuration in %s, and no config.yaml beside it: %w", filepath.Base(weights), ErrConfig)
+		return fmt.Errorf("there is no configuration in %s, and no config.yaml in the same folder: %w", filepath.Base(weights), ErrConfig)
 	}
 	var err error
 	c.Config, err = newConfig(p.config, p.hyper)
@@ -166,7 +166,7 @@ func (c *Checkpoint) readGenes(p *parts, weights, asked string) error {
 		p.genesSource = filepath.Base(path)
 	}
 	if p.genes == nil {
-		return fmt.Errorf("the gene table is missing: neither in %s nor as protein_embeddings.pt beside it: %w",
+		return fmt.Errorf("the gene table is missing: neither %s nor a protein_embeddings.pt in the same folder has it: %w",
 			filepath.Base(weights), ErrGeneTable)
 	}
 	var err error
@@ -199,7 +199,7 @@ func pickWeights(path, name string) (string, error) {
 	}
 	if !info.IsDir() {
 		if name != "" {
-			return "", fmt.Errorf("this is a file already, checkpoint=%q picks one in a folder: %w", name, ErrNotFound)
+			return "", fmt.Errorf("this is a file, but checkpoint=%q chooses a file in a folder: leave it out: %w", name, ErrNotFound)
 		}
 		switch strings.ToLower(filepath.Ext(path)) {
 		case ".safetensors", ".ckpt", ".pt", ".pth":
@@ -231,19 +231,19 @@ func pickWeights(path, name string) (string, error) {
 	case len(candidates) == 1:
 		return filepath.Join(path, candidates[0]), nil
 	}
-	return "", fmt.Errorf("the folder has several checkpoints, choose one by its name (checkpoint=...): %s: %w", list, ErrNotFound)
+	return "", fmt.Errorf("the folder has several checkpoints, choose one with checkpoint=...: %s: %w", list, ErrNotFound)
 }
 
 // readLightning takes a Lightning checkpoint apart, or a bare state dict.
 func (c *Checkpoint) readLightning(value any) (config, hyper tree, genes any, err error) {
 	top, is := value.(*Dict)
 	if !is {
-		return nil, nil, nil, fmt.Errorf("no dict at the top of the file: %w", ErrMalformed)
+		return nil, nil, nil, fmt.Errorf("the file does not contain a dict: %w", ErrMalformed)
 	}
 	state := top
 	if inner, has := top.Get("state_dict"); has {
 		if state, is = inner.(*Dict); !is {
-			return nil, nil, nil, fmt.Errorf("state_dict is no dict: %w", ErrMalformed)
+			return nil, nil, nil, fmt.Errorf("state_dict is not a dict: %w", ErrMalformed)
 		}
 	}
 	c.Tensors = make(map[string]*Tensor, len(state.Pairs))

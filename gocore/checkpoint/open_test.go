@@ -151,11 +151,11 @@ func TestRefusedCheckpoints(t *testing.T) {
 		}, ErrNotFound, "is not a file"},
 		{"no config", func(string) (string, Options) {
 			return filepath.Dir(write(t, filepath.Join(t.TempDir(), "model.safetensors"), statetest.Safetensors(m.Tensors))), Options{}
-		}, ErrConfig, "no config.yaml beside it"},
+		}, ErrConfig, "no config.yaml in the same folder"},
 		{"empty config", func(dir string) (string, Options) {
 			write(t, filepath.Join(dir, "config.yaml"), nil)
 			return dir, Options{}
-		}, ErrConfig, "nothing in it"},
+		}, ErrConfig, "it is empty"},
 		{"no such config", func(dir string) (string, Options) { return dir, Options{Config: "nowhere.yaml"} }, ErrNotFound, "nowhere.yaml"},
 		{"no genes", func(dir string) (string, Options) {
 			if err := os.Remove(filepath.Join(dir, "protein_embeddings.pt")); err != nil {
@@ -169,11 +169,11 @@ func TestRefusedCheckpoints(t *testing.T) {
 		}, ErrMalformed, "protein_embeddings.pt"},
 		{"a list for a checkpoint", func(dir string) (string, Options) {
 			return write(t, filepath.Join(dir, "x.ckpt"), statetest.Torch(statetest.List{})), Options{}
-		}, ErrMalformed, "no dict at the top"},
+		}, ErrMalformed, "does not contain a dict"},
 		{"a list for a state dict", func(dir string) (string, Options) {
 			file := statetest.Torch(statetest.DictOf("state_dict", statetest.List{}))
 			return write(t, filepath.Join(dir, "x.ckpt"), file), Options{}
-		}, ErrMalformed, "state_dict is no dict"},
+		}, ErrMalformed, "state_dict is not a dict"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, _ := folder(t)

@@ -81,7 +81,7 @@ func (u *unpickler) fail(format string, args ...any) error {
 
 func (u *unpickler) take(n uint64) ([]byte, error) {
 	if n > uint64(len(u.in)-u.at) {
-		return nil, u.fail("%d bytes are claimed, %d are left", n, len(u.in)-u.at)
+		return nil, u.fail("%d bytes are expected, but %d are left", n, len(u.in)-u.at)
 	}
 	b := u.in[u.at : u.at+int(n)]
 	u.at += int(n)
@@ -218,7 +218,7 @@ func (u *unpickler) step(op byte) error {
 	case 'c', 0x93, 'R', 0x81, 0x92, 'b', 'Q':
 		return u.object(op)
 	default:
-		return fmt.Errorf("pickle: byte %d: opcode %#02x has no place in a checkpoint: %w", u.at-1, op, ErrUnsafePickle)
+		return fmt.Errorf("pickle: byte %d: opcode %#02x does not belong in a checkpoint: %w", u.at-1, op, ErrUnsafePickle)
 	}
 	return nil
 }
@@ -442,7 +442,7 @@ func (u *unpickler) globalOfStack() error {
 // global pushes a name that checkpoints have. None is ever called.
 func (u *unpickler) global(module, name string) error {
 	if !allowed(module, name) {
-		return fmt.Errorf("pickle: byte %d: %q has no place in a checkpoint, and is not executed: %w",
+		return fmt.Errorf("pickle: byte %d: %q does not belong in a checkpoint and is not executed: %w",
 			u.at, module[:min(len(module), maxName)]+"."+name[:min(len(name), maxName)], ErrUnsafePickle)
 	}
 	u.push(Global(module + "." + name))

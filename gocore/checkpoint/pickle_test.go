@@ -88,8 +88,8 @@ func TestUnpickle(t *testing.T) {
 
 func TestMalformedPickles(t *testing.T) {
 	for _, c := range []struct{ name, program, says string }{
-		{"empty", "", "1 bytes are claimed, 0 are left"},
-		{"no end", "K\x01", "claimed"},
+		{"empty", "", "1 bytes are expected, but 0 are left"},
+		{"no end", "K\x01", "bytes are expected"},
 		{"nothing on the stack", ".", "stack is empty"},
 		{"POP of nothing", "0.", "stack is empty"},
 		{"DUP of nothing", "2.", "stack is empty"},
@@ -99,10 +99,10 @@ func TestMalformedPickles(t *testing.T) {
 		{"SETITEM into a list", "]K\x01K\x02s.", "List takes no entries"},
 		{"SETITEMS of an odd number", "}(K\x01u.", "a key without a value"},
 		{"APPENDS to nothing", "(K\x01e.", "stack is empty"},
-		{"text of 4 GB", "X\xff\xff\xff\xffab.", "4294967295 bytes are claimed, 3 are left"},
-		{"text longer than any number", "\x8d\xff\xff\xff\xff\xff\xff\xff\xffab.", "18446744073709551615 bytes are claimed"},
-		{"bytes of 2 GB", "B\xff\xff\xff\x7fab.", "2147483647 bytes are claimed"},
-		{"LONG4 of 2 GB", "\x8b\xff\xff\xff\x7fab.", "2147483647 bytes are claimed"},
+		{"text of 4 GB", "X\xff\xff\xff\xffab.", "4294967295 bytes are expected, but 3 are left"},
+		{"text longer than any number", "\x8d\xff\xff\xff\xff\xff\xff\xff\xffab.", "18446744073709551615 bytes are expected"},
+		{"bytes of 2 GB", "B\xff\xff\xff\x7fab.", "2147483647 bytes are expected"},
+		{"LONG4 of 2 GB", "\x8b\xff\xff\xff\x7fab.", "2147483647 bytes are expected"},
 		{"memo never written", "h\x07.", "memo 7"},
 		{"BINPUT of nothing", "q\x00.", "stack is empty"},
 		{"a line without end", "c" + strings.Repeat("x", 5000), "a line does not end"},

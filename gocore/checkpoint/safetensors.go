@@ -66,11 +66,11 @@ func badSafetensors(format string, args ...any) error {
 func safetensorsHeader(file io.ReaderAt, size int64) ([]byte, error) {
 	var prefix [8]byte
 	if _, err := file.ReadAt(prefix[:], 0); err != nil {
-		return nil, badSafetensors("%d bytes are no safetensors file", size)
+		return nil, badSafetensors("a file of %d bytes is not a safetensors file", size)
 	}
 	length := binary.LittleEndian.Uint64(prefix[:])
 	if length > maxHeader || int64(length) > size-8 {
-		return nil, badSafetensors("a header of %d bytes in a file of %d", length, size)
+		return nil, badSafetensors("the header claims %d bytes, but the file has %d", length, size)
 	}
 	header := make([]byte, length)
 	if _, err := file.ReadAt(header, 8); err != nil && length > 0 {
@@ -145,7 +145,7 @@ func readSection(name string, raw json.RawMessage, size int64) (section, error) 
 		return fail("bytes %d to %d of %d", begin, end, size)
 	}
 	if end > size {
-		return fail("bytes %d to %d of %d: the file is cut short, download or copy it again", begin, end, size)
+		return fail("bytes %d to %d of %d: the file is cut off, so download or copy it again", begin, end, size)
 	}
 	if end-begin != int64(n)*int64(dtype.Size) { // elements keeps the product far from overflow
 		return fail("%d bytes for shape %v of %s", end-begin, shape, dtype.Name)
@@ -192,7 +192,7 @@ func members(text []byte) (map[string]json.RawMessage, error) {
 		}
 		name, _ := key.(string) // the decoder takes nothing else here
 		if _, twice := found[name]; twice {
-			return nil, fmt.Errorf("%q stands twice", name)
+			return nil, fmt.Errorf("%q occurs twice", name)
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
@@ -204,7 +204,7 @@ func members(text []byte) (map[string]json.RawMessage, error) {
 		return nil, endOfText(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more after the JSON object")
+		return nil, errors.New("there is other data after the JSON object")
 	}
 	return found, nil
 }

@@ -45,9 +45,9 @@ func TestRefusedSafetensors(t *testing.T) {
 		want error
 		says string
 	}{
-		{"empty", nil, ErrMalformed, "0 bytes are no safetensors file"},
+		{"empty", nil, ErrMalformed, "a file of 0 bytes is not a safetensors file"},
 		{"seven bytes", make([]byte, 7), ErrMalformed, "7 bytes"},
-		{"header past the end", append(binary.LittleEndian.AppendUint64(nil, 3), '{', '}'), ErrMalformed, "a header of 3 bytes in a file of 10"},
+		{"header past the end", append(binary.LittleEndian.AppendUint64(nil, 3), '{', '}'), ErrMalformed, "the header claims 3 bytes, but the file has 10"},
 		{"header of a terabyte", append(huge, '{', '}'), ErrMalformed, "1099511627776"},
 		{"header longer than any number", bytes.Repeat([]byte{0xff}, 16), ErrMalformed, "18446744073709551615"},
 		{"header is no JSON", statetest.SafetensorsOf("hello", nil), ErrMalformed, "header: invalid character"},
@@ -57,7 +57,7 @@ func TestRefusedSafetensors(t *testing.T) {
 		{"no type", statetest.SafetensorsOf(`{"x": {"shape": [1]}}`, nil), ErrUnsupported, `type ""`},
 		{"negative dimension", entry(`"F32"`, `[-1]`, `[0, 4]`), ErrMalformed, "[-1]"},
 		{"product overflows", entry(`"F32"`, `[4294967296, 4294967296]`, `[0, 0]`), ErrMalformed, "4294967296"},
-		{"bytes past the end", entry(`"F32"`, `[4]`, `[4, 20]`), ErrMalformed, "bytes 4 to 20 of 16: the file is cut short"},
+		{"bytes past the end", entry(`"F32"`, `[4]`, `[4, 20]`), ErrMalformed, "bytes 4 to 20 of 16: the file is cut off"},
 		{"bytes before the beginning", entry(`"F32"`, `[4]`, `[-4, 12]`), ErrMalformed, "bytes -4 to 12"},
 		{"bytes backwards", entry(`"F32"`, `[0]`, `[8, 4]`), ErrMalformed, "bytes 8 to 4"},
 		{"too few bytes", entry(`"F32"`, `[2, 2]`, `[0, 8]`), ErrMalformed, "8 bytes for shape [2 2] of float32"},
@@ -66,7 +66,7 @@ func TestRefusedSafetensors(t *testing.T) {
 		{"header breaks off", statetest.SafetensorsOf(`{"x": {"dtype"`, nil), ErrMalformed, "header: unexpected end of JSON input"},
 		{"header breaks off after a name", statetest.SafetensorsOf(`{"x":`, nil), ErrMalformed, "header: unexpected end of JSON input"},
 		{"header begins with a blank", statetest.SafetensorsOf(` {}`, nil), ErrMalformed, "header: not a JSON object"},
-		{"header and more", statetest.SafetensorsOf(`{} {}`, nil), ErrMalformed, "header: there is more"},
+		{"header and more", statetest.SafetensorsOf(`{} {}`, nil), ErrMalformed, "header: there is other data"},
 		{"header is not UTF-8", statetest.SafetensorsOf("{\"\xff\": 1}", nil), ErrMalformed, "header: the text is not UTF-8"},
 		{"metadata is no map of text", statetest.SafetensorsOf(`{"__metadata__": {"a": 1}}`, nil), ErrMalformed, "header: __metadata__"},
 		{"entry is null", statetest.SafetensorsOf(`{"x": null}`, nil), ErrMalformed, `tensor "x": not a JSON object`},
@@ -83,17 +83,17 @@ func TestRefusedSafetensors(t *testing.T) {
 		{
 			"a tensor twice",
 			statetest.SafetensorsOf(`{"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, "x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}`, []byte{1}),
-			ErrMalformed, `header: "x" stands twice`,
+			ErrMalformed, `header: "x" occurs twice`,
 		},
 		{
 			"a tensor twice, spelled in two ways",
 			statetest.SafetensorsOf(`{"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}, "\u0078": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}`, []byte{1}),
-			ErrMalformed, `header: "x" stands twice`,
+			ErrMalformed, `header: "x" occurs twice`,
 		},
 		{
 			"a shape twice",
 			statetest.SafetensorsOf(`{"x": {"dtype": "U8", "shape": [1], "shape": [1], "data_offsets": [0, 1]}}`, []byte{1}),
-			ErrMalformed, `tensor "x": "shape" stands twice`,
+			ErrMalformed, `tensor "x": "shape" occurs twice`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

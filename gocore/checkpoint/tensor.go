@@ -75,7 +75,7 @@ const readPiece = 1 << 20
 // Errors wrap [ErrMalformed] or [ErrUnsupported].
 func (t *Tensor) ReadFloat32(dst []float32, start int) error {
 	if t.DType.float32 == nil {
-		return fmt.Errorf("checkpoint: tensor %q is of type %s, weights are floating point: %w",
+		return fmt.Errorf("checkpoint: tensor %q has type %s, but weights must be floating-point numbers: %w",
 			t.Name, t.DType.Name, ErrUnsupported)
 	}
 	if start < 0 || start+len(dst) > t.NumElements() {

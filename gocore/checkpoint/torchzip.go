@@ -49,7 +49,7 @@ func openTorch(file io.ReaderAt, size int64) (*torchArchive, error) {
 	a := &torchArchive{file: file, size: size, entries: make(map[string]*zip.File, len(archive.File))}
 	for _, f := range archive.File {
 		if _, twice := a.entries[f.Name]; twice {
-			return nil, fmt.Errorf("torch zip: entry %q stands twice: %w", f.Name, ErrMalformed)
+			return nil, fmt.Errorf("torch zip: entry %q occurs twice: %w", f.Name, ErrMalformed)
 		}
 		a.entries[f.Name] = f
 		if name, is := strings.CutSuffix(f.Name, "data.pkl"); is && (a.root == "" || len(name) < len(a.root)) {
@@ -57,7 +57,7 @@ func openTorch(file io.ReaderAt, size int64) (*torchArchive, error) {
 		}
 	}
 	if _, found := a.entries[a.root+"data.pkl"]; !found {
-		return nil, fmt.Errorf("torch zip: no data.pkl among %d entries: not a file that torch.save wrote: %w",
+		return nil, fmt.Errorf("torch zip: no data.pkl among %d entries: torch.save did not write this file: %w",
 			len(archive.File), ErrMalformed)
 	}
 	return a, nil
@@ -67,16 +67,16 @@ func openTorch(file io.ReaderAt, size int64) (*torchArchive, error) {
 func notAZip(file io.ReaderAt, cause error) error {
 	var head [2]byte
 	if _, err := file.ReadAt(head[:], 0); err == nil && bytes.Equal(head[:], []byte{0x80, 0x02}) {
-		return fmt.Errorf("torch: the format of torch before 1.6 is not read: load the file with torch and save it again "+
-			"(torch.save writes the present format): %w", ErrUnsupported)
+		return fmt.Errorf("torch: the format of torch before 1.6 is not supported: load the file with torch and save it again "+
+			"with torch.save: %w", ErrUnsupported)
 	}
-	return fmt.Errorf("torch zip: %w: truncated, or not a file that torch.save wrote: %w", cause, ErrMalformed)
+	return fmt.Errorf("torch zip: %w: the file is truncated, or torch.save did not write it: %w", cause, ErrMalformed)
 }
 
 // content finds the bytes of an entry in the file.
 func (a *torchArchive) content(f *zip.File) (*io.SectionReader, error) {
 	if f.Method != zip.Store {
-		return nil, fmt.Errorf("torch zip: entry %q is compressed, torch stores plainly: %w", f.Name, ErrUnsupported)
+		return nil, fmt.Errorf("torch zip: entry %q is compressed, which torch does not do: %w", f.Name, ErrUnsupported)
 	}
 	at, err := f.DataOffset()
 	if err != nil || f.UncompressedSize64 > uint64(a.size) || at+int64(f.UncompressedSize64) > a.size {
@@ -124,7 +124,7 @@ func (a *torchArchive) pickle() ([]byte, error) {
 func (a *torchArchive) storage(u *unpickler, id any) (*storage, error) {
 	parts, is := id.(Tuple)
 	if !is || len(parts) < 5 || parts[0] != "storage" {
-		return nil, u.fail("a persistent id that is no storage")
+		return nil, u.fail("a persistent id that is not a storage")
 	}
 	class, _ := parts[1].(Global)
 	key, _ := parts[2].(string)

@@ -62,18 +62,18 @@ func TestRefusedTorchFiles(t *testing.T) {
 		want error
 		says string
 	}{
-		{"empty", nil, ErrMalformed, "truncated, or not a file that torch.save wrote"},
+		{"empty", nil, ErrMalformed, "the file is truncated, or torch.save did not write it"},
 		{"text", []byte("hello, world"), ErrMalformed, "truncated"},
 		{"cut off", whole[:len(whole)/2], ErrMalformed, "truncated"},
 		{"before torch 1.6", []byte("\x80\x02\x8a\x0a"), ErrUnsupported, "torch before 1.6"},
 		{"another zip", statetest.Zip("word/document.xml", "x"), ErrMalformed, "no data.pkl among 1 entries"},
-		{"an entry twice", statetest.Zip("a/data.pkl", "N.", "a/data.pkl", "N."), ErrMalformed, `"a/data.pkl" stands twice`},
+		{"an entry twice", statetest.Zip("a/data.pkl", "N.", "a/data.pkl", "N."), ErrMalformed, `"a/data.pkl" occurs twice`},
 		{"compressed", compressed, ErrUnsupported, "compressed"},
 		{"big-endian", statetest.Zip("a/data.pkl", "N.", "a/byteorder", "big"), ErrUnsupported, `byte order "big"`},
 		{"storage is missing", statetest.TorchZip(rebuild + storageOf), ErrMalformed, `storage "0"`},
 		{"storage too short", statetest.TorchZip(rebuild+storageOf, four[:15]), ErrMalformed, "4 elements of float32 in 15 bytes"},
 		{"storage of no class", statetest.TorchZip(strings.Replace(rebuild+storageOf, "FloatStorage", "Tensor", 1), four), ErrMalformed, "torch.Tensor"},
-		{"id of something else", statetest.TorchZip("K\x01Q."), ErrMalformed, "no storage"},
+		{"id of something else", statetest.TorchZip("K\x01Q."), ErrMalformed, "a persistent id that is not a storage"},
 		{"view past the end", statetest.TorchZip(rebuild+storageOf+"K\x01K\x04\x85K\x01\x85tR.", four), ErrMalformed, "element 4 in a storage of 4"},
 		{"stride past the end", statetest.TorchZip(rebuild+storageOf+"K\x00K\x02\x85K\x04\x85tR.", four), ErrMalformed, "element 4 in a storage of 4"},
 		{"expanded to more", statetest.TorchZip(rebuild+storageOf+"K\x00M\x00\x10\x85K\x00\x85tR.", four), ErrMalformed, "4096 elements in a storage of 4"},

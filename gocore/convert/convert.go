@@ -75,7 +75,7 @@ func mayWrite(dst string, overwrite bool) error {
 	if _, _, err := modeldir.Read(dst); overwrite && err == nil {
 		return nil
 	}
-	return fmt.Errorf("convert: %q exists: choose another folder, or overwrite a converted model: %w", dst, ErrExists)
+	return fmt.Errorf("convert: %q already exists: choose another folder (only a converted model can be overwritten): %w", dst, ErrExists)
 }
 
 // replace puts the finished draft in its place.

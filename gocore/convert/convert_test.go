@@ -84,7 +84,7 @@ func TestConvert(t *testing.T) {
 	}
 	for name, info := range config.Files {
 		if got, err := modeldir.Describe(filepath.Join(dst, name)); err != nil || got != info {
-			t.Errorf("%s: %+v, %v; the config says %+v", name, got, err, info)
+			t.Errorf("%s: %+v, %v; the configuration has %+v", name, got, err, info)
 		}
 	}
 	if got := read(t, filepath.Join(dst, modeldir.LicenceDir, "LICENSE")); got != "not for sale" {

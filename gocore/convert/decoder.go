@@ -27,8 +27,8 @@ func (s *source) readDecoder() error {
 	case with.Width(s.dims):
 		s.decoder = &with
 	default:
-		return fmt.Errorf("convert: the expression decoder is %d wide (tensor %q): emsize %d, output_dim %d, "+
-			"read depth (model.rda: %t) and a dataset embedding of %d make %d or %d: %w",
+		return fmt.Errorf("convert: the expression decoder is %d wide (tensor %q), but emsize %d, output_dim %d, "+
+			"read depth (model.rda: %t) and a dataset embedding of %d give %d or %d: %w",
 			width, name, s.dims.EmSize, s.dims.OutputDim, s.Config.ReadDepth, s.dims.DatasetDim,
 			without.Width(s.dims), with.Width(s.dims), ErrTensors)
 	}

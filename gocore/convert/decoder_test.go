@@ -14,7 +14,7 @@ import (
 )
 
 // Inputs are read from the decoder's width: emsize 16, output_dim 10, the read
-// depth if the config says so, and room for a dataset embedding of 10 or none.
+// depth if the configuration has so, and room for a dataset embedding of 10 or none.
 func TestDecoderInputs(t *testing.T) {
 	statetest.NeedRuntime(t)
 	for _, c := range []struct {

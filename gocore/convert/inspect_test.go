@@ -47,7 +47,7 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 		{"a layer too far", shape("transformer_encoder.layers.99999.norm1.bias", 16), "layers.99999"},
 		{"a layer apart", shape("transformer_encoder.layers.7.norm1.bias", 16), "is missing"},
 		{"a projection of one dimension", shape("encoder.0.weight", 12), `"encoder.0.weight" has shape [12]`},
-		{"another width", shape("transformer_encoder.layers.0.qkv_proj.weight", 16, 16), "has shape [16 16], [48 16] is needed"},
+		{"another width", shape("transformer_encoder.layers.0.qkv_proj.weight", 16, 16), "has shape [16 16], but [48 16] is needed"},
 		{"no width", shape("encoder.0.weight", 0, 12), "model.emsize is 16, but the tensors have 0"},
 		{"no hidden width", func(m *model) {
 			m.DHid = 0
@@ -58,7 +58,7 @@ func TestTensorsThatDoNotFit(t *testing.T) {
 				shape(prefix+"linear2.weight", 16, 0)(m)
 			}
 		}, "d_hid"},
-		{"heads that do not divide", func(m *model) { m.NHead = 5 }, "emsize 16 can't be divided among nhead 5"},
+		{"heads that do not divide", func(m *model) { m.NHead = 5 }, "emsize 16 is not a multiple of nhead 5"},
 		{"a pad length of one", func(m *model) { m.PadLength = 1 }, "pad_length is 1"},
 		{"a config of another model", func(m *model) { m.OutputDim = 11 }, "model.output_dim is 11, but the tensors have 10"},
 		{"a table of another model", func(m *model) {
@@ -95,12 +95,12 @@ func TestValuesThatAreNoNumbers(t *testing.T) {
 			values := m.Tensors["decoder.1.weight"].Values()
 			values[21] = nan
 			m.Tensors["decoder.1.weight"] = statetest.Float32(values, m.OutputDim, m.EmSize)
-		}, `"decoder.1.weight": element 21 is NaN`},
+		}, `"decoder.1.weight" has the value NaN in element 21`},
 		{"the projection", func(m *statetest.Model) {
 			values := m.Tensors["encoder.0.bias"].Values()
 			values[3] = inf
 			m.Tensors["encoder.0.bias"] = statetest.Float32(values, m.EmSize)
-		}, `"encoder.0.bias": element 3 is -Inf`},
+		}, `"encoder.0.bias" has the value -Inf in element 3`},
 		{"the gene table", func(m *statetest.Model) { m.Table[2][1] = nan }, "gene table"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestTheLayersAreThoseOfTheTensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	config, _, err := modeldir.Read(dst)
-	if err != nil || config.Dimensions.NLayers != 2 || len(config.Notes) != 1 || !strings.Contains(config.Notes[0], "8 layers, the tensors have 2") {
+	if err != nil || config.Dimensions.NLayers != 2 || len(config.Notes) != 1 || !strings.Contains(config.Notes[0], "8 layers, but the tensors have 2") {
 		t.Errorf("%v, %+v", err, config)
 	}
 	if config.Dimensions.DatasetDim != 0 {

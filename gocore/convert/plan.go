@@ -43,10 +43,10 @@ func inspect(c *checkpoint.Checkpoint) (*source, error) {
 func (s *source) matrix(name string) (rows, columns int, err error) {
 	t, has := s.Tensors[name]
 	if !has {
-		return 0, 0, fmt.Errorf("convert: tensor %q is missing among %d: %w", name, len(s.Tensors), ErrTensors)
+		return 0, 0, fmt.Errorf("convert: tensor %q is missing (the checkpoint has %d tensors): %w", name, len(s.Tensors), ErrTensors)
 	}
 	if len(t.Shape) != 2 {
-		return 0, 0, fmt.Errorf("convert: tensor %q has shape %v: %w", name, t.Shape, ErrTensors)
+		return 0, 0, fmt.Errorf("convert: tensor %q has shape %v, but must have two dimensions: %w", name, t.Shape, ErrTensors)
 	}
 	return t.Shape[0], t.Shape[1], nil
 }
@@ -83,7 +83,7 @@ func (s *source) countLayers() error {
 		}
 	}
 	if n := s.Config.NLayers; n != 0 && n != s.dims.NLayers {
-		s.notes = append(s.notes, fmt.Sprintf("the config says %d layers, the tensors have %d: %d were converted",
+		s.notes = append(s.notes, fmt.Sprintf("the configuration has %d layers, but the tensors have %d: %d were converted",
 			n, s.dims.NLayers, s.dims.NLayers))
 	}
 	return nil
@@ -112,7 +112,7 @@ func (s *source) checkDimensions() error {
 	d := s.dims
 	switch {
 	case d.EmSize == 0 || d.EmSize%d.NHead != 0:
-		return fmt.Errorf("convert: emsize %d can't be divided among nhead %d: %w", d.EmSize, d.NHead, ErrTensors)
+		return fmt.Errorf("convert: emsize %d is not a multiple of nhead %d: %w", d.EmSize, d.NHead, ErrTensors)
 	case d.DHid == 0 || d.OutputDim == 0:
 		return fmt.Errorf("convert: d_hid %d, output_dim %d: %w", d.DHid, d.OutputDim, ErrTensors)
 	case d.PadLength < 2:
@@ -139,7 +139,7 @@ func (s *source) checkShapes() error {
 		case !has:
 			return fmt.Errorf("convert: tensor %q is missing: %w", name, ErrTensors)
 		case !slices.Equal(t.Shape, want):
-			return fmt.Errorf("convert: tensor %q has shape %v, %v is needed: %w", name, t.Shape, want, ErrTensors)
+			return fmt.Errorf("convert: tensor %q has shape %v, but %v is needed: %w", name, t.Shape, want, ErrTensors)
 		}
 	}
 	return nil
@@ -201,7 +201,7 @@ const (
 func checkFinite(name string, values []float32) error {
 	for i, v := range values {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("convert: tensor %q: element %d is %v: %w", name, i, v, ErrTensors)
+			return fmt.Errorf("convert: tensor %q has the value %v in element %d: %w", name, v, i, ErrTensors)
 		}
 	}
 	return nil

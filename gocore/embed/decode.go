@@ -27,7 +27,7 @@ type Decode struct {
 func (m *Model) checkDecode(d *Decode, out []float32) error {
 	takes := m.Config.Decoder
 	if takes == nil {
-		return fmt.Errorf("embed: model %q has no expression decoder: its checkpoint has no binary_decoder: %w", m.Config.Name, ErrLacks)
+		return fmt.Errorf("embed: model %q has no expression decoder: its checkpoint has no binary_decoder tensors: %w", m.Config.Name, ErrLacks)
 	}
 	nDepths := 0
 	if takes.ReadDepth {

@@ -34,7 +34,7 @@ func (m *Model) check(g *Given) error {
 	cls := m.Vocabulary.CLS()
 	for i, token := range g.GeneIndices {
 		if i%g.Length == 0 && token != cls {
-			return fmt.Errorf("embed: sentence %d begins with token %d, slot 0 must be [CLS], %d: %w", i/g.Length, token, cls, ErrOption)
+			return fmt.Errorf("embed: sentence %d begins with token %d, but slot 0 must be [CLS], token %d: %w", i/g.Length, token, cls, ErrOption)
 		}
 		if token < 0 || token > cls {
 			return fmt.Errorf("embed: sentence %d, slot %d: gene index %d is not in the vocabulary (0 to %d, [CLS] %d): %w",
@@ -43,12 +43,12 @@ func (m *Model) check(g *Given) error {
 	}
 	for i, v := range g.ExpressionValues {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("embed: sentence %d, slot %d: expression value is %v: %w", i/g.Length, i%g.Length, v, ErrOption)
+			return fmt.Errorf("embed: sentence %d, slot %d: the expression value is %v: %w", i/g.Length, i%g.Length, v, ErrOption)
 		}
 	}
 	for i, v := range g.Multiplicity {
 		if !(v >= 0) || math.IsInf(float64(v), 0) || i%g.Length == 0 && v == 0 {
-			return fmt.Errorf("embed: sentence %d, slot %d: multiplicity is %v: %w", i/g.Length, i%g.Length, v, ErrOption)
+			return fmt.Errorf("embed: sentence %d, slot %d: the multiplicity is %v: %w", i/g.Length, i%g.Length, v, ErrOption)
 		}
 	}
 	return nil

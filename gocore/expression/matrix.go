@@ -139,7 +139,7 @@ func NewCSR[V Number, I Index](nCells, nGenes int, data []V, indices []I, indptr
 	case nCells < 0 || nGenes < 0 || nGenes > math.MaxInt32:
 		return nil, fmt.Errorf("expression: %d cells × %d genes: %w", nCells, nGenes, ErrShape)
 	case len(indptr) != nCells+1:
-		return nil, fmt.Errorf("expression: indptr has %d entries, %d cells need %d: %w",
+		return nil, fmt.Errorf("expression: indptr has %d entries, but %d cells need %d: %w",
 			len(indptr), nCells, nCells+1, ErrShape)
 	case len(data) != len(indices):
 		return nil, fmt.Errorf("expression: %d values but %d gene indices: %w", len(data), len(indices), ErrShape)
@@ -149,12 +149,12 @@ func NewCSR[V Number, I Index](nCells, nGenes int, data []V, indices []I, indptr
 	}
 	for i := range nCells {
 		if indptr[i+1] < indptr[i] {
-			return nil, fmt.Errorf("expression: indptr falls from %d to %d at cell %d: %w",
+			return nil, fmt.Errorf("expression: indptr decreases from %d to %d at cell %d: %w",
 				indptr[i], indptr[i+1], i, ErrShape)
 		}
 	}
 	if last := indptr[nCells]; last > int64(len(data)) {
-		return nil, fmt.Errorf("expression: indptr ends at %d, past %d values: %w", last, len(data), ErrShape)
+		return nil, fmt.Errorf("expression: indptr ends at %d, but there are %d values: %w", last, len(data), ErrShape)
 	}
 	return &csr[V, I]{nCells, nGenes, data, indices, indptr}, nil
 }
@@ -198,7 +198,7 @@ func (m *csr[V, I]) visitAnyOrder(cell int, r *Reader) error {
 	for k, stored := range m.data[lo:hi] {
 		gene := int(indices[k])
 		if uint(gene) >= uint(m.nGenes) {
-			return fmt.Errorf("expression: cell %d names gene %d of %d: %w", cell, gene, m.nGenes, ErrIndex)
+			return fmt.Errorf("expression: cell %d refers to gene %d of %d: %w", cell, gene, m.nGenes, ErrIndex)
 		}
 		value := float32(stored)
 		if notFinite(value) {
@@ -215,7 +215,7 @@ func (m *csr[V, I]) each(cell int, tell func(gene int, value float64)) error {
 	for k := m.indptr[cell]; k < m.indptr[cell+1]; k++ {
 		gene := int(m.indices[k])
 		if uint(gene) >= uint(m.nGenes) {
-			return fmt.Errorf("expression: cell %d names gene %d of %d: %w", cell, gene, m.nGenes, ErrIndex)
+			return fmt.Errorf("expression: cell %d refers to gene %d of %d: %w", cell, gene, m.nGenes, ErrIndex)
 		}
 		tell(gene, float64(m.data[k]))
 	}

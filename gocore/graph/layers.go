@@ -47,8 +47,8 @@ func int8Layers(dir string, config *modeldir.Config, from modeldir.Weights) (mod
 }
 
 func cannotWrite(dir string, err error) error {
-	return fmt.Errorf("model directory %q: weights in int8 are made when they are first used, and can't be written there: %w: "+
-		"open the model with precision=\"int8\" once as a user who may write there, or convert the checkpoint into a folder of your own: %w",
+	return fmt.Errorf("model directory %q: weights in int8 are made when they are first used, but can't be written there: %w: "+
+		"open the model once with precision=\"int8\" as a user who may write there, or convert the checkpoint into your own folder: %w",
 		dir, err, ErrLayers)
 }
 

@@ -92,10 +92,10 @@ func Read(dir string) (*Config, []string, error) {
 	case version.FormatVersion == 0:
 		return fail(fmt.Errorf("%s has no format_version", ConfigFile))
 	case version.FormatVersion > FormatVersion:
-		return nil, nil, fmt.Errorf("model directory %q: format %d is newer than this package reads (%d): "+
+		return nil, nil, fmt.Errorf("model directory %q: format %d is newer than this package supports (%d): "+
 			"upgrade se600m-go, or convert the checkpoint again: %w", dir, version.FormatVersion, FormatVersion, ErrFormat)
 	case version.FormatVersion < FormatVersion:
-		return nil, nil, fmt.Errorf("model directory %q: format %d is older than this package reads (%d): "+
+		return nil, nil, fmt.Errorf("model directory %q: format %d is older than this package supports (%d): "+
 			"convert the checkpoint again: %w", dir, version.FormatVersion, FormatVersion, ErrFormat)
 	}
 	config := &Config{}
@@ -111,11 +111,11 @@ func Read(dir string) (*Config, []string, error) {
 		return fail(err)
 	}
 	if written, listed := config.Files[GenesFile]; listed && describe(list) != written {
-		return fail(fmt.Errorf("%s is not the one that was written: convert the checkpoint again", GenesFile))
+		return fail(fmt.Errorf("%s was changed after the conversion: convert the checkpoint again", GenesFile))
 	}
 	genes := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
 	if len(genes) != config.Dimensions.NGenes {
-		return fail(fmt.Errorf("%s has %d genes, %s says %d", GenesFile, len(genes), ConfigFile, config.Dimensions.NGenes))
+		return fail(fmt.Errorf("%s has %d genes, but %s has %d", GenesFile, len(genes), ConfigFile, config.Dimensions.NGenes))
 	}
 	return config, genes, nil
 }
@@ -150,14 +150,14 @@ func describe(content []byte) FileInfo {
 func checkFiles(dir string, files map[string]FileInfo, list string) error {
 	for name, want := range files {
 		if !filepath.IsLocal(name) {
-			return fmt.Errorf("%s names the file %q outside the directory", list, name)
+			return fmt.Errorf("%s refers to the file %q outside the directory", list, name)
 		}
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
 		if info.Size() != want.Size {
-			return fmt.Errorf("%s has %d bytes, %d were written: convert the checkpoint again", name, info.Size(), want.Size)
+			return fmt.Errorf("%s has %d bytes instead of %d: convert the checkpoint again", name, info.Size(), want.Size)
 		}
 	}
 	return nil

@@ -244,17 +244,17 @@ func TestRefusedDirectories(t *testing.T) {
 		{
 			"a file was cut off", content(modeldir.WeightsFile, "weight"),
 			[]error{modeldir.ErrNotAModel},
-			[]string{"weights.bin has 6 bytes, 7 were written"},
+			[]string{"weights.bin has 6 bytes instead of 7"},
 		},
 		{
 			"a file has grown", content(modeldir.WeightsFile, "weights!"),
 			[]error{modeldir.ErrNotAModel},
-			[]string{"weights.bin has 8 bytes, 7 were written"},
+			[]string{"weights.bin has 8 bytes instead of 7"},
 		},
 		{
 			"other genes of the same length", content(modeldir.GenesFile, "CD3E\nMS4A1\nLYZ\n"),
 			[]error{modeldir.ErrNotAModel},
-			[]string{"genes.txt is not the one that was written"},
+			[]string{"genes.txt was changed after the conversion"},
 		},
 		{
 			"a file above the directory", func(t *testing.T, dir string) {
@@ -279,12 +279,12 @@ func TestRefusedDirectories(t *testing.T) {
 		{
 			"one gene too few", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 4 }),
 			[]error{modeldir.ErrNotAModel},
-			[]string{"has 3 genes", "says 4"},
+			[]string{"has 3 genes", "but config.json has 4"},
 		},
 		{
 			"one gene too many", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 2 }),
 			[]error{modeldir.ErrNotAModel},
-			[]string{"has 3 genes", "says 2"},
+			[]string{"has 3 genes", "but config.json has 2"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

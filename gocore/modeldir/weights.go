@@ -53,14 +53,14 @@ func ReadIndex(dir string, e Element, config *Config) (Weights, error) {
 		return fail(err)
 	}
 	if written, listed := config.Files[e.IndexFile()]; listed && describe(text) != written {
-		return fail(fmt.Errorf("%s is not the one that was written: convert the checkpoint again", e.IndexFile()))
+		return fail(fmt.Errorf("%s was changed after the conversion: convert the checkpoint again", e.IndexFile()))
 	}
 	var index Index
 	if err := json.Unmarshal(text, &index); err != nil {
 		return fail(fmt.Errorf("%s: %w", e.IndexFile(), err))
 	}
 	if index.Checksum != "" && index.Checksum != config.Checksum {
-		return fail(fmt.Errorf("%s was made from another model", e.IndexFile()))
+		return fail(fmt.Errorf("%s belongs to another model", e.IndexFile()))
 	}
 	if err := checkFiles(dir, index.Files, e.IndexFile()); err != nil {
 		return fail(err)

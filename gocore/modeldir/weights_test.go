@@ -56,7 +56,7 @@ func TestRefusedIndices(t *testing.T) {
 		"of another model":   {modeldir.Index{Checksum: "other"}, "another model"},
 		"a file elsewhere":   {modeldir.Index{Files: map[string]modeldir.FileInfo{"../x": {}}}, "outside the directory"},
 		"a file is missing":  {modeldir.Index{Files: map[string]modeldir.FileInfo{"x.bin": {}}}, "x.bin"},
-		"a file was cut off": {modeldir.Index{Files: map[string]modeldir.FileInfo{"weights.bin": {Size: 99}}}, "99 were written"},
+		"a file was cut off": {modeldir.Index{Files: map[string]modeldir.FileInfo{"weights.bin": {Size: 99}}}, "instead of 99"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, config := newModel(t)

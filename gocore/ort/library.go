@@ -33,7 +33,7 @@ func Open(path string) error {
 		return nil
 	}
 	if library.path != "" {
-		return fmt.Errorf("ONNX Runtime: library %q: this process has loaded %q already and can't change it: "+
+		return fmt.Errorf("ONNX Runtime: library %q: this process has already loaded %q and can't change it: "+
 			"start a new process: %w", resolved, library.path, ErrLibrary)
 	}
 	if info, err := os.Stat(resolved); err != nil || !info.Mode().IsRegular() {

@@ -58,7 +58,7 @@ func ResolveDevice(device, precision string) (Provider, error) {
 	id := 0
 	if numbered {
 		if id, err = strconv.Atoi(ordinal); err != nil || id < 0 {
-			return nil, fmt.Errorf("device=%q: %q is no device number: %w", device, ordinal, ErrDevice)
+			return nil, fmt.Errorf("device=%q: %q is not a device number: %w", device, ordinal, ErrDevice)
 		}
 	}
 	var p Provider
@@ -76,7 +76,7 @@ func ResolveDevice(device, precision string) (Provider, error) {
 			device, ErrDevice)
 	}
 	if p.Precision() != wanted {
-		return nil, fmt.Errorf("device=%q has no precision=%q: leave one of them out: %w", device, precision, ErrDevice)
+		return nil, fmt.Errorf("device=%q does not support precision=%q: leave one of them out: %w", device, precision, ErrDevice)
 	}
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("device=%q: %w", device, err)
@@ -88,12 +88,12 @@ func ResolveDevice(device, precision string) (Provider, error) {
 // Runtime's. The runtime is the one that has it, as a user names it.
 func needProviderLibrary(file, runtime string) error {
 	if Library() == "" {
-		return fmt.Errorf("no ONNX Runtime library is loaded to look beside: %w", ErrDevice)
+		return fmt.Errorf("no ONNX Runtime library is loaded: %w", ErrDevice)
 	}
 	beside := filepath.Join(filepath.Dir(Library()), file)
 	if _, err := os.Stat(beside); err != nil {
 		return fmt.Errorf("%s is missing beside %s, the ONNX Runtime library that this process has loaded: "+
-			"`se600m runtime install %s` and start a new process, or use device=\"cpu\" and precision=\"fp32\": %w",
+			"run `se600m runtime install %s` and start a new process, or use device=\"cpu\" and precision=\"fp32\": %w",
 			file, Library(), runtime, ErrDevice)
 	}
 	return nil
@@ -106,6 +106,6 @@ func needDriver() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no NVIDIA driver (neither /dev/nvidiactl nor /dev/dxg exists): "+
+	return fmt.Errorf("there is no NVIDIA driver (neither /dev/nvidiactl nor /dev/dxg exists): "+
 		"install it, or use device=\"cpu\": %w", ErrDevice)
 }

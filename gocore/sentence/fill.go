@@ -69,8 +69,8 @@ func (f Fill) resolve(nValid, nSlots int) (Fill, error) {
 	case f == Auto:
 		return Shared, nil
 	case f == Expected && nValid > nSlots:
-		return 0, fmt.Errorf("fill=\"expected\" takes every valid gene into the sentence, and is for panels of up to %d: "+
-			"%d valid genes: use \"shared\": %w", nSlots, nValid, ErrFill)
+		return 0, fmt.Errorf("fill=\"expected\" puts every valid gene into the sentence, which has room for %d, but there are %d valid genes: "+
+			"use fill=\"shared\": %w", nSlots, nValid, ErrFill)
 	}
 	return f, nil
 }

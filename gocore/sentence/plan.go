@@ -65,7 +65,7 @@ func NewPlan(tokens []int32, o Options) (*Plan, error) {
 		}
 	}
 	if o.CLSPosition < 0 || len(valid) <= o.CLSPosition {
-		return nil, fmt.Errorf("sentence: %d valid genes, but the [CLS] slot carries the value of valid gene %d: "+
+		return nil, fmt.Errorf("sentence: %d valid genes, but the [CLS] slot uses the value of valid gene %d: "+
 			"embed a data set with more of the model's genes: %w", len(valid), o.CLSPosition+1, ErrTooFewGenes)
 	}
 	fill, err := o.Fill.resolve(len(valid), o.PadLength-1)

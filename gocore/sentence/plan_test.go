@@ -97,7 +97,7 @@ func TestRefusedPlans(t *testing.T) {
 			"expected with more genes than slots", sixValid,
 			sentence.Options{PadLength: 6, CLSPosition: 3, Fill: sentence.Expected},
 			sentence.ErrFill,
-			[]string{"up to 5", "6 valid genes", `"shared"`},
+			[]string{"has room for 5, but there are 6", "6 valid genes", `"shared"`},
 		},
 		{
 			"no slot but [CLS]", sixValid,

@@ -52,7 +52,7 @@ func (m *Match) Require(minimum float64) error {
 	n := min(nExamples, m.vocabulary.NGenes())
 	counts := ""
 	if share, known := m.CoverageOfCounts(); known {
-		counts = fmt.Sprintf(", and carry %.1f %% of the counts", 100*share)
+		counts = fmt.Sprintf(", and account for %.1f %% of the counts", 100*share)
 	}
 	why, examples := m.reason()
 	places := make([]string, len(m.looked))
@@ -60,7 +60,7 @@ func (m *Match) Require(minimum float64) error {
 		places[i] = fmt.Sprintf("%s (%s)", l.name, thousands(l.nMatched))
 	}
 	return fmt.Errorf("vocabulary: %s of %s genes (%.1f %%) are known to the model; they are %.1f %% of the model's %s genes%s. "+
-		"One of the first two shares must be at least %.1f %% (min_coverage=%v). Looked in %s; not found are, for example, %s%s. "+
+		"One of these two shares must be at least %.1f %% (min_coverage=%v). Searched in %s; unknown names are, for example, %s%s. "+
 		"The model's genes are named like %s: %w",
 		thousands(m.NMatched), thousands(len(m.Tokens)), 100*m.Coverage(), 100*m.CoverageOfModel(), thousands(m.vocabulary.NGenes()),
 		counts, 100*minimum, minimum, strings.Join(places, ", "), quoted(examples), why, quoted(m.vocabulary.genes[:n]), ErrCoverage)
@@ -71,7 +71,7 @@ func (m *Match) Require(minimum float64) error {
 func (m *Match) reason() (why string, examples []string) {
 	examples = m.Missing
 	if 2*m.NUnnamed > len(m.Tokens) {
-		return fmt.Sprintf("; %s of %s genes have no name there: name the column of var that has gene symbols (gene_column=...)",
+		return fmt.Sprintf("; %s of %s genes have no name there: choose the column of var with the gene symbols (gene_column=...)",
 			thousands(m.NUnnamed), thousands(len(m.Tokens))), examples
 	}
 	var b strings.Builder
@@ -80,7 +80,7 @@ func (m *Match) reason() (why string, examples []string) {
 			continue
 		}
 		first := r.Examples[0]
-		fmt.Fprintf(&b, "; %s names have %s, such as %q for %q. If they are meant, this repairs them: %s",
+		fmt.Fprintf(&b, "; %s names have %s, such as %q for %q. If they are the same genes, rename them: %s",
 			thousands(r.N), r.What, first.Given, first.Known, r.Line)
 	}
 	if b.Len() > 0 {
@@ -101,7 +101,7 @@ func (m *Match) reason() (why string, examples []string) {
 	if k.way != "" {
 		way = ": " + k.way
 	}
-	return fmt.Sprintf("; %s of the %s names not found, such as %q, %s%s",
+	return fmt.Sprintf("; %s of the %s unknown names, such as %q, %s%s",
 		thousands(len(like)), thousands(len(m.missing)), like[0], k.are, way), examples
 }
 

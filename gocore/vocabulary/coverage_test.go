@@ -64,7 +64,7 @@ func TestWhatDominates(t *testing.T) {
 		make func(i int) string
 		says string
 	}{
-		{"peaks", func(i int) string { return fmt.Sprintf("chr1:%d-%d", 1000*i, 1000*i+500) }, "are peaks: embed the gene expression alone"},
+		{"peaks", func(i int) string { return fmt.Sprintf("chr1:%d-%d", 1000*i, 1000*i+500) }, "are peaks: embed only the gene expression"},
 		{"peaks with hyphens", func(i int) string { return fmt.Sprintf("chrX-%d-%d", i, i+500) }, "are peaks"},
 		{"peaks with underscores", func(i int) string { return fmt.Sprintf("GL000194.1_%d_%d", i, i+500) }, "are peaks"},
 		{"mouse ids", func(i int) string { return fmt.Sprintf("ENSMUSG%011d", i) }, "are Ensembl ids of mouse genes"},
@@ -81,7 +81,7 @@ func TestWhatDominates(t *testing.T) {
 		{"dates", func(i int) string { return fmt.Sprintf("%d-Mar", 20+i%9) }, "turned into dates"},
 		{"fly", func(i int) string { return fmt.Sprintf("FBgn%07d", i) }, "are genes of another species"},
 		{"probes", func(i int) string { return fmt.Sprintf("%d_s_at", i) }, "are probes of a microarray"},
-		{"LOC", func(i int) string { return fmt.Sprintf("LOC%d", i) }, "are NCBI's names of genes"},
+		{"LOC", func(i int) string { return fmt.Sprintf("LOC%d", i) }, "are NCBI's names for genes"},
 		{"HGNC", func(i int) string { return fmt.Sprintf("HGNC:%d", i) }, "are HGNC ids"},
 		{"other human genes", func(i int) string { return hgnc().genes[2000+i].symbol }, "are human genes that the model does not have"},
 		{"human ids", func(i int) string { return fmt.Sprintf("ENSG%011d", 90000000000+i) }, "are human genes that the model does not have"},
@@ -94,7 +94,7 @@ func TestWhatDominates(t *testing.T) {
 			m := v.MatchBest([]Column{named(names...)})
 			m.Totals = make([]float64, len(names))
 			m.Totals[0], m.Totals[7] = 1, 3
-			refused(t, m, 0.1, []string{"2 of 303 genes", "of the 300 names not found, such as", c.says, "carry 25.0 % of the counts"})
+			refused(t, m, 0.1, []string{"2 of 303 genes", "of the 300 unknown names, such as", c.says, "account for 25.0 % of the counts"})
 			for _, name := range m.Missing {
 				if v.Token(name) != Unknown {
 					t.Errorf("%s is known", name)

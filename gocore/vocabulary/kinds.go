@@ -17,7 +17,7 @@ type kind struct {
 }
 
 const (
-	geneColumn = "name the column of var that has gene symbols (gene_column=...)"
+	geneColumn = "choose the column of var with the gene symbols (gene_column=...)"
 	orthologs  = "the model knows human genes, so map them to human orthologs first"
 )
 
@@ -25,10 +25,10 @@ const (
 var kinds = []kind{
 	{
 		is:  pattern(`^(?i:chr)?([0-9]{1,2}|[XYxy]|MT?|[A-Z]{2}[0-9]{6}\.[0-9]+|Un_\w+)[-:_][0-9]+[-:_.][0-9]+$`),
-		are: "are peaks", way: "embed the gene expression alone",
+		are: "are peaks", way: "embed only the gene expression",
 	},
-	{is: isAntibody, are: "are antibodies or hashtags", way: "embed the gene expression alone"},
-	{is: pattern(`(?i)^ercc-`), are: "are spike-ins", way: "leave them out"},
+	{is: isAntibody, are: "are antibodies or hashtags", way: "embed only the gene expression"},
+	{is: pattern(`(?i)^ercc-`), are: "are spike-ins", way: "remove them"},
 	{
 		is:  pattern(`^ENSMUS[GTP][0-9]{11}`),
 		are: "are Ensembl ids of mouse genes", way: orthologs, one: "an Ensembl id of mouse",
@@ -55,13 +55,13 @@ var kinds = []kind{
 	{is: pattern(`^([0-9]+(_[asx])?_(s_)?at|ILMN_[0-9]+)$`), are: "are probes of a microarray", way: geneColumn},
 	{
 		is:  dates.MatchString,
-		are: "are gene symbols that a spreadsheet has turned into dates", way: "read the genes' names from the original file",
+		are: "are gene symbols that a spreadsheet has turned into dates", way: "read the gene names from the original file",
 	},
 	{is: pattern(`^HGNC:[0-9]+$`), are: "are HGNC ids", way: geneColumn, one: "an HGNC id"},
-	{is: pattern(`^LOC[0-9]+$`), are: "are NCBI's names of genes without a symbol"},
+	{is: pattern(`^LOC[0-9]+$`), are: "are NCBI's names for genes without a symbol"},
 	{
 		is:  pattern(`^[0-9]+(\.0)?$`),
-		are: "are numbers, such as NCBI's (Entrez) gene ids or mere positions", way: geneColumn + ", or set adata.var_names",
+		are: "are numbers, such as NCBI's (Entrez) gene ids or positions", way: geneColumn + ", or set adata.var_names",
 		one: "a number",
 	},
 	{is: isHumanGene, are: "are human genes that the model does not have"},

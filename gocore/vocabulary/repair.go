@@ -72,7 +72,7 @@ var ownSuffix = regexp.MustCompile(`-(AS|IT|OT|DT|UT)[0-9]*$`)
 // fixed are changes that are tried on all unknown names.
 var fixed = []change{
 	{
-		what:   "an Ensembl id behind the symbol",
+		what:   "an Ensembl id after the symbol",
 		apply:  func(s string) string { return beforeID.ReplaceAllString(s, "$1") },
 		pandas: `.str.replace(r"[^A-Za-z0-9]+ENSG\d{11}.*$", "", regex=True)`,
 	},
@@ -82,7 +82,7 @@ var fixed = []change{
 		pandas: `.str.replace(r"^ENSG\d{11}([._]\d+)?[^A-Za-z0-9.]+|\)$", "", regex=True)`,
 	},
 	{
-		what: "characters without width in them",
+		what: "invisible characters",
 		apply: func(s string) string {
 			return strings.Map(func(r rune) rune {
 				if strings.ContainsRune(invisible, r) {
@@ -94,7 +94,7 @@ var fixed = []change{
 		pandas: `.str.replace(r"[\u200b-\u200d\u2060\ufeff\u00ad]", "", regex=True)`,
 	},
 	{
-		what: "the look of Python's bytes",
+		what: "the form of Python's bytes",
 		apply: func(s string) string {
 			runes := []rune(s)
 			return string(runes[min(2, len(runes)):max(2, len(runes)-1)])
@@ -103,18 +103,18 @@ var fixed = []change{
 		only:   bytesOf.MatchString,
 	},
 	{
-		what: "the look of dates, as a spreadsheet makes them " +
+		what: "the form of dates, as a spreadsheet writes them " +
 			`("1-Mar" and "2-Mar" may be MTARC1 and MTARC2 as well as MARCHF1 and MARCHF2)`,
 		apply: undate,
 		pandas: `.str.replace(r"^0?(\d+)-Sep$|^Sep-0?(\d+)$", r"SEPT\1\2", regex=True)` +
 			`.str.replace(r"^0?(\d+)-Mar$|^Mar-0?(\d+)$", r"MARCH\1\2", regex=True)` +
 			`.str.replace(r"^0?1-Dec$|^Dec-0?1$", "DEC1", regex=True)`,
 	},
-	replacing(".", "-", "points for hyphens, as R's make.names writes them"),
-	replacing("_", "-", "underscores for hyphens"),
-	replacing(" ", "-", "blanks for hyphens"),
-	replacing("-", "_", "hyphens for underscores"),
-	replacing("-", ".", "hyphens for points"),
+	replacing(".", "-", "periods instead of hyphens, as R's make.names writes them"),
+	replacing("_", "-", "underscores instead of hyphens"),
+	replacing(" ", "-", "spaces instead of hyphens"),
+	replacing("-", "_", "hyphens instead of underscores"),
+	replacing("-", ".", "hyphens instead of periods"),
 	{
 		what: `an "X" before a digit, as R's make.names writes it`,
 		apply: func(s string) string {
@@ -127,20 +127,20 @@ var fixed = []change{
 		least:  leastShare,
 	},
 	{
-		what:   "small letters (right for human genes alone)",
+		what:   "lowercase letters (correct only for human genes)",
 		apply:  strings.ToUpper,
 		pandas: `.str.upper()`,
 		only:   func(s string) bool { return !strings.ContainsFunc(s, unicode.IsUpper) },
 	},
 	{
-		what:   `"ORF" for "orf"`,
+		what:   `"ORF" instead of "orf"`,
 		apply:  func(s string) string { return orf.ReplaceAllString(s, "${1}orf$2") },
 		pandas: `.str.replace(r"^(C(?:\d{1,2}|X|Y))ORF(\d+)$", r"\1orf\2", regex=True)`,
 	},
 }
 
 var withoutNumber = change{
-	what: "a number behind them",
+	what: "a number at the end",
 	apply: func(s string) string {
 		if _, is := humanID(s); is {
 			return s
@@ -219,7 +219,7 @@ func changesOf(names []string) []change {
 	}
 	for _, prefix := range frequent(prefixes, len(names)) {
 		changes = append(changes, change{
-			what:   fmt.Sprintf("%q before them", prefix),
+			what:   fmt.Sprintf("the prefix %q", prefix),
 			apply:  func(s string) string { return strings.TrimPrefix(s, prefix) },
 			pandas: fmt.Sprintf(`.str.removeprefix(%s)`, python(prefix)),
 			least:  leastShare, prefix: prefix,
@@ -227,7 +227,7 @@ func changesOf(names []string) []change {
 	}
 	for _, suffix := range frequent(suffixes, len(names)) {
 		changes = append(changes, change{
-			what:   fmt.Sprintf("%q behind them", suffix),
+			what:   fmt.Sprintf("the suffix %q", suffix),
 			apply:  func(s string) string { return strings.TrimSuffix(s, suffix) },
 			pandas: fmt.Sprintf(`.str.removesuffix(%s)`, python(suffix)),
 			least:  leastShare,
@@ -235,7 +235,7 @@ func changesOf(names []string) []change {
 	}
 	for _, between := range frequent(joints, len(names)) {
 		changes = append(changes, change{
-			what:   fmt.Sprintf("a second name behind %q", between),
+			what:   fmt.Sprintf("a second name after %q", between),
 			apply:  func(s string) string { before, _, _ := strings.Cut(s, between); return strings.TrimSpace(before) },
 			pandas: fmt.Sprintf(`.str.split(%s, regex=False).str[0].str.strip()`, python(between)),
 			least:  leastShare,
@@ -317,7 +317,7 @@ func trimming(edges map[rune]int) change {
 	slices.Sort(set)
 	cut := string(set)
 	if blanks {
-		return change{what: "blanks around them", apply: strings.TrimSpace, pandas: `.str.strip()`}
+		return change{what: "spaces around them", apply: strings.TrimSpace, pandas: `.str.strip()`}
 	}
 	return change{
 		what:   fmt.Sprintf("characters such as %q around them", cut),
@@ -451,7 +451,7 @@ func (m *Match) findRepairs() {
 			r.What += " (several become one gene: add up their counts)"
 		}
 		if others, n := m.otherGenome(); n > 0 && best.change.prefix != "" {
-			r.What += fmt.Sprintf("; %s others have %q before them, which is another genome", thousands(n), others)
+			r.What += fmt.Sprintf("; %s others have the prefix %q of another genome", thousands(n), others)
 			r.Line = m.selection(best.change.prefix) + r.Line
 		}
 		rest = m.repaired(r, best, rest, owners)
@@ -466,7 +466,7 @@ func (m *Match) findRepairs() {
 		}
 	}
 	if len(near.found) > 0 {
-		m.repaired(Repair{What: "another case or other punctuation than the model's genes"}, near, rest, owners)
+		m.repaired(Repair{What: "a different case or punctuation than the model's genes"}, near, rest, owners)
 	}
 }
 

@@ -167,7 +167,7 @@ func TestCellsOfTwoSpecies(t *testing.T) {
 	names := append(around("GRCh38_", ""), each(func(_ int, s string) string { return "mm10___" + s[:1] + strings.ToLower(s[1:]) })...)
 	m := v.MatchBest([]Column{named(names...)})
 	want := `adata = adata[:, adata.var_names.str.startswith("GRCh38_")].copy(); adata.var_names = adata.var_names.str.removeprefix("GRCh38_")`
-	if len(m.Repairs) == 0 || m.Repairs[0].Line != want || !strings.Contains(m.Repairs[0].What, `"mm10___" before them, which is another genome`) {
+	if len(m.Repairs) == 0 || m.Repairs[0].Line != want || !strings.Contains(m.Repairs[0].What, `the prefix "mm10___" of another genome`) {
 		t.Errorf("%+v", m.Repairs)
 	}
 }

@@ -184,7 +184,7 @@ func TestMatchBest(t *testing.T) {
 		})
 	}
 	err := v.MatchBest([]Column{names, {Name: "var['x']", Genes: []string{"a", "b", "c", "d"}}}).Require(0.5)
-	if err == nil || !strings.Contains(err.Error(), "Looked in var_names (1), var['x'] (0)") {
+	if err == nil || !strings.Contains(err.Error(), "Searched in var_names (1), var['x'] (0)") {
 		t.Errorf("%v does not say where it looked", err)
 	}
 }

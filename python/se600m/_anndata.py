@@ -39,7 +39,7 @@ class Expression:
     n_cells: int
     n_genes: int
     where: str
-    """What the matrix is called by a user, such as ``adata.raw.X``."""
+    """Name of the matrix in messages, such as ``adata.raw.X``."""
     columns: list[_var.GeneNames]
     """Candidates for gene names."""
     features: _var.FeatureTypes | None
@@ -49,16 +49,16 @@ class Expression:
     whole: Any
     """The matrix, if the core can view it where it is; else None."""
     values_per_row: int
-    """Stored values a row, about."""
+    """Approximate number of stored values per row."""
 
     def column_of(self, gene: int) -> int:
         """Find the column of the matrix that is a gene's."""
         return gene if self.features is None else int(np.flatnonzero(self.features.genes)[gene])
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
-        """Give (first row, rows), at most some rows at a time.
+        """Yield (first row, rows), with at most ``most`` rows at a time.
 
-        What lies ready in memory is one chunk otherwise, and is not copied.
+        By default a matrix that the core can read in memory is one chunk, and is not copied.
         """
         if most is None and self.whole is not None:
             yield 0, Chunk(self.whole, self.where)
@@ -137,13 +137,13 @@ def _viewable(rows: Any, where: str) -> Any:
         kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
         raise errors.DataError(
             f"{where} is a {kind}: it must be a numpy array, a scipy sparse matrix, or on disk in a backed AnnData "
-            "(bring it into memory first, cupy arrays with .get())"
+            "(load it into memory first, cupy arrays with .get())"
         )
     dtype = rows.dtype
     if dtype.kind not in "fiub":
         raise errors.DataError(
-            f"{where} has values of type {dtype}, which are not real or whole numbers: if they stand for numbers, "
-            "convert them, as with .astype(np.float32)"
+            f"{where} has values of type {dtype}, which are not real numbers: if they represent numbers, "
+            "convert them, for example with .astype(np.float32)"
         )
     if dtype in _DTYPES and dtype.isnative:
         return rows
@@ -184,10 +184,10 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     """Find the matrix and the gene names that a caller means. Nothing is read from a backed file yet."""
     if not isinstance(adata, AnnData):
         raise errors.DataError(
-            f"an AnnData is needed, not {_not_anndata.what_it_is(adata)}: {_not_anndata.way_to_anndata(adata)}"
+            f"expected an AnnData, not {_not_anndata.what_it_is(adata)}: {_not_anndata.way_to_anndata(adata)}"
         )
     if layer is not None and use_raw:
-        raise errors.OptionError(f"layer={layer!r} and use_raw=True name two matrices: choose one")
+        raise errors.OptionError(f"layer={layer!r} and use_raw=True select two matrices: choose one")
     if adata.n_obs == 0:
         raise errors.DataError("the AnnData has no cells (n_obs = 0)")
     var, where = adata.var, "adata.X"
@@ -212,7 +212,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     view = adata.is_view and (adata.isbacked or not use_raw)
     found = matrix(adata._adata_ref if view else adata)
     if found is None:
-        raise errors.DataError(f"{where} is None: name a layer, or use_raw=True")
+        raise errors.DataError(f"{where} is None: pass layer=... or use_raw=True")
     found, var = _lazy.matrix(found, where), _lazy.table(var)
     if _is_sparse(found) and found.format not in ("csr", "csc"):
         found = _csr(found)  # others have no slices, or slow ones
@@ -268,7 +268,7 @@ def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
 
 
 def _values_per_row(matrix: Any) -> int:
-    """Estimate the stored values a row, for a sparse matrix in memory or on disk; a dense one stores all."""
+    """Estimate the number of stored values per row of a matrix in memory or on disk; a dense one stores all."""
     n_rows, n_genes = matrix.shape
     if _is_sparse(matrix):
         stored = int(matrix.nnz)

@@ -1,4 +1,4 @@
-"""Where se600m keeps what it can make or fetch again, and what it does where nothing can be kept."""
+"""The cache folder, its locks, and the temporary folder that is used if the cache can't be written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cache_dir() -> Path:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Tell why nothing can be written into a folder, which is made if need be; None if something can."""
+    """Return why nothing can be written into a folder, which is created if necessary; None if it is writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Access bits say nothing of read-only mounts, quotas and full disks: a file with a byte in it does.
@@ -65,14 +65,14 @@ def locked(root: Path, name: str, what: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            log.info("another process is at work on %s: waiting for it", what)
+            log.info("waiting for another process to finish %s", what)
             lock.acquire()
-            log.info("%s: the other process has finished", what)
+            log.info("the other process has finished %s", what)
     except (OSError, NotImplementedError) as error:
         if isinstance(error, filelock.Timeout):  # is an OSError, too
             raise
         # Some network file systems have no locks. The work may then be done twice; its result is whole all the same.
-        log.info("%s has no locks (%s): other processes are not waited for", root, error)
+        log.info("%s does not support locks (%s): not waiting for other processes", root, error)
     try:
         yield
     finally:

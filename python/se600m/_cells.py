@@ -20,7 +20,7 @@ from se600m._report import Report
 
 @dataclass(frozen=True)
 class CellSentences:
-    """Cells as the model reads them.
+    """Cells as the model reads them: one sentence of gene tokens per cell.
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class CellSentences:
     expression_values
         100 × each gene's share of the cell's summed log1p values, float32 ``[n_cells, S]``.
     multiplicity
-        How many equal tokens a slot stands for, float32 ``[n_cells, S]``; 0 past a cell's length.
+        Number of equal tokens that a slot stands for, float32 ``[n_cells, S]``; 0 after the end of a sentence.
     lengths
         Number of slots in use, int32 ``[n_cells]``.
     share
-        Share of each cell's summed values that genes known to the model carry, float32 ``[n_cells]``.
+        Share of each cell's total expression in genes that the model knows, float32 ``[n_cells]``.
     fill
-        The fill policy that was in force.
+        The fill policy that was used.
     """
 
     gene_indices: npt.NDArray[np.int32]
@@ -57,8 +57,8 @@ class CellEmbeddings:
     dataset_embedding
         float32 ``[n_cells, dataset_dim]``, or None if the model has no dataset embedding.
     provenance
-        What the embedding was made with, as :func:`se600m.embed` stores it in ``adata.uns``: the model, every
-        option that can change the numbers, the genes matched, and what was seen in the values.
+        How the embedding was made, as :func:`se600m.embed` stores it in ``adata.uns``: the model, every option
+        that can change the result, the matched genes, and a summary of the values.
     """
 
     embedding: npt.NDArray[np.float32]
@@ -155,7 +155,7 @@ class Cells:
         SuspiciousDataError
             With ``strict=True``, instead of warnings.
         """
-        with _progress.bar(self.options.progress, "Looking over the cells", self.n_cells) as update:
+        with _progress.bar(self.options.progress, "Checking the cells", self.n_cells) as update:
             _survey.survey(self.source, self.report, self.request, self.adata.obs_names, update)
         self.tell()
 

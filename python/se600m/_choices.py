@@ -1,4 +1,4 @@
-"""What this machine's processor could do faster."""
+"""Faster options that this machine's processor offers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cores() -> int:
 
 
 def faster_precisions() -> list[str]:
-    """List what this machine could do that precision="auto", which is exact, does not choose."""
+    """List the faster precisions of this machine, which precision="auto" (fp32) does not choose."""
     flags, choices = processor()[1], []
     if flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
         choices.append('precision="int8"')
@@ -49,11 +49,11 @@ def faster(device: str, precision: str, width: int, threads: int | None) -> list
     Parameters
     ----------
     device, precision
-        What the model runs on, and how exactly.
+        Device and precision of the model.
     width
         Width of the model's layers.
     threads
-        The number of threads that was asked for; None: all cores.
+        The requested number of threads; None for all cores.
     """
     if device not in ("cpu", "openvino"):
         return []

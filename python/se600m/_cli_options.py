@@ -13,33 +13,33 @@ import typer
 
 from se600m._options import CellOptions
 
-Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint of a model.")]
+Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint of the model.")]
 Checkpoint = Annotated[
-    str | None, typer.Option(help="Which of several checkpoints in a folder to take, by its file name.")
+    str | None, typer.Option(help="File name of the checkpoint, if the folder has several.")
 ]
 ProteinEmbeddings = Annotated[
     Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, int8 or bf16 (with OpenVINO).")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
+Precision = Annotated[str, typer.Option(help="Precision: auto, fp32, int8 or bf16 (with OpenVINO).")]
 Threads = Annotated[int | None, typer.Option(help="Number of threads; all cores by default.")]
 Modality = Annotated[
     str | None,
-    typer.Option(help="Which modality of an h5mu file or other MuData to take; by default the one called rna or gex."),
+    typer.Option(help="Modality of a MuData file to read; by default the one named rna or gex."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 
 _HELP = {
-    "layer": "Layer with the expression, if it is not in X.",
-    "use_raw": "Take the expression from .raw.X.",
-    "gene_column": "Column of var with the gene symbols or Ensembl ids; by default the best one is found.",
-    "expression": "What the values are: auto, counts or log1p.",
+    "layer": "Layer that contains the expression, if it is not in X.",
+    "use_raw": "Read the expression from .raw.X.",
+    "gene_column": "Column of var with the gene symbols or Ensembl ids; by default the column with most known genes.",
+    "expression": "Type of the values: auto, counts or log1p.",
     "fill": "How empty slots are filled: auto, shared, independent, expected or none.",
-    "seed": "Seed of every random choice.",
-    "batch_size": "Number of cells per batch. It changes the speed, never the numbers.",
+    "seed": "Random seed.",
+    "batch_size": "Number of cells per batch. It affects the speed, not the result.",
     "threads": "Number of threads; all cores by default.",
-    "min_coverage": "Least share of the genes that the model must know, from 0 to 1.",
-    "strict": "Stop with an error where the data looks wrong, instead of warning.",
+    "min_coverage": "Minimum share of the genes that the model must know, from 0 to 1.",
+    "strict": "Stop with an error instead of a warning if the data looks wrong.",
 }
 
 _F = TypeVar("_F", bound=Callable[..., Any])

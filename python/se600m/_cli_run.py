@@ -1,4 +1,4 @@
-"""How the ``se600m`` command ends: in one clear line and an exit status, whatever ends it."""
+"""How the ``se600m`` command ends: with one line of text and an exit status, whatever the cause."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 say = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-"""Where the command talks to its user; results that a program may read go to standard output."""
+"""Messages for the user (standard error); results that a program may read go to standard output."""
 
 _INTERRUPTED = 128 + signal.SIGINT
-"""What a shell calls the end by Ctrl-C."""
+"""Exit status after Ctrl-C, as in shells."""
 
 
 class _Stopped(BaseException):
@@ -82,13 +82,13 @@ def _told(error: Exception) -> int:
     if isinstance(error, SE600MError):
         return _failed(str(error))
     if isinstance(error, MemoryError):
-        return _failed(f"not enough memory ({error}): use a machine with more, or fewer cells")
+        return _failed(f"not enough memory ({error}): use fewer cells, or a machine with more memory")
     if isinstance(error, OSError):
         of_file = "" if error.filename is None else f"{str(error.filename)!r}: "
         return _failed(f"{of_file}{error.strerror or error}")
     return _failed(
-        f"{type(error).__name__}: {error}: this is a defect of se600m, please report it with what SE600M_DEBUG=1 in "
-        "the environment shows"
+        f"{type(error).__name__}: {error}: this is a bug in se600m. Please report it with the output of the same "
+        "command with SE600M_DEBUG=1 in the environment"
     )
 
 

@@ -1,4 +1,4 @@
-"""Contextual gene embeddings: what the last layer makes of a cell's genes."""
+"""Contextual gene embeddings: the last layer's output for the genes of a cell."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _CHUNK_VALUES = 1 << 26
 
 @dataclass(frozen=True)
 class ContextualGeneEmbeddings:
-    """The last layer's vectors of every slot of every cell's sentence.
+    """Output of the last layer for every slot of every cell's sentence.
 
     Attributes
     ----------
     embeddings
-        float32 ``[n_cells, S, emsize]``: an array in memory, or the one that was written. Slot 0 is
-        ``[CLS]``; slots past a sentence's end are NaN.
+        float32 ``[n_cells, S, emsize]``: an array in memory, or the array that was written. Slot 0 is
+        ``[CLS]``; slots after the end of a sentence are NaN.
     gene_indices
-        Gene tokens, int32 ``[n_cells, S]``: rows of ``model.genes``, ``model.cls_index`` in slot 0, -1 past
-        a sentence's end.
+        Gene tokens, int32 ``[n_cells, S]``: positions in ``model.genes``, ``model.cls_index`` in slot 0, and -1
+        after the end of a sentence.
     """
 
     embeddings: Any
@@ -132,6 +132,6 @@ def _zarr() -> Any:
         import zarr
     except ImportError:
         raise errors.MissingPackageError(
-            "out is a path, which needs the package zarr: pip install 'se600m-go[zarr]'"
+            "writing to a path requires the package zarr: pip install 'se600m-go[zarr]'"
         ) from None
     return zarr

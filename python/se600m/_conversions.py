@@ -96,8 +96,8 @@ def find_or_make(source: Source, make: Callable[[Path], Any]) -> Path:
     try:
         stand_in = _cache.temporary() / "converted"
         log.warning(
-            "the cache %s can't be written (%s): %s is converted into a temporary folder, for this process alone. "
-            "Set SE600M_CACHE to a folder that can be written",
+            "the cache %s is not writable (%s): %s is converted into a temporary folder, only for this process. "
+            "Set SE600M_CACHE to a writable folder",
             _cache.cache_dir(), reason, source.model,
         )  # fmt: skip
         return _make(stand_in, source, make)
@@ -106,7 +106,7 @@ def find_or_make(source: Source, make: Callable[[Path], Any]) -> Path:
             raise
         raise errors.DestinationError(
             f"{source.model} can't be converted, neither into the cache {str(_cache.cache_dir())!r} ({reason}) nor "
-            f"into a temporary folder ({error}): set SE600M_CACHE to a folder that can be written and has room"
+            f"into a temporary folder ({error}): set SE600M_CACHE to a writable folder with enough space"
         ) from error
 
 
@@ -125,7 +125,7 @@ def _make(root: Path, source: Source, make: Callable[[Path], Any]) -> Path:
                 _used(place)
                 return place
             if place.exists():
-                log.warning("the conversion %s is damaged, and is made again", place)
+                log.warning("the conversion %s is damaged and is made again", place)
                 _remove(place)
             twin = next((p for p in sorted(root.glob(f"*-{content}")) if _is_whole(p)), None)
             if twin is not None:
@@ -138,7 +138,7 @@ def _make(root: Path, source: Source, make: Callable[[Path], Any]) -> Path:
                     raise
             if not set(_config(place)["source"]["sha256"].values()) <= set(source.sums):
                 _remove(place)
-                raise errors.CheckpointError(f"checkpoint {source.name!r} was changed while it was read: load it again")
+                raise errors.CheckpointError(f"checkpoint {source.name!r} changed while it was read: load it again")
     except OSError as error:
         if isinstance(error, errors.SE600MError):
             raise
@@ -178,7 +178,7 @@ def _fault(place: Path) -> str:
     try:
         config = _config(place)
         if int(config["format_version"]) != FORMAT:
-            return f"format {config['format_version']}, {FORMAT} is used now"
+            return f"format {config['format_version']}, the current format is {FORMAT}"
         for name, file in config["files"].items():
             if (place / name).stat().st_size != file["size"]:
                 return f"damaged: {name}"
@@ -238,7 +238,7 @@ def entries() -> list[Entry]:
         content = (draft["entry"] or "" if draft else path.name).rpartition("-")[2]
         busy = bool(content) and _cache.is_locked(folder(), content)
         if draft is not None:
-            what, fault = "unfinished", "being converted" if busy else "left by a process that was ended"
+            what, fault = "unfinished", "being converted" if busy else "left over from a process that was stopped"
         else:
             what, fault = "a converted model", _fault(path)
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):

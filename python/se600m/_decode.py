@@ -96,19 +96,19 @@ class _EmbeddedCells:
                 f", or {whole} with the dataset embedding" if opened.dataset_dim else ""
             )
             raise errors.OptionError(
-                f"embedding is {list(embedding.shape)}, but the embeddings of model {opened.name!r} are {wide}"
+                f"embedding has shape {list(embedding.shape)}, but embeddings of model {opened.name!r} are {wide}"
             )
         if dataset is not None and (appended or not takes_dataset):
-            why = "embedding has it in its last columns" if appended else "this model's decoder takes none"
+            why = "embedding already contains it" if appended else "this model's decoder does not use it"
             raise errors.OptionError(f"dataset_embedding is given, but {why}: leave it out")
         if takes_dataset and dataset is None and not appended:
             raise errors.OptionError(
-                "this model's decoder takes the dataset embedding, too: give dataset_embedding="
-                f"adata.obsm['X_state_dataset'], or an embedding with_dataset_embedding=True ({whole} columns)"
+                "this model's decoder also needs the dataset embedding: pass dataset_embedding="
+                f"adata.obsm['X_state_dataset'], or embed with_dataset_embedding=True ({whole} columns)"
             )
         self.dataset = None if dataset is None else _two_dimensional("dataset_embedding", dataset)
         if self.dataset is not None and tuple(self.dataset.shape) != (self.n, takes_dataset):
-            raise errors.OptionError(f"dataset_embedding is {list(self.dataset.shape)}, not {[self.n, takes_dataset]}")
+            raise errors.OptionError(f"dataset_embedding has shape {list(self.dataset.shape)}, not {[self.n, takes_dataset]}")
         self.depth = _depths(read_depth, self.n, takes["read_depth"])
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, _EmbeddedChunk]]:
@@ -135,7 +135,7 @@ def _two_dimensional(name: str, values: Any) -> Any:
     if not hasattr(values, "shape"):
         values = np.asarray(values)
     if len(values.shape) != 2:
-        raise errors.OptionError(f"{name} is {list(values.shape)}: give [n_cells, width]")
+        raise errors.OptionError(f"{name} has shape {list(values.shape)}: expected [n_cells, width]")
     return values
 
 
@@ -143,7 +143,7 @@ def _finite(name: str, values: Any, rows: slice) -> npt.NDArray[np.float32]:
     block = np.ascontiguousarray(np.asarray(values[rows]), np.float32)
     wrong = ~np.isfinite(block).all(axis=1)
     if wrong.any():
-        raise errors.OptionError(f"{name}: row {rows.start + int(wrong.argmax())} has a NaN or infinite value")
+        raise errors.OptionError(f"{name} has a NaN or infinite value in row {rows.start + int(wrong.argmax())}")
     return block
 
 
@@ -151,15 +151,15 @@ def _depths(read_depth: npt.ArrayLike, n: int, takes_it: bool) -> npt.NDArray[np
     try:
         depth = np.asarray(read_depth, np.float32)
     except (TypeError, ValueError):
-        raise errors.OptionError(f"read_depth={read_depth!r} is not a number, or one a cell") from None
+        raise errors.OptionError(f"read_depth={read_depth!r} is not a number or one number per cell") from None
     if depth.shape not in ((), (n,)):
-        raise errors.OptionError(f"read_depth is {list(depth.shape)}: give a number, or one for each of {n:,} cells")
+        raise errors.OptionError(f"read_depth has shape {list(depth.shape)}: give one number, or one for each of the {n:,} cells")
     if not np.isfinite(depth).all():
         raise errors.OptionError("read_depth has a NaN or infinite value")
     if takes_it:
         return np.ascontiguousarray(np.broadcast_to(depth, (n,)))
     if np.any(depth != READ_DEPTH):
         raise errors.OptionError(
-            "read_depth is given, but this model's decoder takes none (model.rda is not set): leave it out"
+            "this model's decoder does not use read_depth (model.rda is not set): leave it out"
         )
     return None

@@ -43,9 +43,9 @@ class Unheld:
         found = self._reference()
         if found is None:
             raise errors.DataError(
-                "the result would be lost: it is written into the AnnData, and this one, such as adata[:, genes] or "
-                "adata.copy(), has no name. Name it first (subset = adata[:, genes].copy(), then pass subset), or take "
-                "what is returned with copy=True"
+                "the result would be lost, because the AnnData is a temporary object such as adata[:, genes] or adata.copy(). "
+                "Assign it to a variable first (subset = adata[:, genes].copy(), then pass subset), or use the AnnData "
+                "that copy=True returns"
             )
         return found
 
@@ -71,31 +71,31 @@ def check(
     Parameters
     ----------
     adata
-        Where the result is to go. What is no AnnData is not looked at.
+        The AnnData that the result is written into. Other objects are not checked.
     places
         The keys that will be written.
     ours
-        Whether what is there now was written by se600m itself, and may be replaced without a word.
+        Whether the existing entries were written by se600m, and may be replaced without ``overwrite``.
     overwrite
-        Whether anything may be replaced.
+        Whether existing entries may be replaced.
     copy
         Whether the result goes into a copy.
     options
-        What the options that name the keys, and that allow replacing, are called where the user gives them.
+        How the user writes the option for the key and the option that allows replacing, for messages.
 
     Raises
     ------
     DataError
-        Nothing can be written into it.
+        The AnnData can't be written.
     DestinationExistsError
-        Somebody else's result is there.
+        An entry exists that se600m did not write.
     """
     if not isinstance(adata, AnnData):
         return
     if adata.isbacked and adata.is_view and not copy:
         raise errors.DataError(
-            "a view of an AnnData that is backed by a file can't take the result: pass copy=True, which returns the "
-            "cells of the view in memory, or pass adata.to_memory()"
+            "the result can't be written into a view of an AnnData that is backed by a file: pass copy=True, which "
+            "returns the cells of the view in memory, or pass adata.to_memory()"
         )
     if overwrite or ours:
         return
@@ -103,7 +103,7 @@ def check(
         for key in keys:
             if key in getattr(adata, part):
                 raise errors.DestinationExistsError(
-                    f"adata.{part}[{key!r}] exists, and was not written by se600m: choose another "
+                    f"adata.{part}[{key!r}] exists and was not written by se600m: choose another "
                     f"{options[0]}, or replace it with {options[1]}"
                 )
 
@@ -124,7 +124,7 @@ def check_embedding(
 ) -> None:
     """Make sure that an embedding, and a dataset embedding beside it, can be written (see :func:`check`)."""
     if not isinstance(key_added, str) or not key_added or "/" in key_added:
-        raise errors.OptionError(f"{options[0]}={key_added!r} is no key for adata.obsm")
+        raise errors.OptionError(f"{options[0]}={key_added!r} is not a valid key for adata.obsm")
     overwrite, copy = _options.flag("overwrite", overwrite), _options.flag("copy", copy)
     places = {"obsm": [key_added, *([f"{key_added}_dataset"] if dataset else [])], "uns": [key_added]}
     ours = isinstance(adata, AnnData) and written_by_us(adata.uns.get(key_added))

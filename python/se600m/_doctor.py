@@ -1,4 +1,4 @@
-"""The self-check: what this machine has, and what is missing, with the way to get it."""
+"""The self-check: what embedding needs, what this machine has, and how to get what is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from se600m._model import load_model
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: its name, whether it is all right, what was found and what to do."""
+    """One check: its name, whether it passed, what was found and, if it failed, what to do."""
 
     name: str
     ok: bool
@@ -24,13 +24,13 @@ class Check:
 
 
 class Diagnosis(tuple[Check, ...]):
-    """What :func:`doctor` found. Shows itself as a table."""
+    """The checks of :func:`doctor`. It is displayed as a table."""
 
     __slots__ = ()
 
     @property
     def ok(self) -> bool:
-        """Whether everything that embedding on the CPU needs is all right."""
+        """Whether everything works that embedding on the CPU needs."""
         return all(check.ok for check in self)
 
     def __repr__(self) -> str:
@@ -39,13 +39,13 @@ class Diagnosis(tuple[Check, ...]):
 
 
 def doctor() -> Diagnosis:
-    """Look at everything that embedding needs, and embed a sentence.
+    """Check everything that embedding needs, and embed a test sentence.
 
     Returns
     -------
     Diagnosis
-        One :class:`Check` a thing; its ``ok`` tells whether embedding works here. A graphics processor that
-        is not there is no fault: the line says what it would need.
+        The checks, as :class:`Check` objects; its ``ok`` is True if embedding works on this machine. A missing
+        graphics processor is not a failure: the line says what is needed to use one.
     """
     return Diagnosis(_checks())
 
@@ -78,10 +78,10 @@ def _device(device: str) -> str:
     try:
         installed = _runtimes.find(flavour)
         if installed is not None and not (loaded and os.path.samefile(installed.library, loaded)):
-            return f"{flavour} {installed.version} is installed; a process whose first model asks for it loads it"
+            return f"{flavour} {installed.version} is installed; it is loaded if the first model of a process uses it"
         return _native.check_device(device, "auto")["device"]
     except (errors.SE600MError, OSError) as error:
-        return f"not here: {error}"
+        return f"not available: {error}"
 
 
 def _packages() -> str:
@@ -93,7 +93,7 @@ def _packages() -> str:
 def _processor() -> str:
     model, flags = _choices.processor()
     useful = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16") if f in flags]
-    return f"{model}, {_choices.cores()} cores to use, {' '.join(useful) or 'no AVX2'}"
+    return f"{model}, {_choices.cores()} usable cores, {' '.join(useful) or 'no AVX2'}"
 
 
 def _runtime() -> str:
@@ -112,8 +112,8 @@ def _runtime_packages() -> str:
             continue
     if len(found) > 1:
         raise errors.RuntimeLibraryError(
-            f"{', '.join(found)} are installed over each other, the last one won: uninstall all of them and install "
-            "one again, or set SE600M_ORT_LIBRARY to the library that is meant"
+            f"{', '.join(found)} overwrite each other, and only the last one works: uninstall all of them and install "
+            "one again, or set SE600M_ORT_LIBRARY to the library to use"
         )
     return ", ".join(found) or "none installed"
 
@@ -124,15 +124,15 @@ def _installed_runtimes() -> str:
         damaged = runtime.damage()
         if damaged is not None:
             raise errors.RuntimeLibraryError(
-                f"{runtime.flavour}: {runtime.folder / damaged} is not what was installed: "
-                f"`se600m runtime install {runtime.flavour}` mends it"
+                f"{runtime.flavour}: {runtime.folder / damaged} has changed since it was installed: "
+                f"repair it with `se600m runtime install {runtime.flavour}`"
             )
         found.append(f"{runtime.flavour} {runtime.version} ({runtime.size / 1e6:,.1f} MB)")
     return ", ".join(found) or f"none; `se600m runtime install {'|'.join(_runtimes.PINNED)}`"
 
 
 def _faster() -> str:
-    """Tell what this machine could do that "auto", which is exact, does not choose."""
+    """List the faster precisions of this machine, which "auto" (fp32) does not choose."""
     return (
         ", ".join(_choices.faster_precisions())
         or "none: the processor has no instructions for 8-bit products or bfloat16"
@@ -144,8 +144,8 @@ def _cache_folder() -> str:
     reason = _cache.why_not_writable(folder)
     if reason is not None:
         return (
-            f"{folder} can't be written ({reason}): each process converts its models anew, into a temporary folder. "
-            "Set SE600M_CACHE to a folder that can be written"
+            f"{folder} is not writable ({reason}): each process converts its models again, into a temporary folder. "
+            "Set SE600M_CACHE to a writable folder"
         )
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.exists() else 0
     return f"{folder}, {size / 1e6:,.1f} MB"
@@ -159,7 +159,7 @@ def _default_model() -> str:
     both, _ = model.embed_sentences(indices, values)
     one, _ = model.embed_sentences(indices[:1], values[:1], threads=1)
     if not np.isfinite(both).all() or not np.allclose(np.linalg.norm(both, axis=1), 1, atol=1e-5):
-        raise errors.InternalError(f"{model.name} gave an embedding that is not of unit length: please report it")
+        raise errors.InternalError(f"{model.name} returned an embedding that does not have unit length: please report this")
     if not (np.array_equal(both[0], both[1]) and np.array_equal(both[0], one[0])):
-        raise errors.InternalError(f"{model.name} gave equal cells different embeddings: please report it")
-    return f"{model.name} embeds, on {model.device}, {model.precision}"
+        raise errors.InternalError(f"{model.name} returned different embeddings for equal cells: please report this")
+    return f"{model.name} works, on {model.device} with {model.precision}"

@@ -1,4 +1,4 @@
-"""The scanpy-shaped functions."""
+"""The functions of the public API that work like those of scanpy."""
 
 from __future__ import annotations
 
@@ -33,59 +33,67 @@ def embed(
     Parameters
     ----------
     adata
-        Cells × genes: raw counts or log1p values, human gene symbols or Ensembl ids. Where a column
-        ``feature_types`` of ``var`` has "Gene Expression", columns of other types are left out.
+        Cells × genes, with raw counts or log1p values and human gene symbols or Ensembl ids. If the column
+        ``feature_types`` of ``var`` contains "Gene Expression", columns of other types are ignored.
     model
-        A :class:`Model`, the name of one, a converted directory or a checkpoint (see :func:`load_model`).
+        A :class:`Model`, the name of a model, a converted directory or a checkpoint (see :func:`load_model`).
     key_added
-        Key of ``adata.obsm`` for the embedding.
+        Key of ``adata.obsm`` under which the embedding is stored.
     device, precision
-        The device to run on, and the precision of the computation (see :func:`load_model`). With a
-        :class:`Model` they are the model's own, and another value is an error.
+        Device to run on, and precision of the computation (see :func:`load_model`). If ``model`` is a
+        :class:`Model`, its own device and precision are used, and another value is an error.
     with_dataset_embedding
-        Append the dataset embedding to the embedding, as arc-state stores the two (2058 columns for
-        SE-600M), instead of storing it under a key of its own.
+        Append the dataset embedding to the embedding, as arc-state does (2058 columns for SE-600M),
+        instead of storing it under a separate key.
     copy
-        Return a copy with the embedding instead of writing to ``adata``. The copy of a backed AnnData is in memory.
+        Return a copy with the embedding instead of modifying ``adata``. The copy of a backed AnnData is in memory.
     overwrite
-        Replace what others wrote under the keys of the result, which is an error otherwise. An embedding by se600m
-        is always replaced.
+        Replace existing entries under the keys of the result that se600m did not write; without it, they are an
+        error. An earlier embedding by se600m is always replaced.
     layer, use_raw
-        Where the expression is, if not in ``adata.X``: a layer, or ``adata.raw.X``.
+        Where to read the expression, if not from ``adata.X``: the name of a layer, or True for ``adata.raw.X``.
     gene_column
-        Column of ``var`` with the gene symbols, if they are not ``var_names``.
+        Column of ``var`` with the gene symbols or Ensembl ids. By default, ``var_names`` or the column with text
+        that has the most known genes.
     expression
-        ``"counts"``, ``"log1p"``, or ``"auto"``: each cell is judged on its own, as the reference does.
+        Type of the values: ``"counts"``, ``"log1p"``, or ``"auto"``, which decides for each cell separately, as
+        the reference implementation does.
     fill
-        How slots of a sentence that expressed genes leave empty are filled: ``"shared"``,
-        ``"independent"``, ``"expected"``, ``"none"``; ``"auto"`` is ``"expected"`` for panels with fewer
-        genes than slots, else ``"shared"``.
+        How the slots of a sentence that the expressed genes leave empty are filled: ``"shared"``,
+        ``"independent"``, ``"expected"`` or ``"none"``. ``"auto"`` uses ``"expected"`` for panels with fewer
+        genes than slots, and ``"shared"`` otherwise.
     seed
-        Seed of every random choice, a whole number from 0.
+        Random seed, a whole number from 0.
     batch_size
-        Number of cells per batch. It changes the speed, never the numbers.
+        Number of cells per batch. It affects the speed, not the result.
     threads
-        Number of threads; all cores by default. It changes the speed, never the numbers.
+        Number of threads; all cores by default. It affects the speed, not the result.
     min_coverage
-        From 0 to 1: the model must know at least this share of the data set's genes, or the data set must have
-        at least this share of the model's genes.
+        Minimum coverage, from 0 to 1: the model must know at least this share of the data set's genes, or the
+        data set must have at least this share of the model's genes.
     strict
-        Raise an error where the data set looks wrong, instead of a warning, before the model runs.
+        Raise an error instead of a warning if the data set looks wrong, before the model runs.
     progress
         Show a progress bar; by default in notebooks and terminals.
 
     Returns
     -------
     AnnData or None
-        None, or the copy. Written are ``obsm[key_added]``, float32 ``[n_cells, output_dim]`` with rows of
-        unit length; ``obsm[key_added + "_dataset"]``, float32 ``[n_cells, dataset_dim]``, if the model has a
-        dataset embedding; and
-        ``uns[key_added]``, what the embedding was made with. After an error or Ctrl-C nothing is written.
+        The copy if ``copy=True``, otherwise None. These entries are written:
+
+        ``obsm[key_added]``
+            The embedding, float32 ``[n_cells, output_dim]``, with rows of unit length.
+        ``obsm[key_added + "_dataset"]``
+            The dataset embedding, float32 ``[n_cells, dataset_dim]``, if the model has one.
+        ``uns[key_added]``
+            The model, the options and a summary of the data.
+
+        After an error or Ctrl-C nothing is written.
 
     Raises
     ------
     SE600MError
-        One of the classes of :mod:`se600m.errors`, naming the value and the way out.
+        One of the classes of :mod:`se600m.errors`. The message names the value and says what to do.
     """
     _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
     _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)
@@ -104,9 +112,9 @@ def embed(
 
 @_options.accepts(CellKeywords)
 def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellKeywords]) -> CellSentences:
-    """Turn every cell into the sentence that :func:`embed` gives to the model.
+    """Convert every cell into the sentence that the model reads in :func:`embed`.
 
-    The parameters are those of :func:`embed`.
+    The parameters are the same as in :func:`embed`.
     """
     _options.cell_options("tokenize", CellKeywords, options)
     return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
@@ -120,7 +128,7 @@ def _model(model: ModelLike, device: Device, precision: Precision, progress: boo
     for name, asked, own in (("device", device, model.device), ("precision", precision, model.precision)):
         if asked not in ("auto", own, own.removesuffix(":0")):
             raise errors.OptionError(
-                f'{name}="{asked}", but the model that was given runs with {name}="{own}": leave {name} out, or '
+                f'{name}="{asked}", but the given model uses {name}="{own}": leave {name} out, or '
                 f'load the model with se600m.load_model(..., {name}="{asked}")'
             )
     return model

@@ -1,4 +1,4 @@
-"""How long a run takes, said in its first seconds."""
+"""An estimate of how long a run takes, reported in its first seconds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SETTLED = 2.0
 """Seconds after which an estimate is made: what runs first is slower than the rest."""
 
 _LONG = 60.0
-"""Seconds that a run must take to be spoken of."""
+"""Seconds that a run must take for the estimate to be reported."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is said of a run beside its duration: what it runs on, and what would be faster."""
+    """What is reported about a run beside its duration: where it runs, and which options are faster."""
 
     on: str = ""
     faster: Callable[[], Sequence[str]] = tuple
@@ -23,16 +23,16 @@ class Run:
 
 
 class Estimate:
-    """Watches how many cells are done, and tells once how long all of them take, if that is long.
+    """Measures the progress of a run and reports once how long the whole run takes, if that is long.
 
     Parameters
     ----------
     total
         Number of cells, or of whatever ``unit`` is.
     tell
-        Takes the sentence.
+        Called with the sentence to report.
     clock
-        Gives the time in seconds.
+        Returns the time in seconds.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Estimate:
         self._told = False
 
     def update(self, done: int) -> None:
-        """Take note of what is done now."""
+        """Record how much is done."""
         if self._told or not 0 < done < self._total:
             return
         elapsed = self._clock() - self._began
@@ -60,7 +60,7 @@ class Estimate:
         faster = self._run.faster()
         self._tell(
             f"about {duration(each * self._total)} for {self._total:,} {self._unit}s "
-            f"({_short(each)} per {self._unit}{on})" + (f"; faster here: {', '.join(faster)}" if faster else "")
+            f"({_short(each)} per {self._unit}{on})" + (f"; faster on this machine: {', '.join(faster)}" if faster else "")
         )
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, in places that are looked at before there is work to lose."""
+"""Files and folders that are written completely or not at all; destinations are checked before the work starts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def check(
     path
         Where the file is to appear. A link is followed and stays; missing folders are fine.
     what
-        What the caller's user calls it, such as ``"OUT"``.
+        Name of the destination in messages, such as ``"OUT"``.
     overwrite
-        Whether a file that is there may be replaced; ``option`` is how the user says so.
+        Whether an existing file may be replaced; ``option`` is how the user writes this option.
     suffixes
         Those allowed; any if empty.
 
@@ -85,7 +85,7 @@ def check_folder(path: Path, what: str, *, overwrite: bool, option: str, replace
         raise _exists(path, what, option)
     if not stat.S_ISDIR(status.st_mode) or not (real / replaceable).exists():
         raise errors.DestinationExistsError(
-            f"{what} is {str(path)!r}, which is not {kind} and is not replaced: choose another path"
+            f"{what} is {str(path)!r}, which is not {kind}, so it is not replaced: choose another path"
         )
     return real
 
@@ -131,7 +131,7 @@ def _only_its_owner_may_replace(folder: Path, status: os.stat_result) -> bool:
 
 def _exists(path: Path, what: str, option: str) -> errors.DestinationExistsError:
     return errors.DestinationExistsError(
-        f"{what} is {str(path)!r}, which exists: choose another path, or replace it with {option}"
+        f"{what} is {str(path)!r}, which already exists: choose another path, or replace it with {option}"
     )
 
 
@@ -142,12 +142,12 @@ def check_space(destination: Path, n_bytes: int, what: str) -> None:
     if disk.total and disk.free < n_bytes:  # some network file systems don't tell, and say 0
         raise errors.DestinationError(
             f"{what} is {str(destination)!r} and needs about {size(n_bytes)}, but only {size(disk.free)} are free in "
-            f"{str(folder)!r}: make room, or choose a folder on another disk"
+            f"{str(folder)!r}: free some space, or choose another disk"
         )
 
 
 def size(n_bytes: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes."""
     unit, divisor = next((u, d) for u, d in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if n_bytes >= d or u == "kB")
     return f"{n_bytes / divisor:,.1f} {unit}"
 

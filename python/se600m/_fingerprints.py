@@ -65,7 +65,7 @@ def sha256_of(files: Iterable[Path], progress: bool | None = None) -> list[str]:
             except OSError as error:
                 raise errors.CheckpointError(f"{str(file)!r} can't be read: {error.strerror}") from error
             if _identity(file) != before:
-                raise errors.CheckpointError(f"{str(file)!r} was changed while it was read: load it again")
+                raise errors.CheckpointError(f"{str(file)!r} changed while it was read: load it again")
             sums.append(digest.hexdigest())
             if status.st_size >= _LARGE and time.time() - status.st_ctime > _SETTLED:
                 new[before] = digest.hexdigest()

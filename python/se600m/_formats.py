@@ -1,6 +1,6 @@
-"""Files of cells: what a file is by its content, and how it is read; for what is not read, the way out.
+"""Files of cells: their kind, which is recognised by content, and how to read them or convert them.
 
-Names are not trusted: a kind is told by the first bytes of a file and by what an HDF5 or zarr file has at its top.
+File names are not trusted: the first bytes of a file, or the top level of an HDF5 or zarr file, show its kind.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ _RNA = ("rna", "gex", "geneexpression", "transcriptome", "transcriptomics", "scr
 def read(path: str | os.PathLike[str], *, modality: str | None = None, backed: bool = False) -> AnnData:
     """Read a file or a folder of cells.
 
-    Read are h5ad, zarr, matrices of Cell Ranger (HDF5, or a folder with ``matrix.mtx``) and one modality of MuData
-    (h5mu, zarr).
+    Supported are h5ad, zarr, matrices of Cell Ranger (HDF5, or a folder with ``matrix.mtx``) and one modality of
+    MuData (h5mu, zarr).
 
     Parameters
     ----------
     path
         The file or folder.
     modality
-        Which modality of a MuData; by default the one that is called rna or gex, or the only one.
+        Modality of a MuData; by default the one named rna or gex, or the only one.
     backed
         Leave the matrix of an h5ad on the disk.
 
     Raises
     ------
     DataError
-        Nothing is there, or it is of another kind: the message names the kind and the way out, in one line.
+        The file does not exist, or is of another kind: the message names the kind and says how to convert it.
     MissingPackageError
-        zarr is needed, and is not installed.
+        zarr is needed, but not installed.
     """
     path = Path(path).expanduser()
     _must_be_there(path)
@@ -68,7 +68,7 @@ def read(path: str | os.PathLike[str], *, modality: str | None = None, backed: b
         raise
     except MemoryError:
         raise errors.DataError(
-            f"{str(path)!r} does not fit into memory: embed it in Python, backed or in parts"
+            f"{str(path)!r} does not fit into memory: embed it in Python, with backed="r" or in parts"
         ) from None
     except Exception as error:
         raise errors.DataError(f"{str(path)!r} can't be read: {cause(error)}") from error
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str], *, modality: str | None = None, backed: b
 def _must_be_there(path: Path) -> None:
     given = str(path)
     if re.match(r"^(https?|ftp|s3|gs|az|hf):/+", given):
-        raise errors.DataError(f"{given!r} is an address on a network: download it first")
+        raise errors.DataError(f"{given!r} is a network address: download the file first")
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -86,13 +86,13 @@ def _must_be_there(path: Path) -> None:
         elif stat.S_ISREG(mode):
             path.open("rb").close()
         else:
-            raise errors.DataError(f"{given!r} is neither a file nor a folder: cells are read from a file or a folder")
+            raise errors.DataError(f"{given!r} is neither a file nor a folder: give a file or a folder with cells")
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
-            raise errors.DataError(f"{given!r} is a link to {os.readlink(path)!r}, which is not there") from error
-        raise errors.DataError(f"{given!r}: there is no such file{_near(path)}") from error
+            raise errors.DataError(f"{given!r} is a link to {os.readlink(path)!r}, which does not exist") from error
+        raise errors.DataError(f"{given!r} does not exist{_near(path)}") from error
     except OSError as error:
-        why = "you may not read it" if error.errno in (errno.EACCES, errno.EPERM) else error.strerror
+        why = "you do not have permission to read it" if error.errno in (errno.EACCES, errno.EPERM) else error.strerror
         raise errors.DataError(f"{given!r} can't be opened: {why}") from error
 
 
@@ -102,7 +102,7 @@ def _near(path: Path) -> str:
     with contextlib.suppress(OSError):
         near = difflib.get_close_matches(path.name, os.listdir(path.parent), 1, 0.75)
         if near:
-            return f", but there is {str(path.parent / near[0])!r}"
+            return f", but {str(path.parent / near[0])!r} does"
     return ""
 
 
@@ -130,12 +130,12 @@ def _read_hdf5(path: Path, modality: str | None, backed: bool) -> AnnData:
         if encoding == "MuData" or "mod" in keys:
             return _read_modality(path, file, modality)
         if _tenx.is_matrix(file):
-            _no_modality(path, modality, "a matrix of Cell Ranger")
+            _no_modality(path, modality, "a Cell Ranger matrix")
             return _tenx.read_h5(path, file)
         if encoding != "anndata" and not {"obs", "var"} <= keys:
             kind, way_out = _kind_of_hdf5(path, file, attrs, keys)
             raise errors.DataError(f"{str(path)!r} is {kind}: {way_out}")
-    _no_modality(path, modality, "an h5ad")
+    _no_modality(path, modality, "an h5ad file")
     return anndata.read_h5ad(path, backed="r" if backed else None)
 
 
@@ -155,31 +155,31 @@ def _kind_of_hdf5(path: Path, file: h5py.File, attrs: dict[str, Any], keys: set[
     if isinstance(file.get("matrix"), h5py.Dataset) and {"row_attrs", "col_attrs"} <= keys:
         return (
             "a loom file",
-            f"convert it in Python once (pip install loompy), anndata.io.read_loom({name!r}, sparse=True)"
+            f"convert it once in Python (pip install loompy), anndata.io.read_loom({name!r}, sparse=True)"
             '.write_h5ad("cells.h5ad")',
         )
     if {"cell.names", "meta.data"} <= keys or "assays" in keys:
         return (
             "a Seurat file (h5Seurat)",
-            f'convert it in R once, SeuratDisk::Convert("{name}", dest = "h5ad"), or {_kinds.IN_R}',
+            f'convert it once in R, SeuratDisk::Convert("{name}", dest = "h5ad"), or {_kinds.IN_R}',
         )
     if {"barcode_idx", "umi"} <= keys:
-        return "Cell Ranger's molecule_info.h5", "give filtered_feature_bc_matrix.h5, which lies beside it"
+        return "Cell Ranger's molecule_info.h5", "use filtered_feature_bc_matrix.h5 from the same folder"
     if "encoding-type" in attrs:
         return (
-            f"an element of AnnData ({attrs['encoding-type']}), not a whole one",
-            "make an AnnData around it, and write it with adata.write_h5ad",
+            f"only an element of an AnnData ({attrs['encoding-type']})",
+            "create an AnnData with it, and write that with adata.write_h5ad",
         )
     if any(str(k).startswith("MATLAB") for k in attrs) or "#refs#" in keys:
         return "a MATLAB file", _kinds.own_reader("h5py.File", name)
     if "pandas_type" in {k for key in keys for k in file[key].attrs}:
-        return "a table of pandas (HDFStore)", _kinds.table("pandas.read_hdf", name)
+        return "a pandas table (HDFStore)", _kinds.table("pandas.read_hdf", name)
     if "keras_version" in attrs or "model_weights" in keys:
-        return "a model of Keras", "give cells here"
+        return "a Keras model", "give a file with cells instead"
     listed = ", ".join(map(repr, sorted(keys)[:8])) + (", …" if len(keys) > 8 else "")
     return (
-        f"an HDF5 file without cells ({listed or 'nothing is in it'})",
-        "an h5ad has X, obs and var, a 10x .h5 has matrix/barcodes and matrix/features",
+        f"an HDF5 file without cells ({listed or 'it is empty'})",
+        "an h5ad file has X, obs and var, and a 10x .h5 file has matrix/barcodes and matrix/features",
     )
 
 
@@ -196,10 +196,10 @@ def _read_modality(path: Path, group: Any, wanted: str | None) -> AnnData:
         found = wanted
     if found is None:
         raise errors.DataError(
-            f"{str(path)!r} is a MuData with the modalities {', '.join(map(repr, names))}, none of which is called "
-            "rna or gex: name the one with the expression of genes, --modality NAME"
+            f"{str(path)!r} is a MuData with the modalities {', '.join(map(repr, names))}, none of which is named "
+            "rna or gex: choose the one with gene expression with --modality NAME"
         )
-    log.info("%s is a MuData: the modality %r of %s is read", path, found, ", ".join(map(repr, names)))
+    log.info("%s is a MuData: reading the modality %r of %s", path, found, ", ".join(map(repr, names)))
     adata: AnnData = anndata.io.read_elem(group["mod"][found])
     return adata
 
@@ -213,7 +213,7 @@ def _read_folder(path: Path, modality: str | None) -> AnnData:
         return _read_zarr(path, modality)
     prefixes = _tenx.prefixes(path)
     if len(prefixes) == 1:
-        _no_modality(path, modality, "a folder of Cell Ranger's")
+        _no_modality(path, modality, "a Cell Ranger folder")
         return _tenx.read_folder(path, prefixes[0])
     kind, way_out = _kind_of_folder(path, names, prefixes)
     raise errors.DataError(f"{str(path)!r} is {kind}: {way_out}")
@@ -224,25 +224,25 @@ def _kind_of_folder(path: Path, names: set[str], prefixes: list[str]) -> tuple[s
         listed = ", ".join(repr(prefix) for prefix in prefixes[:6])
         return (
             f"a folder with {len(prefixes)} matrices ({listed})",
-            "put matrix.mtx, barcodes.tsv and features.tsv of each into a folder of its own",
+            "put matrix.mtx, barcodes.tsv and features.tsv of each one into its own folder",
         )
     for inside in ("filtered_feature_bc_matrix.h5", "filtered_feature_bc_matrix", "filtered_gene_bc_matrices", "outs"):
         if inside in names:
-            return "a folder of Cell Ranger's output", f"give {str(path / inside)!r} in it"
+            return "an output folder of Cell Ranger", f"give {str(path / inside)!r} instead"
     if any(name.startswith("__tiledb") for name in names):
         return "a TileDB-SOMA experiment", 'in Python, tiledbsoma.io.to_anndata(experiment, "RNA").write_h5ad(...)'
     if "config.json" in names or any(name.endswith((".safetensors", ".ckpt")) for name in names):
-        return "a folder with a model", "give cells here, and this folder as the model (--model)"
+        return "a folder with a model", "give a file with cells, and this folder with --model"
     cells = sorted(n for n in names if n.endswith((".h5ad", ".zarr", ".h5mu", ".h5")))
     if cells:
         listed = ", ".join(map(repr, cells[:6])) + (", …" if len(cells) > 6 else "")
-        return "a folder", f"give one of the files in it, {listed}"
+        return "a folder", f"give one of the files in it: {listed}"
     inside_of = sorted(p.parent.name for pattern in ("matrix.mtx", "matrix.mtx.gz") for p in path.glob(f"*/{pattern}"))
     if inside_of:
-        return "a folder of folders with matrices", f"give one of them, such as {str(path / inside_of[0])!r}"
+        return "a folder of matrix folders", f"give one of them, such as {str(path / inside_of[0])!r}"
     return (
         "an empty folder" if not names else "a folder without cells",
-        "a zarr folder has zarr.json or .zgroup, one of Cell Ranger's matrix.mtx, barcodes.tsv and features.tsv",
+        "a zarr folder has zarr.json or .zgroup, a Cell Ranger folder has matrix.mtx, barcodes.tsv and features.tsv",
     )
 
 
@@ -255,7 +255,7 @@ def _read_zarr(path: Path, modality: str | None) -> AnnData:
         raise errors.DataError(f"{str(path)!r} is {kind}: {way_out}")
     if importlib.util.find_spec("zarr") is None:
         raise errors.MissingPackageError(
-            f"{str(path)!r} is a zarr folder, which needs the package zarr: pip install 'se600m-go[zarr]'"
+            f"{str(path)!r} is a zarr folder, which requires the package zarr: pip install 'se600m-go[zarr]'"
         )
     if is_mudata:
         import zarr
@@ -279,11 +279,11 @@ def _kind_of_zarr(path: Path, attrs: dict[str, Any], keys: set[str]) -> tuple[st
         return "a SpatialData", f"give a table in it, such as {str(path / 'tables' / tables[0])!r}"
     parents = [p for p in path.parents if (p / "zarr.json").is_file() or (p / ".zgroup").is_file()]
     if parents:
-        return f"a part of the zarr folder {str(parents[-1])!r}", "give that folder"
+        return f"a part of the zarr folder {str(parents[-1])!r}", "give that folder instead"
     encoding = attrs.get("encoding-type")
     if encoding:
-        return f"an element of AnnData in zarr ({encoding}), not a whole one", "write the whole AnnData with write_zarr"
+        return f"only an element of an AnnData in zarr ({encoding})", "write the whole AnnData with write_zarr"
     return (
-        f"a zarr folder without cells ({', '.join(map(repr, sorted(keys)[:8])) or 'nothing is in it'})",
+        f"a zarr folder without cells ({', '.join(map(repr, sorted(keys)[:8])) or 'it is empty'})",
         "an AnnData in zarr has X, obs and var",
     )

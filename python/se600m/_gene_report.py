@@ -1,4 +1,4 @@
-"""What is worth saying of a data set's genes: one log line, and warnings of what is likely to be wrong."""
+"""Messages about a data set's genes: one log line, and warnings about what is likely to be wrong."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def summary(match: dict[str, Any], where: str, median_share: float, least_share:
         by.append(f"{match['n_renamed']:,} by a newer or older symbol, such as {_pairs(match['renamed'][:1])}")
     said = (
         f"{match['n_matched']:,} of {match['n_genes']:,} genes of {where} are known to the model, by {match['column']} "
-        f"({', '.join(by)}); they carry {100 * median_share:.1f} % of a cell's values (median), "
-        f"{100 * least_share:.1f} % at least"
+        f"({', '.join(by)}); they account for {100 * median_share:.1f} % of a cell's expression "
+        f"(median), and for at least {100 * least_share:.1f} %"
     )
     if match["n_ids_unknown"]:
-        said += f"; {match['n_ids_unknown']:,} human Ensembl ids are of no gene that the model has"
+        said += f"; {match['n_ids_unknown']:,} human Ensembl ids belong to genes that the model does not have"
     if match["n_left_out"]:
-        said += f"; {match['n_left_out']:,} names are other symbols of genes that another column has, and were left out"
+        said += f"; {match['n_left_out']:,} names are other symbols of genes in another column and were ignored"
     features = match.get("features")
     if features is not None:
-        said += f"; left out, as {features.column} is not of genes: {features.listed()}"
+        said += f"; ignored because of their type in {features.column}: {features.listed()}"
     return said
 
 
@@ -71,14 +71,14 @@ def _repairs(match: dict[str, Any], totals: Totals | None) -> str:
         share = _share(totals, match["repair_of"] == number)
         if repair["n"] <= max(1, match["n_matched"] // 20) and share < _LEAST_SHARE:
             continue
-        carry = "" if totals is None else f" and carry {100 * share:.1f} % of the values"
+        carry = "" if totals is None else f" and account for {100 * share:.1f} % of the values"
         said.append(f"{repair['n']:,} have {repair['what']}, such as {_pairs(repair['examples'][:3])}{carry}")
         if repair["line"]:
             lines.append(repair["line"])
     if not said:
         return ""
-    way = f"If they are meant, this repairs them: {'; '.join(lines)}" if lines else "Rename them if they are meant"
-    names = f"names in {match['column']} were not taken for genes of the model, though they are close"
+    way = f"If they are the same genes, rename them: {'; '.join(lines)}" if lines else "Rename them if they are the same genes"
+    names = f"names in {match['column']} are similar to genes of the model, but were not recognised"
     return f"{names}: {'; '.join(said)}. {way}"
 
 
@@ -86,8 +86,8 @@ def _left_out(match: dict[str, Any]) -> str:
     if match["n_left_out"] <= max(1, match["n_matched"] // 100):
         return ""
     return (
-        f"{match['n_left_out']:,} names in {match['column']} are other symbols of genes that another column has, "
-        f"such as {_pairs(match['left_out'])}, and were left out: add up the columns of a gene if they are parts of it"
+        f"{match['n_left_out']:,} names in {match['column']} are other symbols of genes in another column, "
+        f"such as {_pairs(match['left_out'])}, and were ignored: add up the columns of a gene if they are parts of it"
     )
 
 
@@ -98,15 +98,15 @@ def _repeated(match: dict[str, Any], totals: Totals | None) -> str:
     if different:
         examples = ", ".join(f"{name!r} ({least:,.0f} and {most:,.0f})" for name, least, most in different[:3])
         return (
-            f"{len(different):,} names in {match['column']} stand for columns with very different totals, such as "
-            f"{examples}: these are not the same kind of measurement, as with antibodies that are named after genes. "
-            "Leave out what is not gene expression, or tell in var['feature_types'] what is ('Gene Expression')"
+            f"{len(different):,} names in {match['column']} occur in columns with very different totals, such as "
+            f"{examples}: these are different kinds of measurements, such as antibodies that are named after genes. "
+            "Remove what is not gene expression, or mark what is with 'Gene Expression' in var['feature_types']"
         )
     if match["n_repeated"] <= max(1, match["n_matched"] // 100):
         return ""
     return (
-        f"{match['n_repeated']:,} names in {match['column']} stand for a gene that an earlier one stands for, such as "
-        f"{', '.join(map(repr, match['repeated']))}: each stays a token of its own, as in the reference"
+        f"{match['n_repeated']:,} names in {match['column']} refer to the same gene as an earlier name, such as "
+        f"{', '.join(map(repr, match['repeated']))}: each remains a separate token, as in arc-state"
     )
 
 
@@ -140,8 +140,8 @@ def _untyped(match: dict[str, Any]) -> str:
     if features is None or not features.untyped:
         return ""
     return (
-        f"{features.untyped:,} columns have no type in {features.column}, which has 'Gene Expression' for others, and "
-        "were left out: fill it in if they are genes"
+        f"{features.untyped:,} columns have no type in {features.column}, where others have 'Gene Expression', and were "
+        "ignored: fill in the type if they are genes"
     )
 
 
@@ -154,10 +154,10 @@ def _little(match: dict[str, Any], where: str, median_share: float, totals: Tota
         tokens = match["tokens"]
         largest = np.argsort(np.where(tokens < 0, -totals, 0), kind="stable")[:3]
         names = [repr(match["names"][i]) for i in largest if tokens[i] < 0 and totals[i] > 0]
-        rest = f". Most of the rest is in {', '.join(names)}" if names else ""
+        rest = f". Most of the other expression is in {', '.join(names)}" if names else ""
     return (
-        f"{match['n_matched']:,} of {match['n_genes']:,} genes of {where} are known to the model, and carry "
-        f"{100 * median_share:.0f} % of a cell's values (median): these embeddings rest on little{rest}"
+        f"{match['n_matched']:,} of {match['n_genes']:,} genes of {where} are known to the model and account for "
+        f"{100 * median_share:.0f} % of a cell's expression (median): the embeddings are unreliable{rest}"
     )
 
 

@@ -60,17 +60,17 @@ def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt
     """Look up genes by symbol or Ensembl id; each must be among the symbols of a model (its handle)."""
     names = [genes] if isinstance(genes, str) else list(genes)
     if not names:
-        raise errors.OptionError("genes is empty: name at least one gene")
+        raise errors.OptionError("genes is empty: give at least one gene")
     wrong = next((name for name in names if not isinstance(name, str)), None)
     if wrong is not None:
-        raise errors.OptionError(f"genes has {wrong!r}: give gene symbols or Ensembl ids")
+        raise errors.OptionError(f"genes contains {wrong!r}: give gene symbols or Ensembl ids")
     tokens = np.full(len(names), -1, np.int32)
     text = _native.lines(names)
     request = {"names": _native.array(text), "tokens": _native.array(tokens)}
     found = _native.find_genes(model, request)
     if found["first_unknown"] >= 0:
         unknown = list(dict.fromkeys(name for name, token in zip(names, tokens, strict=True) if token < 0))
-        others = f" (and {len(unknown) - 1:,} other unknown ones)" if len(unknown) > 1 else ""
+        others = f" (and {len(unknown) - 1:,} other unknown genes)" if len(unknown) > 1 else ""
         raise errors.UnknownGeneError(_unknown(unknown[0], symbols, found, others))
     return tokens
 
@@ -81,9 +81,9 @@ def _unknown(name: str, symbols: list[str], found: dict[str, Any], others: str) 
     if found["symbol"]:
         return f"{gene} is {found['symbol']}, which is not among {model}{others}"
     if found["about"] == "a human Ensembl id":
-        return f"{gene} is a human Ensembl id that is not known{others}: name the gene by its symbol"
+        return f"{gene} is a human Ensembl id that is not known{others}: use the symbol of the gene"
     if found["about"]:
-        return f"{gene} is {found['about']}{others}: name human genes by symbol or Ensembl id"
+        return f"{gene} is {found['about']}{others}: use symbols or Ensembl ids of human genes"
     if name in found["genes"]:
         return f"{gene} is a human gene that is not among {model}{others}"
     near = found["suggestions"]

@@ -93,6 +93,6 @@ def check_writable(adata: AnnData) -> None:
                 write_elem(file, "raw", raw)
     except Exception as error:
         raise errors.DestinationError(
-            f"anndata can't write these cells as h5ad: {_files.reason(error)}: write the result alone, with an OUT "
-            "that ends in .npy, or mend what it names"
+            f"anndata can't write these cells as h5ad: {_files.reason(error)}. Correct this, or write only the result, "
+            "with an OUT that ends in .npy"
         ) from error

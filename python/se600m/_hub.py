@@ -1,7 +1,7 @@
-"""Models by the names that people know them by: what to do for those that don't come with the package.
+"""Common names of models, and how to get the models that do not come with the package.
 
-Nothing is downloaded here. What is on Hugging Face is named, with the way to get it; a snapshot that Hugging Face's own
-tools have put on the disk is recognised.
+Nothing is downloaded here. For models on Hugging Face the message says how to download them; a snapshot that Hugging
+Face's own tools have downloaded is recognised.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _advice(given: str, bundled: Sequence[str]) -> str:
     known = ", ".join(map(repr, bundled))
     if n_prefixes or (re.fullmatch(r"[\w.-]+/[\w.-]+", given) and not Path(given).parent.is_dir()):
         return (
-            f"is not the name of a model ({known}), and there is no such path. Nothing is downloaded "
-            "from Hugging Face: if it is a repository with a State Embedding model, get it with "
+            f"is not the name of a model ({known}), and the path does not exist. Nothing is downloaded "
+            "automatically: if it is a Hugging Face repository with a State Embedding model, get it with "
             f'`hf download {repository} --local-dir FOLDER`, then se600m.load_model("FOLDER")'
         )
     return f"is neither the name of a model ({known}) nor the path of a converted model or a checkpoint{_near(given)}"
@@ -103,7 +103,7 @@ def snapshot(path: Path) -> Path:
         models = sorted(p.name for p in path.glob("models--*")) if path.is_dir() else []
         if models:
             raise errors.ModelNotFoundError(
-                f"{str(path)!r} is Hugging Face's cache: name one of the models in it, such as "
+                f"{str(path)!r} is the cache of Hugging Face: choose one of the models in it, such as "
                 f"{str(path / next((m for m in models if m.endswith('--SE-600M')), models[0]))!r}"
             )
         return path
@@ -114,8 +114,8 @@ def snapshot(path: Path) -> Path:
     if len(there) != 1:
         listed = ", ".join(p.name for p in there) or "none"
         raise errors.ModelNotFoundError(
-            f"{str(path)!r} is a folder of Hugging Face's cache with {len(there)} snapshots ({listed}): "
-            + ("name one of them" if there else "download the model again")
+            f"{str(path)!r} is a folder of the Hugging Face cache with {len(there)} snapshots ({listed}): "
+            + ("choose one of them" if there else "download the model again")
         )
     return there[0]
 

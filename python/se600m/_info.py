@@ -1,4 +1,4 @@
-"""What a model is, in words."""
+"""Information about a model, as text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from se600m._model import Model, load_model
 
 @dataclass(frozen=True, repr=False)
 class ModelInfo:
-    """What a model is and where it came from. Shows itself as text.
+    """Information about a model and its origin. It is displayed as text.
 
     Attributes
     ----------
     name, directory, size
-        Its name, its converted directory, and that directory's size in bytes.
+        Name of the model, its converted directory, and the size of that directory in bytes.
     source, checksum, licences
-        The checkpoint it was converted from, the SHA-256 over its files, and the licence files kept with it.
+        The checkpoint that it was converted from, its checksum, and the licence files that are kept with it.
     dimension_flow
         Stages and shapes from a cell to its embedding.
     notes
-        What conversion had to say.
+        Notes of the conversion.
     card
-        The model card that lay beside the checkpoint, or "".
+        The model card of the checkpoint, or "" if it has none.
     """
 
     name: str
@@ -47,20 +47,20 @@ class ModelInfo:
             f"source     {self.source}",
             f"checksum   {self.checksum}",
             f"directory  {self.directory}",
-            f"licence    {', '.join(self.licences) or 'no licence file lay beside the checkpoint'}",
+            f"licence    {', '.join(self.licences) or 'the checkpoint has no licence file'}",
         ]
         lines += [f"note       {note}" for note in self.notes]
-        lines.append(f"in the package: {', '.join(_models.bundled())}")
+        lines.append(f"models in the package: {', '.join(_models.bundled())}")
         return "\n".join(lines)
 
 
 def info(model: Model | str | os.PathLike[str] | None = None) -> ModelInfo:
-    """Tell what a model is.
+    """Return information about a model.
 
     Parameters
     ----------
     model
-        What :func:`se600m.load_model` takes or returns; None for the package's default model.
+        Anything that :func:`se600m.load_model` accepts, or a loaded model. By default, the package's default model.
     """
     opened = model if isinstance(model, Model) else load_model(_models.DEFAULT if model is None else model)
     folder, source = opened.directory, opened.config["source"]

@@ -1,4 +1,4 @@
-"""What is said of a data set whose values are not what the model is made for."""
+"""Messages about a data set whose values are not suitable for the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_DEPTH = 50
 _LARGEST_LOG2 = 20
 """No log2 of a count per million is larger."""
 
-_BASE = "their base makes no difference to the model, which reads each gene's share of a cell's sum"
+_BASE = "the base does not matter to the model, which uses each gene's share of the cell's total"
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def warnings(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str
     """
     c = seen.counted
     if c["n_negative"]:
-        way = f"{elsewhere} looks right" if elsewhere else "name a layer with them, or use_raw=True"
+        way = f"try {elsewhere}" if elsewhere else "choose a layer with them, or use_raw=True"
         yield (
-            f"{c['n_negative']:,} negative values in {c['n_negative_cells']:,} of {seen.cells} were taken as zero, as "
-            f"the reference does: scaled or corrected values are not expression. Embed counts or log1p values: {way}"
+            f"{c['n_negative']:,} negative values in {c['n_negative_cells']:,} of {seen.cells} were set to zero, as "
+            f"arc-state does. Scaled or corrected values are not expression. Embed counts or log1p values: {way}"
         )
         return  # what else is odd about such values follows from that
     made = _made(seen, expression, elsewhere)
@@ -109,7 +109,7 @@ def warnings(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str
     if c["n_empty"]:
         yield (
             f"{c['n_empty']:,} of {seen.cells} express no gene that the model knows: "
-            "their embeddings carry no information, drop these cells"
+            "their embeddings have no meaning, so drop these cells"
         )
 
 
@@ -118,8 +118,8 @@ def notes(seen: Seen) -> Iterator[str]:
     e = seen.evidence
     if e is not None and e.transform in (_scales.LOG2, _scales.LOG10) and not seen.counted["n_counts"]:
         yield (
-            f"the values of {seen.where} are most likely {e.transform.name}: {e.shown_by()}. They are taken as they "
-            f"are: {_BASE}"
+            f"the values of {seen.where} are most likely {e.transform.name}: {e.shown_by()}. They are used "
+            f"unchanged: {_BASE}"
         )
 
 
@@ -150,13 +150,13 @@ def _made(seen: Seen, expression: str, elsewhere: str | None) -> list[str] | Non
 def _taken(seen: Seen) -> str:
     counts, logs = seen.counted["n_counts"], seen.counted["n_log1p"]
     if not counts or not logs:
-        return "They were taken for raw counts" if counts else "They were taken for log1p values"
-    return f"{counts:,} of {seen.cells} were taken for raw counts and {logs:,} for log1p values"
+        return "They were treated as raw counts" if counts else "They were treated as log1p values"
+    return f"{counts:,} of {seen.cells} were treated as raw counts and {logs:,} as log1p values"
 
 
 def _way(elsewhere: str | None) -> str:
     """Name the place of counts or log1p values, if there is one."""
-    return f": {elsewhere} looks right" if elsewhere else ""
+    return f": try {elsewhere}" if elsewhere else ""
 
 
 def _binary(seen: Seen) -> bool:
@@ -166,8 +166,8 @@ def _binary(seen: Seen) -> bool:
 
 def _binary_warning(seen: Seen, elsewhere: str | None) -> str:
     return (
-        f"all values of the {seen.cells} are 0 or 1: a gene is detected or not, and all that are detected are alike "
-        f"to the model, which reads the genes of highest expression first. Embed counts or log1p values"
+        f"all values of the {seen.cells} are 0 or 1, so that the detected genes of a cell have no order for "
+        f"the model, which reads the genes with the highest expression first. Embed counts or log1p values"
         f"{_way(elsewhere)}"
     )
 
@@ -175,9 +175,9 @@ def _binary_warning(seen: Seen, elsewhere: str | None) -> str:
 def _ranks_warning(seen: Seen, elsewhere: str | None) -> str:
     assert seen.evidence is not None
     return (
-        f"the values of {seen.where} are most likely ranks: in all {seen.evidence.n_cells:,} cells looked at closely "
-        f"each gene's value is its place in the order of the cell's values. {_taken(seen)}; the order of the genes is "
-        f"right, their expression is not. Embed counts or log1p values{_way(elsewhere)}"
+        f"the values of {seen.where} are most likely ranks: in all {seen.evidence.n_cells:,} sampled cells, each "
+        f"gene's value is its rank in the cell. {_taken(seen)}, so that the order of the genes is right but their "
+        f"expression is not. Embed counts or log1p values{_way(elsewhere)}"
     )
 
 
@@ -186,10 +186,10 @@ def _logarithms(seen: Seen, e: Evidence, expression: str, elsewhere: str | None)
     if _shallow(e):
         line = _back(seen, e, _undo(e.transform))
         return [
-            f"the values of {seen.where} are most likely {e.transform.name}, taken of values that add up to "
-            f"{number(e.median_total)} in a cell (median): of such small values the logarithm is no more than the "
-            "values themselves, and the model expects one of counts, or of counts normalised to a depth such as "
-            f"10,000. Embed counts or log1p values{_way(elsewhere)}{'; or' if elsewhere else ', such as with'} {line}"
+            f"the values of {seen.where} are most likely {e.transform.name} of values that add up to "
+            f"{number(e.median_total)} per cell (median). The logarithms of such small values are nearly the values "
+            "themselves, but the model expects logarithms of counts, or of counts normalised to a depth such as "
+            f"10,000. Embed counts or log1p values{_way(elsewhere)}{', or use' if elsewhere else ':'} {line}"
         ]
     c = seen.counted
     wrong = c["n_counts"]
@@ -199,10 +199,10 @@ def _logarithms(seen: Seen, e: Evidence, expression: str, elsewhere: str | None)
         return None  # some cells hold whole numbers, and so are counts indeed
     said = "expression='counts', but " if expression == "counts" else ""
     base = "" if e.transform is _scales.LOG1P else f" ({_BASE})"
-    line = "" if e.transform is _scales.LOG1P else f", or turn them into log1p values: {_natural(seen, e.transform)}"
+    line = "" if e.transform is _scales.LOG1P else f", or convert them to log1p values: {_natural(seen, e.transform)}"
     return [
-        f"{said}{wrong:,} of {seen.cells} were taken for raw counts, while the values are most likely logarithms, "
-        f"{e.transform.name}: {e.shown_by()}. Use expression='log1p', which takes all cells for logarithms{base}{line}"
+        f"{said}{wrong:,} of {seen.cells} were treated as raw counts, but the values are most likely logarithms, "
+        f"{e.transform.name}: {e.shown_by()}. Use expression='log1p' for all cells{base}{line}"
     ]
 
 
@@ -229,9 +229,9 @@ def _other_transform(seen: Seen, e: Evidence, elsewhere: str | None) -> str:
         _scales.SQRT: ("square roots", "X.power(2)" if seen.sparse else "X**2"),
         _scales.ARCSINH: ("inverse hyperbolic sines", "np.sinh(X)"),
     }[e.transform]
-    way = f"{_way(elsewhere)}{'; or' if elsewhere else ', such as with'} {_back(seen, e, inner)}"
+    way = f"{_way(elsewhere)}{', or use' if elsewhere else ':'} {_back(seen, e, inner)}"
     if e.transform is _scales.SQRT and e.unit is None:
-        what, way = "square roots, or cells brought to one length", _way(elsewhere)
+        what, way = "square roots, or cells scaled to the same length", _way(elsewhere)
     return (
         f"the values of {seen.where} are most likely {what}: {e.shown_by()}. {_taken(seen)}. "
         f"Embed counts or log1p values{way}"
@@ -254,24 +254,24 @@ def _not_logarithms(seen: Seen, e: Evidence, elsewhere: str | None) -> list[str]
         return [
             f"the values of {seen.where} are most likely counts times {factor}: all are whole multiples of it "
             f"{e.in_cells}. {_taken(seen)}. Embed the counts"
-            f"{_way(elsewhere)}{'; or' if elsewhere else ', as with'} {_back(seen, e, 'X')}"
+            f"{_way(elsewhere)}{', or use' if elsewhere else ':'} {_back(seen, e, 'X')}"
         ]
     if e.total is not None:
         if seen.counted["n_fractional_counts"] == seen.counted["n_counts"] > 0:
             return None  # all cells were looked at for that
-        way = f"; {elsewhere} may have them" if elsewhere else f", such as with {_back(seen, e, 'X')}"
+        way = _way(elsewhere) or f": {_back(seen, e, 'X')}"
         return [
             f"the values of {seen.where} add up to {number(e.total)} {e.in_cells}: they "
-            f"are normalised, but not logarithms. {_taken(seen)}. Embed counts or log1p values{way}"
+            f"are normalised, but not log-transformed. {_taken(seen)}. Embed counts or log1p values{way}"
         ]
     assert e.unit is not None
     low, high = e.unit
     return [
-        f"the values of {seen.where} are most likely counts that were divided by a number of each cell's own, such as "
-        f"its total, its volume or a size factor: {e.in_cells} they are whole "
+        f"the values of {seen.where} are most likely counts that were divided by a different number for each cell, "
+        f"such as its total, its volume or a size factor: {e.in_cells} they are whole "
         f"multiples of one number, {number(low)} to {number(high)}, and add up to {number(e.median_total)} (median). "
         f"{_taken(seen)}. Embed the counts"
-        + (_way(elsewhere) or ": multiply each cell by that volume or factor again, or divide it by its smallest value")
+        + (_way(elsewhere) or ": multiply each cell by its number again, or divide it by its smallest value")
     ]
 
 
@@ -294,8 +294,8 @@ def _scaled_genes(seen: Seen) -> str | None:
 
 def _scaled_genes_warning(seen: Seen, elsewhere: str | None) -> str:
     return (
-        f"each gene of {seen.where} was most likely scaled on its own: nearly all have {_scaled_genes(seen)} over "
-        f"the {seen.n_cells:,} cells, so that the genes of a cell can't be compared any more. {_taken(seen)}. Embed "
+        f"the genes of {seen.where} were most likely scaled separately: nearly all have {_scaled_genes(seen)} over "
+        f"the {seen.n_cells:,} cells, so that the genes of a cell can no longer be compared. {_taken(seen)}. Embed "
         f"counts or log1p values{_way(elsewhere)}"
     )
 
@@ -314,9 +314,9 @@ def _share_expressed(seen: Seen) -> float:
 
 def _imputed_warning(seen: Seen, elsewhere: str | None) -> str:
     return (
-        f"a cell of {seen.where} expresses {100 * _share_expressed(seen):.0f} % of all expressed genes (median), with "
-        "fractional values: right for bulk samples, but in single cells such values are imputed or predicted, and the "
-        f"model is made for measured ones. Embed counts or log1p values{_way(elsewhere)}"
+        f"cells of {seen.where} express {100 * _share_expressed(seen):.0f} % of all expressed genes (median), with "
+        "fractional values. This is normal for bulk samples, but in single cells such values are imputed or predicted, "
+        f"and the model expects measured values. Embed counts or log1p values{_way(elsewhere)}"
     )
 
 
@@ -326,29 +326,29 @@ def _judged(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str]
     if expression == "auto":
         if c["n_whole_log1p"]:
             yield (
-                f"{c['n_whole_log1p']:,} of {n} hold small whole numbers only, as shallow counts do, and were taken "
-                "for log1p values, as the reference takes them: expression='counts' if they are counts"
+                f"{c['n_whole_log1p']:,} of {n} have only small whole numbers, as shallow counts do, and were "
+                "treated as log1p values, as in arc-state: use expression='counts' if they are counts"
             )
         if c["n_counts"] and c["n_log1p"] > c["n_whole_log1p"]:
             yield (
-                f"{c['n_counts']:,} of {n} were taken for raw counts and {c['n_log1p']:,} for log1p values, each "
-                "judged on its own as the reference does: expression='counts' or 'log1p' decides for all"
+                f"{c['n_counts']:,} of {n} were treated as raw counts and {c['n_log1p']:,} as log1p values, "
+                "because each is judged separately, as in arc-state: use expression='counts' or 'log1p' for all"
             )
     if expression == "log1p":
         if c["n_whole_log1p"]:
             yield (
-                f"expression='log1p', but {c['n_whole_log1p']:,} of {n} hold whole numbers only, as counts do: "
-                "expression='counts' if these are counts"
+                f"expression='log1p', but {c['n_whole_log1p']:,} of {n} have only whole numbers, as counts do: "
+                "use expression='counts' if they are counts"
             )
         elif c["n_large_log1p"] and seen.largest > _LARGEST_LOG2:
             yield (
-                f"expression='log1p', but {c['n_large_log1p']:,} of {n} hold values that no logarithm of counts "
-                "reaches: expression='counts' if these are counts"
+                f"expression='log1p', but {c['n_large_log1p']:,} of {n} have values too large for logarithms of "
+                "counts: use expression='counts' if they are counts"
             )
     if expression == "counts" and c["n_log1p_like_counts"]:
         yield (
-            f"expression='counts', but {c['n_log1p_like_counts']:,} of {n} hold small fractional values, as "
-            "logarithms do: expression='log1p' if that is what they are"
+            f"expression='counts', but {c['n_log1p_like_counts']:,} of {n} have small fractional values, as "
+            "logarithms do: use expression='log1p' if they are logarithms"
         )
     if c["n_fractional_counts"]:
         yield _fractional(seen, elsewhere)
@@ -359,19 +359,19 @@ def _fractional(seen: Seen, elsewhere: str | None) -> str:
     least, most = seen.fractional
     many, n = seen.counted["n_fractional_counts"], seen.cells
     if many > 1 and most - least <= 1e-3 * most:
-        way = f"; {elsewhere} may have them" if elsewhere else ""
+        way = _way(elsewhere)
         return (
-            f"{many:,} of {n} hold fractional values that add up to {most:,.0f} in every cell: they are "
-            f"normalised, but not logarithms, and were taken for counts. Embed counts or log1p values{way}"
+            f"{many:,} of {n} have fractional values that add up to {most:,.0f} in every cell: they are "
+            f"normalised, but not log-transformed, and were treated as counts. Embed counts or log1p values{way}"
         )
     if seen.largest <= _LARGEST_LOG2:
         return (
-            f"{many:,} of {n} hold fractional values too large for natural logarithms, and were taken for counts: "
-            "right if they are counts corrected for ambient RNA. If they are logarithms to base 2, use "
-            f"expression='log1p' ({_BASE}), or turn them into log1p values: {seen.line('X * np.log(2)')}"
+            f"{many:,} of {n} have fractional values too large for natural logarithms and were treated as counts. "
+            "This is right for counts corrected for ambient RNA. If they are logarithms to base 2, use "
+            f"expression='log1p' ({_BASE}), or convert them to log1p values: {seen.line('X * np.log(2)')}"
         )
     return (
-        f"{many:,} of {n} hold fractional values too large for logarithms, and were taken for counts: "
-        "right if they are counts corrected for ambient RNA, or estimates of counts as RSEM, kallisto and alevin give "
-        "them; wrong if they are anything else"
+        f"{many:,} of {n} have fractional values too large for logarithms and were treated as counts. "
+        "This is right for counts corrected for ambient RNA, or counts estimated by RSEM, kallisto or alevin, and "
+        "wrong for anything else"
     )

@@ -1,4 +1,4 @@
-"""A result that can't be written where it should go is kept somewhere else."""
+"""A result that can't be written to its destination is kept in another file."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def _told(
     why = f"{what} could not be written ({_files.reason(error)})"
     if path is None:
         tried = ", ".join(dict.fromkeys(map(str, folders)))
-        return f"{why}, and the embedding could not be kept in a file either: no room in {tried}"
+        return f"{why}, and the embedding could not be saved in a file either: there is no space in {tried}"
     columns = "" if dataset is None else f"[:, :{width}]"
-    more = "" if dataset is None else f"; its last {dataset.shape[1]} columns are the dataset embedding"
+    more = "" if dataset is None else f"; the last {dataset.shape[1]} columns are the dataset embedding"
     return (
-        f"{why}. The embedding is kept in {path}: adata.obsm[{key!r}] = numpy.load({str(path)!r}){columns} has its "
-        f"{len(embedding):,} cells in their order{more}"
+        f"{why}. The embedding was saved in {path}. Load its {len(embedding):,} cells, in the same order, with "
+        f"adata.obsm[{key!r}] = numpy.load({str(path)!r}){columns}{more}"
     )
 
 

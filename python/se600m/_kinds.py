@@ -1,4 +1,4 @@
-"""What a file is that holds no AnnData: told by its first bytes, not by its name, with the way to an AnnData."""
+"""The kind of a file that is not an AnnData, recognised by its first bytes, and how to convert it."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def not_a_file_of_its_own(path: Path) -> str | None:
 
 def _failed_download(path: Path, head: bytes) -> tuple[str, str] | None:
     if not head:
-        return "empty (0 bytes)", "its download or copy did not finish, get it again"
+        return "empty (0 bytes)", "its download or copy did not finish, so get it again"
     if head.startswith(_LFS):
         size = re.search(rb"size (\d+)", head)
-        stands_for = f", {int(size[1]):,} bytes" if size else ""
+        stands_for = f" ({int(size[1]):,} bytes)" if size else ""
         return (
-            f"a Git LFS pointer, not the file that it stands for{stands_for}",
+            f"a Git LFS pointer, not the file itself{stands_for}",
             f"run `git lfs pull` in {str(path.parent)!r}, or download the file itself",
         )
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "a web page (HTML), not the file that it was to be", "download the file itself: the link led to a page"
+        return "a web page (HTML), not a data file", "the link led to a page, so download the file itself"
     if start.startswith(b"<?xml") and b"<error>" in head.lower():
         code = re.search(rb"<Code>(.*?)</Code>", head)
-        return f"an error of the server ({code[1].decode(errors='replace') if code else 'XML'})", "download it again"
+        return f"an error message of a server ({code[1].decode(errors='replace') if code else 'XML'})", "download it again"
     return None
 
 
@@ -83,7 +83,7 @@ def kind_of(path: Path, head: bytes) -> tuple[str, str]:
         return "a tar archive", f"unpack it first, `tar xf {name}`, and give the file or folder in it"
     if head.startswith(b"\x93NUMPY"):
         return (
-            "a numpy array, which has no names of genes",
+            "a numpy array, which has no gene names",
             "make an AnnData, anndata.AnnData(X, obs, var) with gene symbols as var_names, and write_h5ad",
         )
     if head.startswith(b"PAR1"):
@@ -93,11 +93,11 @@ def kind_of(path: Path, head: bytes) -> tuple[str, str]:
     if head.startswith(b"%%MatrixMarket"):
         return (
             "a matrix (Matrix Market) without names of cells and genes",
-            "give the folder that has it with barcodes.tsv and features.tsv (or genes.tsv) beside it",
+            "give a folder with this file, barcodes.tsv and features.tsv (or genes.tsv)",
         )
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return (
-            "a Python pickle, which could run any code and is not opened",
+            "a Python pickle, which is not opened because it could run any code",
             "load it in Python if you trust it, and write the AnnData with adata.write_h5ad",
         )
     if head.startswith(b"SQLite format 3"):
@@ -108,7 +108,7 @@ def kind_of(path: Path, head: bytes) -> tuple[str, str]:
     if text is not None:
         return _kind_of_text(path, text)
     return (
-        f"no AnnData file (it begins with {head[:8].hex(' ')})",
+        f"not a file of cells (it begins with {head[:8].hex(' ')})",
         "give an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx",
     )
 
@@ -120,7 +120,7 @@ def _kind_of_gzip(path: Path) -> tuple[str, str]:
         with gzip.open(path) as file:
             inside = file.read(_HEAD)
     except (OSError, EOFError, zlib.error):
-        return "a gzip file that is damaged or cut off", "its download or copy did not finish, get it again"
+        return "a gzip file that is damaged or cut off", "its download or copy did not finish, so get it again"
     if inside.startswith(HDF5):
         return "an HDF5 file (h5ad or the like) compressed with gzip", f"unpack it first, {unpack}"
     if inside[257:262] == b"ustar":
@@ -140,19 +140,19 @@ def _kind_of_zip(path: Path) -> tuple[str, str]:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
     except (OSError, zipfile.BadZipFile):
-        return "a zip archive that is damaged or cut off", "its download or copy did not finish, get it again"
+        return "a zip archive that is damaged or cut off", "its download or copy did not finish, so get it again"
     tops = {member.rpartition("/")[2] for member in members}
     if any(member.startswith("xl/") for member in members):
         return "an Excel workbook", table("pandas.read_excel", name)
     if members and all(member.endswith(".npy") for member in members):
         return (
-            "a file of numpy arrays (npz), which has no AnnData",
+            "a file of numpy arrays (npz), not an AnnData",
             "make an AnnData, anndata.AnnData(X, obs, var) with gene symbols as var_names, and write_h5ad",
         )
     if tops & {"zarr.json", ".zgroup"}:
         return "a zarr folder in a zip archive", f"unpack it first, `unzip {name} -d FOLDER`, and give the folder"
     if "data.pkl" in tops:
-        return "a checkpoint of PyTorch", "give cells here, and the checkpoint as the model (--model)"
+        return "a PyTorch checkpoint", "give a file with cells, and the checkpoint with --model"
     inside = next((m for m in members if m.endswith((".h5ad", ".h5", ".h5mu", ".mtx", ".mtx.gz"))), "")
     return "a zip archive", f"unpack it first, `unzip {name}`" + (f", and give {inside!r}" if inside else "")
 
@@ -186,15 +186,15 @@ def _text(head: bytes) -> str | None:
 def _kind_of_text(path: Path, text: str) -> tuple[str, str]:
     name = str(path)
     if text.lstrip().startswith(("{", "[")):
-        return "a JSON text", "give an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx"
+        return "a JSON file", "give an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx"
     line = text.lstrip("\ufeff").splitlines()[0] if text.strip() else ""
     delimiter = next((d for d in ("\t", ",", ";") if d in line), None)
     if delimiter is None:
-        return f"a text file, which begins {line[:40]!r}", "give an h5ad, zarr, h5mu or 10x .h5 file"
+        return f"a text file that begins with {line[:40]!r}", "give an h5ad, zarr, h5mu or 10x .h5 file"
     option = "" if delimiter == "," else f", delimiter={delimiter!r}"
     call = f"anndata.io.read_csv({name!r}{option})"
     return (
-        "a table of text, which does not say whether its rows are cells or genes",
+        "a text table, which does not show whether its rows are cells or genes",
         f"read it in Python, adata = {call} if each row is a cell, {call}.T if each row is a gene, "
         'then adata.write_h5ad("cells.h5ad")',
     )

@@ -28,9 +28,9 @@ def matrix(found: Any, where: str) -> Any:
     if not _is_dask(found):
         return found
     if found.ndim != 2:
-        raise errors.DataError(f"{where} is a dask array of {found.ndim} dimensions, not cells × genes")
+        raise errors.DataError(f"{where} is a dask array with {found.ndim} dimensions, not cells × genes")
     if any(np.isnan(n) for n in found.shape):
-        raise errors.DataError(f"{where} is a dask array of unknown shape: call its compute_chunk_sizes()")
+        raise errors.DataError(f"{where} is a dask array of unknown shape: call its method compute_chunk_sizes() first")
     return Blocks(found, where)
 
 
@@ -55,7 +55,7 @@ class Blocks:
         self._array, self.shape, self.dtype = array, array.shape, array.dtype
         self._ends = np.cumsum(array.chunks[0])
         self._held: tuple[int, Any] = (-1, None)
-        log.info("%s is a dask array: it is computed in %s blocks of cells", where, f"{len(self._ends):,}")
+        log.info("%s is a dask array, which is computed in %s blocks of cells", where, f"{len(self._ends):,}")
 
     def __getitem__(self, cells: slice | npt.NDArray[np.intp]) -> Any:
         wanted = np.arange(self.shape[0])[cells]

@@ -1,4 +1,4 @@
-"""Which ONNX Runtime a process loads: one library, for good, found before anything runs."""
+"""Find and load ONNX Runtime. A process loads one library, which can't be changed afterwards."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
     if other is not None and not os.path.samefile(other, loaded):
         raise errors.RuntimeLibraryError(
             f"device={device!r}, precision={precision!r} needs the ONNX Runtime {str(other)!r}, but this process has "
-            f"loaded {loaded!r} and can't change it: start a new process and load this model first there, "
-            "or set SE600M_ORT_LIBRARY to the former, which runs on the CPU as well, before the first model is loaded"
+            f"loaded {loaded!r} and can't change it: start a new process and load this model first, "
+            "or set SE600M_ORT_LIBRARY to the former, which also runs on the CPU, before the first model is loaded"
         )
     return _native.open_runtime(loaded)
 
@@ -53,7 +53,7 @@ def find(flavour: str = "cpu") -> str:
     found = _special(flavour) or _in_package()
     if found is None:
         raise errors.RuntimeLibraryError(
-            "ONNX Runtime's library was not found: `pip install onnxruntime`, `se600m runtime install cpu`, "
+            "the library of ONNX Runtime was not found: run `pip install onnxruntime` or `se600m runtime install cpu`, "
             "or set SE600M_ORT_LIBRARY to the path of a libonnxruntime.so"
         )
     return str(found)

@@ -1,4 +1,4 @@
-"""What the package says beside its results: log lines, and warnings at the user's own line."""
+"""Log lines, and warnings that point to the line of the user's code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
 
 @contextmanager
 def warnings_as_error(strict: bool) -> Iterator[None]:
-    """With ``strict``, raise what the block warns of as one SuspiciousDataError at its end."""
+    """With ``strict``, raise the warnings of the block as one SuspiciousDataError at its end."""
     if not strict:
         yield
         return
@@ -38,7 +38,7 @@ def warnings_as_error(strict: bool) -> Iterator[None]:
 
 
 def warn(message: str, category: type[Warning] = errors.DataWarning) -> None:
-    """Warn at the line of the user's that called into the package."""
+    """Warn at the line of the user's code that called the package."""
     if (kept := _kept.get()) is not None:
         kept.append(message)
         return

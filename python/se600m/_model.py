@@ -1,4 +1,4 @@
-"""The public front of a model."""
+"""The public model class, and the function that opens a model."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from se600m._options import CellKeywords, Device, Precision, RunKeywords
 class Model:
     """A State model, opened by :func:`load_model`.
 
-    It can be copied, pickled and sent to other processes: a copy opens the same model again, from the same
-    directory, on the same device and in the same precision. Several of them share the memory.
+    A model can be copied, pickled and sent to other processes: a copy opens the same model again, from the same
+    directory, on the same device and with the same precision. Copies in one process share their memory.
 
     Attributes
     ----------
     name, device, precision
-        What runs, where, and how exactly.
+        Name of the model, the device that it runs on, and the precision of the computation.
     genes
-        Gene symbols in token order.
+        Gene symbols, in the order of their tokens.
     cls_index
-        The token of ``[CLS]``: ``len(genes)``.
+        Token of ``[CLS]``, which is ``len(genes)``.
     output_dim, dataset_dim
-        Widths of the embedding and of the dataset embedding (0: the model has none).
+        Widths of the embedding and of the dataset embedding (0 if the model has none).
     directory, config, dimensions, checksum
-        The converted model: its folder, its configuration, its sizes, and what identifies its weights, genes and
-        configuration.
+        The converted model: its directory, its configuration, its sizes, and a checksum that identifies its
+        weights, genes and configuration.
 
     Examples
     --------
@@ -71,11 +71,11 @@ class Model:
         return self._shared
 
     def close(self) -> None:
-        """Close this model: it can't be used any more. Memory is freed once no copy of it is open."""
+        """Close this model, which can't be used afterwards. Its memory is freed when no copy is open."""
         self._shared = None
 
     def __enter__(self) -> Model:
-        """Give the model itself."""
+        """Return the model itself."""
         return self
 
     def __exit__(
@@ -93,12 +93,12 @@ class Model:
 
     @_options.accepts(RunKeywords)
     def compute(self, adata: AnnData, **options: Unpack[RunKeywords]) -> CellEmbeddings:
-        """Embed cells into new arrays; the AnnData stays as it is.
+        """Embed cells and return the embedding as arrays. The AnnData is not modified.
 
         Parameters
         ----------
         adata
-            Cells × genes: raw counts or log1p values, human gene symbols.
+            Cells × genes, with raw counts or log1p values and human gene symbols or Ensembl ids.
         options
             See :func:`se600m.embed`.
         """
@@ -115,7 +115,7 @@ class Model:
         overwrite: bool = False,
         **options: Unpack[RunKeywords],
     ) -> AnnData | None:
-        """Embed cells with this model, and write the embedding into the AnnData.
+        """Embed cells with this model and store the embedding in the AnnData.
 
         See :func:`se600m.embed` for the options and the result.
         """
@@ -139,7 +139,7 @@ class Model:
 
     @_options.accepts(CellKeywords)
     def tokenize(self, adata: AnnData, **options: Unpack[CellKeywords]) -> CellSentences:
-        """Turn every cell into the sentence that :meth:`embed` gives to the model.
+        """Convert every cell into the sentence that the model reads in :meth:`embed`.
 
         See :func:`se600m.embed` for the options.
         """
@@ -147,14 +147,15 @@ class Model:
 
     @_options.accepts(CellKeywords)
     def trace(self, adata: AnnData, **options: Unpack[CellKeywords]) -> dict[str, npt.NDArray[Any]]:
-        """Run cells through every stage of the dimension flow, nothing folded or left out.
+        """Run cells through every stage of the dimension flow and return all stages.
 
-        Every stage of every token is kept: at SE-600M's width about 400 MB per cell, so trace a few.
+        Nothing is folded or left out, and every stage of every token is kept. With SE-600M this takes about 400 MB
+        per cell, so trace only a few cells.
 
         Parameters
         ----------
         adata
-            Some cells, such as ``adata[:4]``.
+            A few cells, such as ``adata[:4]``.
         options
             See :func:`se600m.embed`.
 
@@ -183,7 +184,7 @@ class Model:
         batch_size: int | None = None,
         threads: int | None = None,
     ) -> _sentences.Embeddings:
-        """Embed sentences made elsewhere.
+        """Embed cell sentences that were made elsewhere.
 
         Parameters
         ----------
@@ -192,7 +193,7 @@ class Model:
         expression_values
             100 × each gene's share of the cell's summed log1p values, ``[n, S]``.
         multiplicity
-            How many equal tokens a slot stands for, ``[n, S]``; 0 leaves a slot out.
+            Number of equal tokens that a slot stands for, ``[n, S]``; a slot with 0 is ignored. 1 by default.
         batch_size
             Number of sentences per batch.
         threads
@@ -212,13 +213,13 @@ class Model:
         expression_values: npt.ArrayLike,
         multiplicity: npt.ArrayLike | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:
-        """Run sentences through the unfolded graph and keep every stage of the dimension flow.
+        """Run cell sentences through the unfolded graph and return every stage of the dimension flow.
 
         Returns
         -------
         dict
-            ``gene_embedding [n, S, token_dim]``, ``projection`` and ``tokens [n, T, emsize]`` (T has the
-            dataset token, too, if the model has one), ``layer_1`` … ``[n, T, emsize]``,
+            ``gene_embedding [n, S, token_dim]``, ``projection`` and ``tokens [n, T, emsize]`` (T includes
+            the dataset token if the model has one), ``layer_1`` … ``[n, T, emsize]``,
             ``head [n, T, output_dim]``, ``embedding [n, output_dim]`` and ``dataset_embedding``.
         """
         sentences = _sentences.Sentences(gene_indices, expression_values, multiplicity)
@@ -227,12 +228,12 @@ class Model:
     # -- genes ---------------------------------------------------------------------------------
 
     def gene_embeddings(self, genes: Iterable[str] | str | None = None) -> npt.NDArray[np.float32]:
-        """Look up what the model knows of genes, whatever the cell.
+        """Return the model's embeddings of genes, which do not depend on a cell.
 
         Parameters
         ----------
         genes
-            Gene symbols or Ensembl ids; None: all of ``model.genes``.
+            Gene symbols or Ensembl ids; all of ``model.genes`` by default.
 
         Returns
         -------
@@ -242,7 +243,7 @@ class Model:
         Raises
         ------
         UnknownGeneError
-            Names the gene and the nearest symbol.
+            The model does not know a gene. The message has the nearest symbol.
         """
         opened = self._opened
         tokens = opened.tokens_of(self.genes if genes is None else genes)
@@ -261,32 +262,33 @@ class Model:
         overwrite: bool = False,
         **options: Unpack[RunKeywords],
     ) -> Any:
-        """Compute the last layer's vectors of the genes of each cell.
+        """Compute contextual gene embeddings: the output of the last layer for the genes of each cell.
 
-        With every slot of SE-600M this is 16.8 MB per cell; with chosen genes, 8 kB per cell and gene.
+        All slots of SE-600M take 16.8 MB per cell; selected genes take 8 kB per cell and gene.
 
         Parameters
         ----------
         adata
             Cells × genes.
         genes
-            Gene symbols or Ensembl ids; None: the slots of each cell's sentence.
+            Gene symbols or Ensembl ids. By default, all slots of each cell's sentence.
         out
-            None: memory. A path: a zarr group to create there (needs the extra ``zarr``), with the arrays
-            ``embeddings`` and, without ``genes``, ``gene_indices``; it appears whole or not at all. Else an
-            array of the result's shape (numpy, np.memmap, zarr or h5py), written some cells at a time.
+            Where to write the result. None: a new array in memory. A path: a zarr group that is created there
+            (requires the extra ``zarr``), with the arrays ``embeddings`` and, without ``genes``,
+            ``gene_indices``; after an error it does not exist. Otherwise an array of the result's shape (numpy,
+            np.memmap, zarr or h5py), which is written some cells at a time.
         overwrite
-            Replace a zarr group at the path ``out``.
+            Replace an existing zarr group at the path ``out``.
         options
             See :func:`se600m.embed`.
 
         Returns
         -------
         ContextualGeneEmbeddings or array
-            Without ``genes`` the vectors of all slots, ``embeddings [n_cells, S, emsize]``, with their
-            ``gene_indices [n_cells, S]``. With ``genes`` float32 ``[n_cells, k, emsize]``, NaN where a gene
-            is not in the cell's sentence; if several columns of the data set are the same gene, it is the
-            one with the highest value.
+            Without ``genes``, the vectors of all slots, ``embeddings [n_cells, S, emsize]``, and their
+            ``gene_indices [n_cells, S]``. With ``genes``, float32 ``[n_cells, k, emsize]``, with NaN where a
+            gene is not in the cell's sentence. If several columns of the data set are the same gene, the column
+            with the highest value is used.
 
         Raises
         ------
@@ -312,35 +314,35 @@ class Model:
         ----------
         embedding
             ``[n, output_dim]``, or ``[n, output_dim + dataset_dim]`` with the dataset embedding in the last
-            columns, as arc-state stores it. Anything whose rows can be sliced; read some rows at a time.
+            columns, as arc-state stores it. Any array whose rows can be sliced; some rows are read at a time.
         genes
             Gene symbols or Ensembl ids.
         read_depth
-            The log1p depth that expression is predicted for: a number, or one number per cell.
+            Read depth (log1p) for which expression is predicted: a number, or one number per cell.
         dataset_embedding
-            ``[n, dataset_dim]``, for a decoder that takes it, if ``embedding`` does not have it.
+            ``[n, dataset_dim]``. Required if the decoder uses it and ``embedding`` does not contain it.
         threads
             Number of threads; all cores by default.
         progress
             Show a progress bar; by default in notebooks and terminals.
         out
-            An array ``[n, k]`` of floating-point numbers to write into, some rows at a time, for results
-            larger than memory: numpy, np.memmap, zarr or h5py. After an error its content is undefined.
+            Array ``[n, k]`` of floating-point numbers (numpy, np.memmap, zarr or h5py) that is written some rows
+            at a time, for results larger than memory. After an error its content is undefined.
 
         Returns
         -------
         array
-            float32 ``[n, k]``, predicted log1p expression; or ``out``. A value depends on nothing but its
-            cell and its gene.
+            Predicted log1p expression, float32 ``[n, k]``; or ``out``. A value depends only on its cell and its
+            gene.
 
         Raises
         ------
         NotInModelError
             The checkpoint has no decoder.
         UnknownGeneError
-            Names the gene and the nearest symbol.
+            The model does not know a gene. The message has the nearest symbol.
         OptionError
-            Shapes or values don't fit.
+            Shapes or values do not match.
         """
         return _decode.decode(
             self._opened,
@@ -356,7 +358,7 @@ class Model:
     # -- looks ---------------------------------------------------------------------------------
 
     def dimension_flow(self) -> DimensionFlow:
-        """Stages and shapes from a cell to its embedding; B is the batch size."""
+        """Return the stages and shapes from a cell to its embedding; B is the batch size."""
         return flow_of(self.config)
 
     def __repr__(self) -> str:
@@ -371,12 +373,12 @@ def _reopen(directory: Path, device: str, precision: str, checksum: str) -> Mode
     """Open a model again that was copied or pickled."""
     if not directory.is_dir():
         raise errors.ModelNotFoundError(
-            f"the model was opened from {str(directory)!r}, which is not here: load it again with se600m.load_model"
+            f"the model's directory {str(directory)!r} does not exist: load the model again with se600m.load_model"
         )
     opened = _opened.open_directory(directory, device, precision)
     if opened.checksum != checksum:
         raise errors.ModelError(
-            f"the model in {str(directory)!r} is another one now (checksum {opened.checksum[:12]}, it was "
+            f"the model in {str(directory)!r} has changed (its checksum is {opened.checksum[:12]}, it was "
             f"{checksum[:12]}): load it again with se600m.load_model"
         )
     return Model(opened)
@@ -391,24 +393,24 @@ def load_model(
     protein_embeddings: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Model:
-    """Open a model.
+    """Load a model.
 
     Parameters
     ----------
     name_or_path
-        Name of a model in the package, a converted model directory, or a checkpoint, which is
-        converted into the cache when it is first used. None: the package's default model.
+        Name of a model in the package, a converted model directory, or a checkpoint. A checkpoint is
+        converted into the cache when it is first used. By default, the package's default model.
     device
-        ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"``,
-        ``"tensorrt"``. A device asked for by name never becomes another one.
+        ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"`` or
+        ``"tensorrt"``. If a device that was requested by name is not available, this is an error.
     precision
-        ``"auto"`` or ``"fp32"``: the reference's own precision on a CPU. ``"int8"``, on the CPU: the layers
-        multiply in 8 bits, with a scale for each weight's output channel and each token. ``"bf16"``, on a CPU
-        with AVX512-BF16 or AMX, through OpenVINO (``se600m runtime install openvino``): what enters products
-        is rounded to 8 significant bits, and the numbers depend on the kind of processor.
+        ``"auto"`` or ``"fp32"``: the precision of the reference implementation on a CPU. ``"int8"``, on the CPU:
+        the layers multiply in 8 bits, with a scale per output channel of a weight and per token. ``"bf16"``, on a
+        CPU with AVX512-BF16 or AMX, through OpenVINO (``se600m runtime install openvino``): inputs of matrix
+        products are rounded to 8 significant bits, and the results depend on the type of the processor.
     checkpoint
-        Name of one of several checkpoints in a folder, such as ``"epoch=4.ckpt"``. Which one was taken is
-        logged (logger ``se600m``, INFO) and stands in ``model.config["source"]["checkpoint"]``.
+        Name of one of several checkpoints in a folder, such as ``"epoch=4.ckpt"``. The checkpoint that was used
+        is logged (logger ``se600m``, level INFO) and is in ``model.config["source"]["checkpoint"]``.
     protein_embeddings
         Gene table (``.pt``) to use instead of the checkpoint's own.
     progress
@@ -417,7 +419,7 @@ def load_model(
     Returns
     -------
     Model
-        Models that are the same, on the same device and in the same precision, share their memory.
+        Objects of the same model, on the same device and with the same precision, share their memory.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _log, _n
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini"
 _NOTICE = (
-    "no model is named: se-mini is used, a small one trained on 559 immune cells. SE-600M: get arcinstitute/SE-600M "
-    'from Hugging Face (non-commercial licence), then model="path/to/SE-600M"'
+    "no model was named: using se-mini, a small one trained on 559 immune cells. For SE-600M, get arcinstitute/SE-600M "
+    'from Hugging Face (non-commercial licence) and pass model="path/to/SE-600M"'
 )
 
 
@@ -36,13 +36,13 @@ def resolve(
         for option, value in (("checkpoint", checkpoint), ("protein_embeddings", protein_embeddings)):
             if value is not None:
                 raise errors.OptionError(
-                    f"{option}={str(value)!r}, but {str(path)!r} is a converted model already: "
-                    "name the checkpoint it came from"
+                    f"{option}={str(value)!r}, but {str(path)!r} is already a converted model: "
+                    "give the original checkpoint instead"
                 )
         return path
     table = None if protein_embeddings is None else Path(protein_embeddings).expanduser()
     if table is not None and not table.is_file():
-        raise errors.ModelNotFoundError(f"protein_embeddings={str(protein_embeddings)!r}: there is no such file")
+        raise errors.ModelNotFoundError(f"protein_embeddings={str(protein_embeddings)!r} does not exist")
     try:
         files = _native.checkpoint_files(str(path), checkpoint or "", str(table or ""))
     except (errors.CheckpointError, errors.ModelNotFoundError) as error:
@@ -69,7 +69,7 @@ def resolve(
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
     """Find what a name or a path stands for."""
     if not isinstance(name_or_path, str | os.PathLike):
-        raise errors.OptionError(f"model={name_or_path!r}: give a name, a path, or what load_model returned")
+        raise errors.OptionError(f"model={name_or_path!r}: give a name, a path or a loaded model")
     given = os.fsdecode(name_or_path)
     if given in bundled():
         return BUNDLED / given
@@ -78,7 +78,7 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
         there = bool(given.strip()) and path.exists()
     except (OSError, ValueError) as error:  # a name too long, a folder that can't be entered, a zero byte
         reason = getattr(error, "strerror", None) or error
-        raise errors.ModelNotFoundError(f"model={given!r} can't be a path: {reason}") from error
+        raise errors.ModelNotFoundError(f"model={given!r} is not a valid path: {reason}") from error
     if not there:
         raise _hub.not_found(given, bundled())
     # Moved, copied or linked, a model keeps its name: that of what the path leads to, not of "." or a link.
@@ -124,7 +124,7 @@ def with_default_model(model: object) -> str:
     """Give the end of a closing line: a word about the default model where none was named, else nothing."""
     if model is not None:
         return ""
-    return f", with {DEFAULT}, a small demonstration model: name a model with --model"
+    return f", with {DEFAULT}, a small demonstration model: choose another with --model"
 
 
 def convert(
@@ -138,31 +138,31 @@ def convert(
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> None:
-    """Convert a checkpoint into a model directory that :func:`load_model` opens at once.
+    """Convert a checkpoint into a model directory that :func:`load_model` opens quickly.
 
     Parameters
     ----------
     source
         A folder with ``model.safetensors``, ``config.yaml`` and ``protein_embeddings.pt``, a
-        ``.safetensors`` file with those beside it, or a ``.ckpt`` of arc-state. Files are read as
-        data: nothing in a pickle is executed.
+        ``.safetensors`` file in such a folder, or a ``.ckpt`` file of arc-state. Files are read as data: no
+        code in a pickle is executed.
     destination
-        The directory to write. It appears whole or not at all.
+        The directory to write. If the conversion fails, nothing is left there.
     name
-        Name of the model; the source's name if not given.
+        Name of the model; the name of the source by default.
     checkpoint
-        Name of one of several checkpoints in a folder; ``model.safetensors``, or the only one, if not given.
+        Name of one of several checkpoints in a folder; by default ``model.safetensors`` or the only one.
     config, protein_embeddings
         Files to use instead of the checkpoint's own.
     overwrite
-        Replace a converted model at the destination.
+        Replace the destination if it is a converted model.
     progress
         Show a progress bar; by default in notebooks and terminals.
 
     Raises
     ------
     ModelNotFoundError, CheckpointError, UnsafePickleError, DestinationExistsError, DestinationError
-        What is wrong with the source or the destination. Nothing is left behind.
+        The source can't be converted, or the destination can't be written. Nothing is left behind.
     """
     _library.open_runtime()
     request = {

@@ -1,4 +1,4 @@
-"""Nearest cells by their embeddings, and labels carried over from labelled cells."""
+"""Nearest cells by their embeddings, and label transfer from labelled cells."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def nearest(
 ) -> NearestCells:
     """Find the nearest cells of every cell, by the cosine distance of their embeddings.
 
-    The search is exact. Of cells at the same distance the one in the earlier row comes first.
+    The search is exact. If cells have the same distance, the one in the earlier row comes first.
 
     Parameters
     ----------
     adata
         Cells with an embedding in ``obsm[use_rep]``.
     reference
-        Cells to find, with an embedding by the same model. None, or ``adata`` itself: the other cells
-        of ``adata``; a cell is never its own neighbour.
+        Cells to search, with an embedding by the same model. By default, or with ``adata`` itself, the other
+        cells of ``adata`` are searched; a cell is never its own neighbour.
     k
-        How many cells to find.
+        Number of nearest cells to find.
     use_rep
-        Key of the embedding in ``obsm`` of both; its values are taken as float32. Other
-        representations than State's serve as well, such as ``"X_pca"``.
+        Key of the embedding in ``obsm`` of both; its values are converted to float32. Other representations,
+        such as ``"X_pca"``, can be used as well.
     threads
-        Threads to use; all cores by default. It changes the speed, never the result.
+        Number of threads; all cores by default. It affects the speed, not the result.
     progress
         Show a progress bar; by default in notebooks and terminals.
 
@@ -72,9 +72,9 @@ def nearest(
     Raises
     ------
     OptionError
-        ``k`` is not from 1 to the number of cells there are to find.
+        ``k`` is not between 1 and the number of cells that can be found.
     DataError
-        An embedding is missing or no matrix, or the two are of different widths.
+        An embedding is missing or is not a matrix, or the two have different widths.
     NotFiniteError
         An embedding has a NaN or infinite value.
 
@@ -82,13 +82,13 @@ def nearest(
     -----
     DataWarning
         The two were embedded with different models, precisions, fill policies or seeds, according to
-        ``uns[use_rep]``: distances between different models mean nothing, the others add noise.
+        ``uns[use_rep]``. Distances between different models are meaningless; the other differences add noise.
 
     Examples
     --------
     >>> se600m.embed(adata)
     >>> found = se600m.nearest(adata, k=5)
-    >>> adata.obs_names[found.indices[0]]  # the five cells that are most like the first one
+    >>> adata.obs_names[found.indices[0]]  # the five cells that are most similar to the first cell
     """
     search = _Search(adata, adata if reference is None else reference, use_rep)
     k = search.checked_k(k, search.reference.shape[0], "cells")
@@ -117,54 +117,58 @@ def transfer_labels(
     copy: bool = False,
     overwrite: bool = False,
 ) -> AnnData | None:
-    """Label cells by a vote of their nearest cells in a labelled reference.
+    """Label cells by a majority vote of their nearest cells in a labelled reference.
 
     Parameters
     ----------
     adata
         Cells to label, with an embedding in ``obsm[use_rep]``.
     reference
-        Labelled cells, with an embedding by the same model. May be ``adata`` itself, where a cell has no
-        part in its own vote: that fills in missing labels, or shows which ones their neighbours doubt.
+        Labelled cells, with an embedding by the same model. This may be ``adata`` itself, to fill in missing
+        labels or to find labels that the neighbours do not support. A cell does not vote for itself.
     key
         Column of ``reference.obs`` with the labels: categories, text, whole numbers or bools. Cells
-        without one (NaN) have no part in the search, so that always ``k`` labelled cells vote.
+        without a label (NaN) are not searched, so that ``k`` labelled cells always vote.
     k
-        How many cells vote.
+        Number of nearest cells that vote.
     use_rep
-        Key of the embedding in ``obsm`` of both; its values are taken as float32.
+        Key of the embedding in ``obsm`` of both; its values are converted to float32.
     weights
-        ``"uniform"``: every vote counts alike, as in ``scanpy.tl.ingest`` and by default in
-        scikit-learn's ``KNeighborsClassifier``. ``"similarity"``: a vote counts 1 - cosine distance, below 0 nothing.
+        ``"uniform"``: all votes have the same weight, as in ``scanpy.tl.ingest`` and by default in
+        scikit-learn's ``KNeighborsClassifier``. ``"similarity"``: the weight is 1 - cosine distance, at least 0.
     key_added
-        Column of ``adata.obs`` for the labels; ``key`` by default.
+        Column of ``adata.obs`` in which the labels are stored; ``key`` by default.
     threads
-        Threads to use; all cores by default. It changes the speed, never the result.
+        Number of threads; all cores by default. It affects the speed, not the result.
     progress
         Show a progress bar; by default in notebooks and terminals.
     copy
-        Return a copy with the labels instead of writing to ``adata``. The copy of a backed AnnData is in memory.
+        Return a copy with the labels instead of modifying ``adata``. The copy of a backed AnnData is in memory.
     overwrite
-        Replace columns that others wrote, which is an error otherwise. Labels that were transferred by se600m
-        are always replaced.
+        Replace existing columns that se600m did not write; without it, they are an error. Labels that were
+        transferred by se600m are always replaced.
 
     Returns
     -------
     AnnData or None
-        None, or the copy. Written are ``obs[key_added]``, the label with most votes (of several the first
-        category), categorical with the reference's categories; and ``obs[key_added + "_confidence"]``,
-        float32, its share of the votes, from 0 to 1. A cell whose neighbours' votes all count nothing
-        (only with ``"similarity"``) gets no label (NaN), and confidence 0. After an error or Ctrl-C
-        nothing is written.
+        The copy if ``copy=True``, otherwise None. These columns are written:
+
+        ``obs[key_added]``
+            The label with most votes, categorical with the reference's categories. In a tie, the first category.
+        ``obs[key_added + "_confidence"]``
+            Share of the votes for this label, from 0 to 1, float32.
+
+        A cell whose neighbours' votes all have weight 0 (only with ``"similarity"``) gets no label (NaN) and
+        confidence 0. After an error or Ctrl-C nothing is written.
 
     Raises
     ------
     OptionError
-        ``k`` is not from 1 to the number of labelled cells, or ``weights`` is unknown.
+        ``k`` is not between 1 and the number of labelled cells, or ``weights`` is unknown.
     DestinationExistsError
-        A column to write to exists.
+        A column of the result already exists.
     DataError
-        An embedding is missing or no matrix, the two are of different widths, or there are no labels.
+        An embedding is missing or is not a matrix, the two have different widths, or there are no labels.
     NotFiniteError
         An embedding has a NaN or infinite value.
 
@@ -179,7 +183,7 @@ def transfer_labels(
     >>> se600m.embed(reference)
     >>> se600m.embed(adata)
     >>> se600m.transfer_labels(adata, reference, "cell_type")
-    >>> adata[adata.obs["cell_type_confidence"] < 0.5]  # cells that are worth a look
+    >>> adata[adata.obs["cell_type_confidence"] < 0.5]  # cells with uncertain labels
     """
     _check_kind(adata, "adata")
     _check_kind(reference, "reference")
@@ -262,7 +266,7 @@ class _Search:
             cell = error.cell  # type: ignore[attr-defined]
             raise errors.NotFiniteError(
                 f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r}) has a NaN or a value that is "
-                "infinite as float32: drop the cell, or embed it anew"
+                "infinite as float32: drop the cell, or embed it again"
             ) from None
 
 
@@ -278,14 +282,14 @@ def _embedding(adata: AnnData, name: str, use_rep: str) -> npt.NDArray[np.float3
         option = "" if use_rep == "X_state" else f", key_added={use_rep!r}"
         raise errors.DataError(
             f"use_rep={use_rep!r} is not in {name}.obsm, which has {sorted(adata.obsm)}: "
-            f"se600m.embed({name}{option}) makes it"
+            f"create it with se600m.embed({name}{option})"
         )
     values, where = adata.obsm[use_rep], f"{name}.obsm[{use_rep!r}]"
     if sp.issparse(values):
-        raise errors.DataError(f"{where} is sparse: {where} = {where}.toarray()")
+        raise errors.DataError(f"{where} is sparse: convert it with {where} = {where}.toarray()")
     values = np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in "fiub":
-        raise errors.DataError(f"{where} is {values.dtype} {list(values.shape)}, not numbers [n_cells, width]")
+        raise errors.DataError(f"{where} is {values.dtype} {list(values.shape)}, not a matrix of numbers [n_cells, width]")
     if 0 in values.shape:
         raise errors.DataError(f"{where} is empty: {list(values.shape)}")
     with np.errstate(over="ignore"):  # becomes infinite, which is an error of its own
@@ -316,7 +320,7 @@ def _warn_of_differences(adata: dict[str, Any], reference: dict[str, Any], model
         warn(
             f"adata{models[0]} and reference{models[1]} were embedded with different models (checksums "
             f"{str(adata['model_checksum'])[:12]} and {str(reference['model_checksum'])[:12]}), so that distances "
-            "between them mean nothing: embed both with the same model"
+            "between them are meaningless: embed both with the same model"
         )
         return
     drawn = {"shared", "independent"} & {str(adata.get("fill")), str(reference.get("fill"))}
@@ -327,8 +331,8 @@ def _warn_of_differences(adata: dict[str, Any], reference: dict[str, Any], model
     ]
     if options:
         warn(
-            f"adata and reference were embedded with different options ({', '.join(options)}), which adds to the "
-            "distances between them: embed both with the same options"
+            f"adata and reference were embedded with different options ({', '.join(options)}), which increases "
+            "the distances between them: embed both with the same options"
         )
 
 
@@ -344,7 +348,7 @@ def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
     column = reference.obs[key]
     if pd.api.types.is_float_dtype(column):
         raise errors.DataError(
-            f"reference.obs[{key!r}] has numbers ({column.dtype}), not labels: if they are names of groups, "
+            f"reference.obs[{key!r}] has numbers ({column.dtype}), not labels: if they are names of groups, convert them with "
             f"reference.obs[{key!r}] = reference.obs[{key!r}].astype('category')"
         )
     labels = pd.Categorical(column)
@@ -357,7 +361,7 @@ def _checked_key_added(adata: AnnData, key: str, key_added: str | None, *, overw
     """Choose the column to write to, and make sure that it can be written."""
     written = key if key_added is None else key_added
     if not isinstance(written, str) or not written:
-        raise errors.OptionError(f"key_added={key_added!r} is no name for a column of adata.obs")
+        raise errors.OptionError(f"key_added={key_added!r} is not a valid column name for adata.obs")
     overwrite, copy = flag("overwrite", overwrite), flag("copy", copy)
     places = {"obs": [written, f"{written}_confidence"]}
     _destination.check(adata, places, ours=_transferred(adata.obs, written), overwrite=overwrite, copy=copy)

@@ -1,4 +1,4 @@
-"""What was given instead of an AnnData, and how to get from it to one."""
+"""Objects that are given instead of an AnnData, and how to convert them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def way_to_anndata(given: Any) -> str:
     if isinstance(given, str | bytes | os.PathLike):
         return _from_path(os.fsdecode(given))
     if given is None:
-        return "many functions of scanpy change their AnnData in place and return None: pass the AnnData itself"
+        return "many scanpy functions modify their AnnData in place and return None: pass the AnnData itself"
     if isinstance(given, type):
-        return "pass an object of it"
+        return "pass an instance of it"
     if name == "MuData":
         names = [str(name) for name in getattr(given, "mod", {})]
         rna = [name for name in names if re.sub(r"[^a-z]", "", name.lower()) in ("rna", "gex")]
@@ -49,17 +49,17 @@ def way_to_anndata(given: Any) -> str:
     if name == "SpatialData":
         return 'pass one of its tables, such as sdata.tables["table"]'
     if name in ("AnnCollection", "AnnCollectionView"):
-        return "embed its AnnDatas one by one, or join them first, with anndata.concat(adatas)"
+        return "embed its AnnDatas one by one, or join them first with anndata.concat(adatas)"
     if name == "AnnLoader":
         return "embed the AnnData that it loads from, with loader.dataset or before the loader is made"
     if name in ("SingleCellExperiment", "SummarizedExperiment"):
-        return "turn it into one, with its own to_anndata()"
+        return "convert it with its method to_anndata()"
     if name in ("Group", "File") and type(given).__module__.startswith(("h5py", "zarr")):
-        return "read it first, with anndata.io.read_elem(group), or anndata.read_h5ad or anndata.read_zarr of its path"
+        return "read it first with anndata.io.read_elem(group), or anndata.read_h5ad or anndata.read_zarr of its path"
     if isinstance(given, Mapping) or name == "AnnDataSet":
         return "embed its values one by one"
     if isinstance(given, Sequence | set | frozenset):
-        return "embed them one by one, or join them first, with anndata.concat(adatas)"
+        return "embed them one by one, or join them first with anndata.concat(adatas)"
     return "make one with anndata.AnnData(X, obs, var), cells × genes, gene symbols as var_names"
 
 
@@ -68,15 +68,15 @@ def _from_path(given: str) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     command = "or use the command `se600m embed`"
     if suffixes[-1:] == [".gz"] and suffixes[:1] == [".h5ad"]:
-        return f"unpack the file, `gunzip -k {given}`, and read it, with anndata.read_h5ad({given[:-3]!r}), {command}"
+        return f"unpack the file, `gunzip -k {given}`, and read it with anndata.read_h5ad({given[:-3]!r}), {command}"
     suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
     if suffix in _IN_R:
         from se600m._kinds import IN_R
 
-        return f"this is a file of R's: {IN_R}"
+        return f"this is a file from R: {IN_R}"
     if suffix == ".mtx" or any((path / name).is_file() for name in ("matrix.mtx", "matrix.mtx.gz")):
         folder = given if path.is_dir() else str(path.parent)
-        return f"read the folder first, with scanpy.read_10x_mtx({folder!r}), {command}"
+        return f"read the folder first with scanpy.read_10x_mtx({folder!r}), {command}"
     call = _READERS.get(suffix, "anndata.read_h5ad({0!r})").format(given)
     read_by_us = suffix in (".zarr", ".h5mu", ".h5") or suffix not in _READERS
-    return f"read the file first, with {call}" + (f", {command}" if read_by_us else "")
+    return f"read the file first with {call}" + (f", {command}" if read_by_us else "")

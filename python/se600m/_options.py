@@ -56,7 +56,7 @@ class CellKeywords(TypedDict, total=False):
 
 
 class RunKeywords(CellKeywords, total=False):
-    """Those, and the option of what runs a model over the cells."""
+    """The options of functions that run the model on cells."""
 
     batch_size: int | None
 
@@ -95,7 +95,7 @@ class CellOptions:
         for name in ("layer", "gene_column"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise errors.OptionError(f"{name}={value!r} is not a name")
+                raise errors.OptionError(f"{name}={value!r} is not a name (a string)")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass sets its own checked values this way
@@ -159,7 +159,7 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
         or value < least
         or (most is not None and int(value) > most)
     ):
-        up_to = "" if most is None else f" to {most}"
+        up_to = "" if most is None else f" to {most:,}"
         raise errors.OptionError(f"{name}={value!r} is not a whole number from {least}{up_to}")
     return int(value)
 

@@ -1,4 +1,4 @@
-"""Why a file can't be read, in one line, from what h5py and anndata say in many."""
+"""Why a file can't be read, in one line, from the long messages of h5py and anndata."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def cause(error: BaseException) -> str:
         since = _READ_SINCE.get(spec[1])
         here = importlib.metadata.version("anndata")
         wanted = f"anndata {since} or newer" if since else f"a newer anndata than {here}"
-        return f"{at}is stored as {spec[1]!r}, version {spec[2]}, which {wanted} reads: pip install --upgrade anndata"
+        return f"{at}is stored as {spec[1]!r}, version {spec[2]}, which requires {wanted}: pip install --upgrade anndata"
     cut = re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", text)
     if cut is not None:
         return (
-            f"it is cut off, {int(cut[1]):,} of {int(cut[2]):,} bytes are there: its download or copy did not finish, "
+            f"it is cut off ({int(cut[1]):,} of {int(cut[2]):,} bytes): its download or copy did not finish, so "
             "get it again"
         )
     if "unable to lock file" in text.lower() or "file is already open" in text.lower():
-        return "another process has it open for writing: wait for that, or copy the file"
+        return "another process has it open for writing: wait until it has finished, or copy the file"
     if re.search(r"(filter|plugin).*(not registered|can't open)", text, re.IGNORECASE):
-        return f"{at}it is compressed in a way that h5py does not know by itself: pip install hdf5plugin"
+        return f"{at}its compression requires a plugin for h5py: pip install hdf5plugin"
     missing = re.search(r"object '([^']+)' doesn't exist", text)
     if missing is not None:
-        return f"{at}it has no {missing[1]!r}: the file is incomplete, write it anew from its source"
+        return f"{at}it has no {missing[1]!r}: the file is incomplete, so write it again from its source"
     damaged = _DAMAGED.search(text)
     if damaged is not None:
-        return f"{at}it is damaged ({damaged[0]}): get it again, or write it anew from its source"
+        return f"{at}it is damaged ({damaged[0]}): get it again, or write it again from its source"
     said = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     return f"{at}{said[:300]}"

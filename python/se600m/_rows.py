@@ -12,13 +12,13 @@ from se600m import errors
 def check_output(out: Any, shape: tuple[int, ...]) -> None:
     """Make sure that results of a shape can be written into an array: numpy, np.memmap, zarr, h5py."""
     if not hasattr(out, "shape") or not hasattr(out, "dtype") or not hasattr(out, "__setitem__"):
-        raise errors.OptionError(f"out is a {type(out).__name__}: give an array (numpy, np.memmap, zarr or h5py)")
+        raise errors.OptionError(f"out is a {type(out).__name__}: pass an array (numpy, np.memmap, zarr or h5py)")
     if tuple(out.shape) != shape:
-        raise errors.OptionError(f"out is {list(out.shape)}, the result is {list(shape)}")
+        raise errors.OptionError(f"out has shape {list(out.shape)}, but the result has shape {list(shape)}")
     if np.dtype(out.dtype).kind != "f":
-        raise errors.OptionError(f"out holds {out.dtype}, the result is float32")
+        raise errors.OptionError(f"out has type {out.dtype}, but the result is float32")
     if isinstance(out, np.ndarray) and not out.flags.writeable:
-        raise errors.OptionError("out is read-only")
+        raise errors.OptionError("out is read-only: pass an array that can be written")
 
 
 def rows_at_once(out: Any, n_values: int, width: int) -> int:

@@ -109,7 +109,7 @@ def _read(flavour: str) -> Runtime | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.RuntimeLibraryError(
             f"the runtime in {str(place)!r} is damaged ({error}): "
-            f"`se600m runtime remove {flavour}`, then `se600m runtime install {flavour}`"
+            f"run `se600m runtime remove {flavour}`, then `se600m runtime install {flavour}`"
         ) from error
 
 
@@ -121,7 +121,7 @@ def install(flavour: str, wheel: str | os.PathLike[str] | None = None, progress:
     flavour
         ``"openvino"``, ``"cuda"`` or ``"cpu"``.
     wheel
-        The wheel, for machines without a network; None: pip downloads it, from the user's own index.
+        Path of the wheel, for machines without a network. By default, pip downloads it from the user's own index.
     progress
         Show pip's progress; by default in notebooks and terminals.
 
@@ -141,17 +141,17 @@ def install(flavour: str, wheel: str | os.PathLike[str] | None = None, progress:
     reason = _cache.why_not_writable(folder())
     if reason is not None:
         raise errors.RuntimeLibraryError(
-            f"{str(folder())!r} can't be written ({reason}): set SE600M_CACHE to a folder that can be written"
+            f"{str(folder())!r} is not writable ({reason}): set SE600M_CACHE to a writable folder"
         )
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder()) as downloads:
         path = _download(flavour, pinned, Path(downloads), progress) if wheel is None else Path(wheel).expanduser()
         if not path.is_file():
-            raise errors.RuntimeLibraryError(f"wheel {str(path)!r}: there is no such file")
+            raise errors.RuntimeLibraryError(f"wheel {str(path)!r} does not exist")
         found = _sha256(path)
         if found != pinned.sha256:
             raise errors.RuntimeLibraryError(
-                f"{path.name} has the SHA-256 {found}, which is not the pinned wheel of {flavour!r}, {pinned.file} "
-                f"with {pinned.sha256}: nothing was unpacked"
+                f"{path.name} has the SHA-256 {found}, but the wheel of {flavour!r}, {pinned.file}, "
+                f"has {pinned.sha256}: nothing was unpacked"
             )
         _unpack(path, flavour, pinned)
     done = _read(flavour)
@@ -179,10 +179,10 @@ def _pinned(flavour: str) -> Pinned:
 
 def _download(flavour: str, pinned: Pinned, into: Path, progress: bool | None) -> Path:
     """Have pip fetch a wheel: its index, proxies and certificates are those that the user has set up."""
-    by_hand = f"get {pinned.file} elsewhere and `se600m runtime install {flavour} --from {pinned.file}`"
+    by_hand = f"get {pinned.file} elsewhere and run `se600m runtime install {flavour} --from {pinned.file}`"
     if importlib.util.find_spec("pip") is None:
         raise errors.MissingPackageError(
-            f"pip is needed to download {pinned.file}, and is not in this environment: install pip, or {by_hand}"
+            f"pip is needed to download {pinned.file}, but is not installed: install pip, or {by_hand}"
         )
     shown = _progress.wanted(progress)
     command = [

@@ -96,8 +96,8 @@ class Evidence:
     def in_cells(self) -> str:
         """Say how many of the cells show it."""
         if self.n_cells == 1:
-            return "in the cell that was looked at closely"
-        return f"in {self.n_agree:,} of {self.n_cells:,} cells looked at closely"
+            return "in the sampled cell"
+        return f"in {self.n_agree:,} of {self.n_cells:,} sampled cells"
 
     def shown_by(self) -> str:
         """Say what the transform was recognised by."""

@@ -27,7 +27,7 @@ class Sentences:
         indices = np.asarray(gene_indices)
         if indices.ndim != 2 or indices.size == 0 or indices.dtype.kind not in "iu":
             raise errors.OptionError(
-                f"gene_indices must be whole numbers [n, S], not {indices.dtype} {list(indices.shape)}"
+                f"gene_indices must be whole numbers of shape [n, S], not {indices.dtype} {list(indices.shape)}"
             )
         self.n, self.length = indices.shape
         self._arrays: dict[str, npt.NDArray[Any]] = {}
@@ -39,10 +39,10 @@ class Sentences:
     def _add(self, name: str, values: npt.ArrayLike, dtype: type[np.generic]) -> None:
         given = np.asarray(values)
         if given.shape != (self.n, self.length):
-            raise errors.OptionError(f"{name} is {list(given.shape)}, gene_indices {[self.n, self.length]}")
+            raise errors.OptionError(f"{name} has shape {list(given.shape)}, but gene_indices has shape {[self.n, self.length]}")
         converted = np.ascontiguousarray(given, dtype)
         if dtype is np.int32 and not np.array_equal(converted, given):
-            raise errors.OptionError(f"gene_indices go up to {given.max()}, past the vocabulary")
+            raise errors.OptionError(f"gene_indices contains {given.max()}, which is not in the vocabulary")
         self._arrays[name] = converted
 
     @property

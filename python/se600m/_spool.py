@@ -107,7 +107,7 @@ class Spool:
         if needed > _IN_MEMORY and needed > shutil.disk_usage(folder).free:
             raise self._no_room(needed, folder)
         log.info(
-            "%s lies on disk column by column (CSC): its %s values are brought into order of rows once, in %s",
+            "%s is stored by column on disk (CSC): its %s values are sorted by row once, in %s",
             self._where,
             f"{of_wanted_rows:,}",
             f"a temporary file of {needed / 1e9:.1f} GB in {folder}" if needed > _IN_MEMORY else "memory",
@@ -129,9 +129,9 @@ class Spool:
 
     def _no_room(self, needed: int, folder: str) -> errors.DataError:
         return errors.DataError(
-            f"{self._where} lies on disk column by column (CSC), and bringing it into order of rows takes "
-            f"{needed / 1e9:.1f} GB, for which {folder} has no room: name a folder that has, in the environment "
-            "variable TMPDIR, or write the matrix as CSR"
+            f"{self._where} is stored by column on disk (CSC), and sorting it by row takes "
+            f"{needed / 1e9:.1f} GB, for which {folder} has no space: set the environment variable TMPDIR to a folder "
+            "that has, or write the matrix as CSR"
         )
 
     def _slabs(self, indptr: npt.NDArray[np.int64], indices: Any) -> Iterator[tuple[int, int]]:
@@ -161,7 +161,7 @@ class Spool:
         row = np.asarray(group["indices"][first:last]).astype(np.intp, copy=False)
         if row.size and not 0 <= row.min() <= row.max() < self._matrix.shape[0]:
             raise errors.DataError(
-                f"{self._where} is damaged: it names row {row.max() if row.min() >= 0 else row.min()} of "
+                f"{self._where} is damaged: it refers to row {row.max() if row.min() >= 0 else row.min()} of "
                 f"{self._matrix.shape[0]}"
             )
         begin = int(np.searchsorted(indptr, first, "right")) - 1

@@ -96,8 +96,8 @@ class _NotFinite:
         value = {
             "NaN": self.nan,
             "+Inf": "infinite",
-            "-Inf": "-infinite, as the logarithm of 0 is: logarithms of counts are taken with np.log1p",
-        }.get(value, f"{value}, which is larger than a 32-bit float holds and than any count")
+            "-Inf": "-infinite, like the logarithm of 0: use np.log1p for logarithms of counts",
+        }.get(value, f"{value}, which is too large for a 32-bit float and larger than any count")
         place = f"{where}[{cell}, {source.column_of(gene)}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
         if n == 1 and self.nan == "NaN":
@@ -110,33 +110,33 @@ class _NotFinite:
         ]
         n_genes = int((self.of_genes > 0).sum())
         total = (
-            f"{place}. In all {' and '.join(kinds)} {'values stand' if n > 1 else 'value stands'} in {n_genes:,} of "
+            f"{place}. In total, {' and '.join(kinds)} {'values are' if n > 1 else 'value is'} in {n_genes:,} of "
             f"{source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
         )
         return f"{total}: {self._way(source)}"
 
     def _way(self, source: _anndata.Expression) -> str:
         if self.nan != "NaN":
-            return f"fill them, as with {'.filled(0)' if self.nan == 'masked' else '.fillna(0)'}"
+            return f"fill them, for example with {'.filled(0)' if self.nan == 'masked' else '.fillna(0)'}"
         only_nan = not self.n_infinite and not self.n_too_large
         if not only_nan:
             return "replace them, or drop the cells or the genes, before embedding"
         whole_genes = int((self.of_genes == source.n_cells).sum())
         if self.n_whole_cells == self.n_cells:
             return (
-                "these cells have no other value, as after dividing an empty cell by its sum. Drop them, as with "
-                "sc.pp.filter_cells(adata, min_counts=1) before normalising"
+                "these cells have no other value, as after dividing an empty cell by its sum. Drop them, for example with "
+                "sc.pp.filter_cells(adata, min_counts=1), before normalising"
             )
         if whole_genes == int((self.of_genes > 0).sum()):
             return (
-                "these genes have no other value in any cell, as after dividing by a deviation of zero. Drop them, or "
+                "these genes have no other value in any cell, as after dividing by a standard deviation of 0. Drop them, or "
                 "embed counts or log1p values"
             )
         if self._like_an_outer_join():
             return (
                 "the same genes are missing in whole groups of cells, as after an outer join of data sets with "
-                'different genes. Join them with anndata.concat(..., join="outer", fill_value=0), or drop the genes '
-                'that not all have, with join="inner"'
+                'different genes. Join them with anndata.concat(..., join="outer", fill_value=0), or keep only '
+                'the genes that all have, with join="inner"'
             )
         return "replace them, or drop the cells or the genes, before embedding"
 

@@ -1,4 +1,4 @@
-"""What Cell Ranger and its like write: matrices in HDF5, and folders of a Matrix Market file and two lists of names."""
+"""Files of Cell Ranger and similar tools: matrices in HDF5, and folders with a Matrix Market file and two name lists."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_h5(path: Path, file: h5py.File) -> anndata.AnnData:
         names = genomes(file)
         if len(names) > 1:
             raise errors.DataError(
-                f"{str(path)!r} has the genomes {', '.join(map(repr, names))}: read the human one in Python, "
+                f"{str(path)!r} has the genomes {', '.join(map(repr, names))}: read the human genome in Python, "
                 f"adata = scanpy.read_10x_h5({str(path)!r}, genome={names[0]!r}), then adata.write_h5ad(...)"
             )
         group = file[names[0]]
@@ -90,7 +90,7 @@ def read_folder(folder: Path, prefix: str) -> anndata.AnnData:
                     return path
         raise errors.DataError(
             f"{str(folder)!r} has a {prefix}matrix.mtx, but neither {prefix}{names[0]} nor {prefix}{names[0]}.gz: "
-            "a folder of Cell Ranger's has matrix.mtx, barcodes.tsv and features.tsv (or genes.tsv)"
+            "a Cell Ranger folder has matrix.mtx, barcodes.tsv and features.tsv (or genes.tsv)"
         )
 
     matrix, barcodes = find("matrix.mtx"), find("barcodes.tsv")

@@ -1,4 +1,4 @@
-"""What ``var`` says of a matrix's columns: which are genes, and what they are called."""
+"""What ``var`` says about the columns of a matrix: which are genes, and their names."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def _types_of(column: str, values: pd.Series[Any]) -> FeatureTypes | None:
     found = FeatureTypes(column, genes, {str(kind): int(n) for kind, n in counted.items()})
     if not genes.any():
         raise errors.DataError(
-            f"{column} says that no column is a gene's: there are {found.listed()}, and none of 'Gene Expression'. "
-            "The model reads gene expression: embed the data set, or the modality, that has it"
+            f"{column} says that no column is a gene: there are {found.listed()}, and none of 'Gene Expression'. "
+            "The model reads gene expression: embed a data set or a modality that has it"
         )
     return found if found.others else None
 
@@ -122,7 +122,7 @@ def gene_columns(var: pd.DataFrame, gene_column: str | None, place: str = "adata
     names = var[gene_column]
     if isinstance(names, pd.DataFrame):
         raise errors.DataError(
-            f"gene_column={gene_column!r} stands {names.shape[1]} times in var: give its columns names of their own"
+            f"gene_column={gene_column!r} occurs {names.shape[1]} times in var: give these columns different names"
         )
     return [_column(gene_column, names, place)]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from se600m import _conversions
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
-_CELLS = "Cells: h5ad, zarr, h5mu, a 10x .h5, or a folder with matrix.mtx."
+_CELLS = "Cells to read: an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx."
 _EMBEDDINGS = (".h5ad", ".npy")
 
 
@@ -39,7 +39,7 @@ def embed(
     destination: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT.h5ad|OUT.npy", help="The same cells with the embedding in obsm, or the embedding alone."
+            metavar="OUT.h5ad|OUT.npy", help="File to write: the cells with the embedding in obsm, or only the embedding."
         ),
     ],
     *,
@@ -49,13 +49,13 @@ def embed(
     device: Device = "auto",
     precision: Precision = "auto",
     modality: Modality = None,
-    key: Annotated[str, typer.Option(help="Key of obsm for the embedding.")] = "X_state",
+    key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
     with_dataset_embedding: Annotated[
-        bool, typer.Option("--with-dataset-embedding", help="Append the dataset embedding, as arc-state stores it.")
+        bool, typer.Option("--with-dataset-embedding", help="Append the dataset embedding to the embedding, as arc-state does.")
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace OUT if it exists, and what others wrote under the same key in it."),
+        typer.Option("--overwrite", help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write."),
     ] = False,
     **options: Any,
 ) -> None:
@@ -108,7 +108,7 @@ def embed(
 def _load(
     model: str | None, device: str, precision: str, checkpoint: str | None, protein_embeddings: Path | None
 ) -> Any:
-    """Open a model; what was typed is checked there."""
+    """Open a model; ``load_model`` checks the options."""
     import se600m
 
     choices: dict[str, Any] = {"device": device, "precision": precision}
@@ -119,7 +119,7 @@ def _load(
 @cell_options(CellKeywords)
 def tokenize(
     source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
-    destination: Annotated[Path, typer.Argument(metavar="OUT.npz", help="Their sentences, as arrays.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUT.npz", help="File to write: the cell sentences as arrays.")],
     *,
     model: Model = None,
     checkpoint: Checkpoint = None,
@@ -128,7 +128,7 @@ def tokenize(
     overwrite: Overwrite = False,
     **options: Any,
 ) -> None:
-    """Write the sentences that embed gives to the model: gene_indices, expression_values, multiplicity, lengths."""
+    """Write the cell sentences that the model reads: gene_indices, expression_values, multiplicity and lengths."""
     import numpy as np
 
     import se600m
@@ -156,17 +156,17 @@ def tokenize(
 @app.command()
 def decode(
     source: Annotated[
-        Path, typer.Argument(metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells: what embed wrote, or zarr, h5mu.")
+        Path, typer.Argument(metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells: a file written by embed, or zarr or h5mu.")
     ],
-    destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad|OUT.npy", help="Cells × genes to write.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad|OUT.npy", help="File to write: predicted expression, cells × genes.")],
     genes: Annotated[str | None, typer.Option(help="Gene symbols, separated by commas.")] = None,
     genes_file: Annotated[Path | None, typer.Option(help="Text file with one gene symbol per line.")] = None,
-    key: Annotated[str, typer.Option(help="Key of obsm with the embedding.")] = "X_state",
+    key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
     modality: Modality = None,
     model: Model = None,
     checkpoint: Checkpoint = None,
     protein_embeddings: ProteinEmbeddings = None,
-    read_depth: Annotated[float | None, typer.Option(help="log1p depth to predict for; 4 by default.")] = None,
+    read_depth: Annotated[float | None, typer.Option(help="Read depth (log1p) for which expression is predicted; 4 by default.")] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -178,7 +178,7 @@ def decode(
 
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
     if source.exists() and place.exists() and source.samefile(place):
-        raise DestinationError(f"OUT is {str(destination)!r}, which is IN: its embeddings would be lost")
+        raise DestinationError(f"OUT is {str(destination)!r}, which is also IN: choose another path, or the embeddings would be lost")
     symbols = _gene_list(genes, genes_file)
     embedded = (
         _decode_files.read_npy(source)
@@ -199,7 +199,7 @@ def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
     from se600m.errors import DataError, OptionError
 
     if (genes is None) == (genes_file is None):
-        raise OptionError("name the genes to decode: either --genes A,B,C or --genes-file FILE")
+        raise OptionError("give the genes to decode with either --genes A,B,C or --genes-file FILE")
     if genes_file is None:
         assert genes is not None
         lines = genes.split(",")
@@ -213,15 +213,15 @@ def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint: folder, .safetensors or .ckpt.")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="Directory to write.")],
-    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint to convert: a folder, a .safetensors or a .ckpt file.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="Model directory to write.")],
+    name: Annotated[str | None, typer.Option(help="Name of the converted model.")] = None,
     checkpoint: Checkpoint = None,
-    config: Annotated[Path | None, typer.Option(help="config.yaml to use instead.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration (YAML) to use instead of the checkpoint's own.")] = None,
     protein_embeddings: ProteinEmbeddings = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a converted model.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace DST if it is a converted model.")] = False,
 ) -> None:
-    """Convert a checkpoint into a model directory."""
+    """Convert a checkpoint into a model directory that opens quickly."""
     import se600m
 
     se600m.convert(
@@ -238,9 +238,9 @@ def convert(
 
 @app.command()
 def info(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name, directory or checkpoint.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name, converted directory or checkpoint of a model.")] = None,
 ) -> None:
-    """Tell what a model is, with its dimension flow."""
+    """Show information about a model, and its dimension flow."""
     import se600m
 
     print(se600m.info(model))
@@ -248,7 +248,7 @@ def info(
 
 @app.command()
 def doctor() -> None:
-    """Check what this machine has and lacks; exit status 1 if embedding does not work here."""
+    """Check whether embedding works on this machine; the exit status is 1 if it does not."""
     import se600m
 
     diagnosis = se600m.doctor()
@@ -256,8 +256,8 @@ def doctor() -> None:
     raise typer.Exit(0 if diagnosis.ok else 1)
 
 
-_Flavour = Annotated[str, typer.Argument(metavar="openvino|cuda|cpu", help="Which build of ONNX Runtime.")]
-runtimes = typer.Typer(no_args_is_help=True, help="Builds of ONNX Runtime beside the Python package's.")
+_Flavour = Annotated[str, typer.Argument(metavar="openvino|cuda|cpu", help="Build of ONNX Runtime.")]
+runtimes = typer.Typer(no_args_is_help=True, help="Manage additional builds of ONNX Runtime.")
 app.add_typer(runtimes, name="runtime")
 
 
@@ -265,10 +265,10 @@ app.add_typer(runtimes, name="runtime")
 def install_runtime(
     flavour: _Flavour,
     wheel: Annotated[
-        Path | None, typer.Option("--from", metavar="WHEEL", help="The wheel, on a machine without a network.")
+        Path | None, typer.Option("--from", metavar="WHEEL", help="Use this wheel instead of downloading one.")
     ] = None,
 ) -> None:
-    """Download a pinned build and put its libraries into the cache; Python's own packages stay as they are."""
+    """Download a build of ONNX Runtime into the cache. Installed Python packages do not change."""
     from se600m import _runtimes
 
     runtime = _runtimes.install(flavour, wheel)
@@ -277,7 +277,7 @@ def install_runtime(
 
 @runtimes.command("list")
 def list_runtimes() -> None:
-    """List the builds that are in the cache."""
+    """List the available builds and show which are installed."""
     from se600m import _runtimes
 
     there = {runtime.flavour: runtime for runtime in _runtimes.installed()}
@@ -295,13 +295,13 @@ def remove_runtime(flavour: _Flavour) -> None:
         say.print(f"removed {folder}")
 
 
-cache = typer.Typer(no_args_is_help=True, help="Converted models that are kept, and what else the cache holds.")
+cache = typer.Typer(no_args_is_help=True, help="Manage the cache of converted models.")
 app.add_typer(cache, name="cache")
 
 
 @cache.command("list")
 def list_cache() -> None:
-    """List what is in the cache: name, what it is, size, last use, path."""
+    """List the content of the cache: name, description, size, last use and path."""
     from se600m import _cache, _conversions
 
     entries = _conversions.entries()
@@ -334,20 +334,20 @@ def _print_runtimes() -> None:
 def clear_cache(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME…", help="Names from `se600m cache list`; none: what is not used any more."),
+        typer.Argument(metavar="NAME…", help="Names from `se600m cache list`. Without a name, all models that are no longer used."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every converted model.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all converted models.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove converted models from the cache; they are made again when they are needed."""
+    """Remove converted models from the cache. They are converted again when they are next used."""
     from se600m import _cache, _conversions
     from se600m.errors import OptionError
 
     if names and everything:
-        raise OptionError("--all and a NAME: choose one of the two")
+        raise OptionError("give either names or --all, not both")
     entries = _conversions.chosen(names or [], everything)
     if not entries:
-        what = "no converted model" if everything else "nothing that is not used any more (--all removes the rest, too)"
+        what = "no converted models" if everything else "no unused models (--all removes the others)"
         say.print(f"{_cache.cache_dir()} has {what}")
         return
     for entry in entries:
@@ -355,7 +355,7 @@ def clear_cache(
     size = sum(entry.size for entry in entries)
     if not yes:
         if not sys.stdin.isatty():
-            raise OptionError(f"{len(entries)} would be removed: add --yes where nobody can be asked")
+            raise OptionError(f"{len(entries)} would be removed: confirm with --yes")
         typer.confirm(f"Remove {len(entries)}, {size / 1e6:,.1f} MB?", abort=True, err=True)
     for entry in entries:
         _conversions.remove(entry)

@@ -1,4 +1,4 @@
-"""The exceptions of se600m. Every one of them is a :class:`SE600MError`."""
+"""Exceptions and warnings of se600m. Every exception is a :class:`SE600MError`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ class SE600MError(Exception):
 
 
 class DataWarning(UserWarning):
-    """The data may not be what the model is made for; it was embedded, or compared, all the same."""
+    """The data may not be suitable for the model; it was embedded, or compared, nevertheless."""
 
 
 class DefaultModelWarning(UserWarning):
-    """No model was named: the small model of the package is used, which is no substitute for SE-600M."""
+    """No model was named, so the small model of the package is used. It is no substitute for SE-600M."""
 
 
 class OptionError(SE600MError, ValueError):
-    """An argument has a value that can't be."""
+    """An argument has an invalid value."""
 
 
 class DataError(SE600MError, ValueError):
@@ -24,15 +24,15 @@ class DataError(SE600MError, ValueError):
 
 
 class UnknownGeneError(OptionError):
-    """A gene that was asked for by name is not in the model's vocabulary."""
+    """A gene that was requested by name is not in the model's vocabulary."""
 
 
 class NotFiniteError(DataError):
-    """The expression matrix or an embedding has a NaN or infinite value; its place is given."""
+    """The expression matrix or an embedding has a NaN or infinite value; the message says where."""
 
 
 class SuspiciousDataError(DataError):
-    """With ``strict=True``: the data looks wrong. All that would have been warned of is named; nothing was computed."""
+    """The data looks wrong, and ``strict=True``. The message has the text of every warning; nothing was computed."""
 
 
 class GeneCoverageError(DataError):
@@ -40,59 +40,59 @@ class GeneCoverageError(DataError):
 
 
 class TooFewGenesError(DataError):
-    """Fewer valid genes than the [CLS] slot needs."""
+    """The data set has fewer valid genes than the [CLS] slot needs."""
 
 
 class ModelNotFoundError(SE600MError, FileNotFoundError):
-    """No model or checkpoint of this name or at this path."""
+    """There is no model or checkpoint with this name or at this path."""
 
 
 class ModelError(SE600MError, ValueError):
-    """A converted model directory is damaged, or of a format that is not read."""
+    """A converted model directory is damaged, or its format is not supported."""
 
 
 class NotInModelError(SE600MError, ValueError):
-    """The model lacks a part that was asked for: an expression decoder, a dataset embedding."""
+    """The model does not have the requested part: an expression decoder or a dataset embedding."""
 
 
 class ModelClosedError(SE600MError, RuntimeError):
-    """The model was closed."""
+    """The model has been closed."""
 
 
 class CheckpointError(SE600MError, ValueError):
-    """A checkpoint is damaged, foreign, or disagrees with its configuration."""
+    """A checkpoint is damaged, is not a State checkpoint, or does not match its configuration."""
 
 
 class UnsafePickleError(CheckpointError):
-    """A checkpoint's pickle names something that has no place in a checkpoint. Nothing was executed."""
+    """A checkpoint's pickle refers to code that does not belong in a checkpoint. Nothing was executed."""
 
 
 class DestinationError(SE600MError, OSError):
-    """The place to write to can't be written, or is full. A result that was computed is kept, and its place named."""
+    """The destination can't be written, or the disk is full. A computed result is kept; the message says where."""
 
 
 class DestinationExistsError(DestinationError, FileExistsError):
-    """The place to write to is taken: a file or folder that exists, or a key of an AnnData."""
+    """The destination already exists: a file, a folder or a key of an AnnData."""
 
 
 class DeviceError(SE600MError, RuntimeError):
-    """The device is unknown, or this machine lacks what it needs."""
+    """The device is unknown, or it is not available on this machine."""
 
 
 class RuntimeLibraryError(SE600MError, RuntimeError):
-    """ONNX Runtime is missing, or failed."""
+    """ONNX Runtime was not found, or it failed."""
 
 
 class MissingPackageError(SE600MError, ImportError):
-    """An optional package is needed for what was asked; the extra that installs it is named."""
+    """An optional package is needed; the message says how to install it."""
 
 
 class ForkError(SE600MError, RuntimeError):
-    """The process was forked after se600m was loaded: Go's threads did not come along."""
+    """The process was forked after se600m had been loaded, and Go's threads do not survive a fork."""
 
 
 class InternalError(SE600MError, RuntimeError):
-    """A defect of se600m itself. Please report it."""
+    """A bug in se600m. Please report it."""
 
 
 BY_CODE: dict[str, type[SE600MError]] = {
@@ -114,4 +114,4 @@ BY_CODE: dict[str, type[SE600MError]] = {
     "internal": InternalError,
     "other": InternalError,
 }
-"""The class of each code that the native core gives (pybind/errors.go)."""
+"""The exception class of each error code of the native core (pybind/errors.go)."""
