@@ -227,7 +227,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path, cache, monke
     path.write_bytes(b"1234")
     sizes = iter([1, 1, 2, 3])
     monkeypatch.setattr(_fingerprints, "_identity", lambda _: str(next(sizes)))
-    with pytest.raises(errors.CheckpointError, match="was changed while it was read: load it again"):
+    with pytest.raises(errors.CheckpointError, match="changed while it was read: load it again"):
         _fingerprints.sha256_of([path])
     with pytest.raises(errors.CheckpointError, match="can't be read: No such file"):
         monkeypatch.undo()
@@ -242,7 +242,7 @@ def test_a_checkpoint_that_changes_while_it_is_converted_is_an_error(made, monke
         convert(source, destination, **options)
 
     monkeypatch.setattr(_models, "convert", late)
-    with pytest.raises(errors.CheckpointError, match="'checkpoint' was changed while it was read"):
+    with pytest.raises(errors.CheckpointError, match="'checkpoint' changed while it was read"):
         _models.resolve(made.folder)
     assert not _conversions.entries()
 
@@ -306,9 +306,7 @@ def test_a_process_that_waits_says_so_and_finds_what_the_other_made(made, cache,
     place.rename(aside)
     with _cache.locked(cache / "converted", place.name.rpartition("-")[2], "the test"):
         process = start(LOAD, made.folder)
-        assert (
-            process.stdout.readline() == "another process is at work on the conversion of checkpoint: waiting for it\n"
-        )
+        assert process.stdout.readline() == "waiting for another process to finish the conversion of checkpoint\n"
         aside.rename(place)
     said, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
@@ -342,7 +340,9 @@ def test_a_killed_process_leaves_no_lock(made, cache, converted):
     place = _models.resolve(made.folder)
     assert converted == [place]
     left = [entry for entry in _conversions.entries() if entry.fault]
-    assert [(entry.what, entry.fault) for entry in left] == [("unfinished", "left by a process that was ended")]
+    assert [(entry.what, entry.fault) for entry in left] == [
+        ("unfinished", "left over from a process that was stopped")
+    ]
     assert _conversions.chosen([]) == left
     _conversions.remove(left[0])
     assert [entry.path for entry in _conversions.entries()] == [place]
@@ -356,7 +356,7 @@ def test_a_file_system_without_locks(made, converted, monkeypatch, caplog):
     with caplog.at_level("INFO", logger="se600m"):
         place = _models.resolve(made.folder)
     assert converted == [place]
-    assert "has no locks" in caplog.text
+    assert "does not support locks" in caplog.text
 
 
 # -- where nothing can be kept -----------------------------------------------------------------
@@ -429,8 +429,8 @@ def test_models_work_where_nothing_can_be_kept(readable, home):
     places = [Path(line.split()[1]) for line in said.splitlines() if line.startswith("AT ")]
     assert len(places) == 2
     assert all(temporary in place.parents for place in places)
-    assert said.count("can't be written") - said.count("each process converts") == 2, "once for each model"
-    assert said.count("Set SE600M_CACHE to a folder that can be written") >= 3
+    assert said.count("is not writable") - said.count("each process converts") == 2, "once for each model"
+    assert said.count("Set SE600M_CACHE to a writable folder") >= 3
     assert not list(temporary.glob("se600m-*")), "removed at the end of the process"
     assert "\nTrue\n" in said, "the self-check agrees that embedding works"
 
@@ -528,8 +528,10 @@ def test_list(filled):
     for part in ("checkpoint, from checkpoint", "MB", "last used 20", str(filled / "converted" / "checkpoint-")):
         assert part in model
     assert "unused" not in model
-    assert f"(unused: format 1, {_conversions.FORMAT} is used now)" in next(x for x in lines if x.startswith("old-"))
-    assert "(unused: left by a process that was ended)" in next(x for x in lines if x.startswith(".x"))
+    assert f"(unused: format 1, the current format is {_conversions.FORMAT})" in next(
+        x for x in lines if x.startswith("old-")
+    )
+    assert "(unused: left over from a process that was stopped)" in next(x for x in lines if x.startswith(".x"))
     assert "thesis" not in done.stdout
     assert "mine" not in done.stdout
 
@@ -557,7 +559,7 @@ def test_clear_removes_what_is_not_used(filled):
     assert done.returncode == 0, done.stderr
     assert "removed 2, " in done.stderr
     assert left(filled) == ["checkpoint", "mine"]
-    assert "nothing that is not used any more" in command("clear", "--yes").stderr
+    assert "no unused models" in command("clear", "--yes").stderr
     assert (filled / "photos").exists()
 
 
@@ -581,8 +583,8 @@ def test_clear_by_name(filled, by):
     "args, says",
     [
         (["nothing", "--yes"], r"'nothing' is not in the cache '.*', which has '.*', 'old-0123456789abcdef'"),
-        (["old", "--all"], "--all and a NAME: choose one of the two"),
-        ([], "2 would be removed: add --yes where nobody can be asked"),
+        (["old", "--all"], "give either names or --all, not both"),
+        ([], "2 would be removed: confirm with --yes"),
     ],
 )
 def test_clear_refuses(filled, args, says):

@@ -144,7 +144,7 @@ def two_bytes_each(*begins):
         (two_bytes_each(1), 3, "bytes 0 to 1 of 3 belong to no tensor"),
         (two_bytes_each(0, 3), 5, "bytes 2 to 3 of 5 belong to no tensor"),
         (two_bytes_each(0), 3, "bytes 2 to 3 of 3 belong to no tensor"),
-        (two_bytes_each(0, 2), 3, "bytes 2 to 4 of 3: the file is cut short"),
+        (two_bytes_each(0, 2), 3, "bytes 2 to 4 of 3: the file is cut off"),
         ('{"a": ' + U8.format(n=3, begin=0, end=2) + "}", 2, "2 bytes for shape"),
         ('{"a": ' + U8.format(n="4294967296, 4294967296", begin=0, end=0) + "}", 0, "shape"),
         ('{"a": ' + U8.format(n="null", begin=0, end=0) + "}", 0, "null is not a number"),
@@ -152,7 +152,7 @@ def two_bytes_each(*begins):
         ('{"a": {"dtype": "U8", "data_offsets": [0, 1]}}', 1, "shape: it is missing"),
         ('{"a": {"dtype": "U8", "shape": [1], "shape": [1], "data_offsets": [0, 1]}}', 1, '"shape" stands twice'),
         ('{"__metadata__": {"format": 1}}', 0, "__metadata__"),
-        ("{} {}", 0, "there is more"),
+        ("{} {}", 0, "there is other data"),
         ("", 0, "unexpected end"),
     ],
 )
@@ -264,4 +264,4 @@ def test_the_layers_are_those_of_the_tensors(made, tmp_path):
     (made.folder / "config.yaml").write_text(made.config.replace("nlayers: 2", "nlayers: 8"))
     model = se600m.load_model(made.folder)
     assert model.dimensions["nlayers"] == 2
-    assert "config says 8 layers, the tensors have 2" in model.config["notes"][0]
+    assert "configuration has 8 layers, but the tensors have 2" in model.config["notes"][0]

@@ -151,7 +151,9 @@ def test_decode(tmp_path, immune):
         pytest.param(["e.h5ad", "o.npy", "--genes", "lyz"], "'LYZ'", id="unknown gene"),
         pytest.param(["e.h5ad", "o.npy", "--genes", ","], "genes is empty", id="no gene among commas"),
         pytest.param(["e.h5ad", "o.npy", "--genes", "LYZ", "--key", "X"], "obsm has no 'X', but ['X_state']", id="key"),
-        pytest.param(["e.h5ad", "o.npy", "--genes", "LYZ"], "takes the dataset embedding", id="no dataset embedding"),
+        pytest.param(
+            ["e.h5ad", "o.npy", "--genes", "LYZ"], "also needs the dataset embedding", id="no dataset embedding"
+        ),
         pytest.param(["e.h5ad", "o.csv", "--genes", "LYZ"], "ends in .h5ad or .npy", id="output of another kind"),
         pytest.param(["e.npz", "o.npy", "--genes", "LYZ"], "'e.npz' is a file of numpy arrays", id="another kind"),
         pytest.param(["no.h5ad", "o.npy", "--genes", "LYZ"], "no.h5ad", id="no h5ad"),

@@ -239,7 +239,7 @@ def test_wrong_calls(random_model, immune):
     model = random_model().model
     with pytest.raises(errors.UnknownGeneError, match="'MS4A1'"):
         model.contextual_gene_embeddings(immune[:1], ["ms4a1"])
-    with pytest.raises(errors.OptionError, match=r"out is \[1, 2, 32\], the result is \[1, 1, 32\]"):
+    with pytest.raises(errors.OptionError, match=r"out has shape \[1, 2, 32\], but the result has shape \[1, 1, 32\]"):
         model.contextual_gene_embeddings(immune[:1], ["MS4A1"], out=np.zeros((1, 2, 32)))
     with pytest.raises(errors.OptionError, match="fill"):
         model.contextual_gene_embeddings(immune[:1], fill="some")

@@ -199,7 +199,7 @@ def test_unknown_genes(random_model):
     assert "MS4A1" in model.genes
     for genes, message in (
         (["MS4A1", "ms4a1"], "gene 'ms4a1' is not among .* nearest symbol is 'MS4A1'"),
-        (["MS4A1X", "", "MS4A1X"], r"gene 'MS4A1X' .*\(and 1 other unknown ones\).*'MS4A1'"),
+        (["MS4A1X", "", "MS4A1X"], r"gene 'MS4A1X' .*\(and 1 other unknown genes\).*'MS4A1'"),
     ):
         for look in (model.gene_embeddings, lambda g: model.decode(np.zeros((1, 30)), g)):
             with pytest.raises(errors.UnknownGeneError, match=message):
@@ -213,19 +213,21 @@ def test_unknown_genes(random_model):
         pytest.param({"embedding": np.zeros(20)}, r"\[20\].*\[n_cells, width\]", id="one-dimensional"),
         pytest.param({"embedding": np.full((3, 20), np.nan)}, "embedding: row 0 has a NaN", id="NaN"),
         pytest.param({"dataset_embedding": np.full((3, 10), np.inf)}, "dataset_embedding: row 0", id="infinite"),
-        pytest.param({"dataset_embedding": None}, "takes the dataset embedding", id="dataset embedding missing"),
+        pytest.param({"dataset_embedding": None}, "also needs the dataset embedding", id="dataset embedding missing"),
         pytest.param(
             {"dataset_embedding": np.zeros((3, 9))}, r"\[3, 9\], not \[3, 10\]", id="dataset embedding's width"
         ),
-        pytest.param({"embedding": np.zeros((3, 30))}, "in its last columns", id="dataset embedding twice"),
+        pytest.param({"embedding": np.zeros((3, 30))}, "embedding already contains it", id="dataset embedding twice"),
         pytest.param({"genes": []}, "genes is empty", id="no genes"),
-        pytest.param({"genes": [3]}, "has 3: give gene symbols", id="a number for a gene"),
-        pytest.param({"read_depth": [1, 2]}, r"read_depth is \[2\].*3 cells", id="read depths"),
+        pytest.param({"genes": [3]}, "contains 3: give gene symbols", id="a number for a gene"),
+        pytest.param({"read_depth": [1, 2]}, r"read_depth has shape \[2\].*3 cells", id="read depths"),
         pytest.param({"read_depth": np.nan}, "read_depth has a NaN", id="read depth NaN"),
         pytest.param({"read_depth": "deep"}, "'deep' is not a number", id="read depth text"),
         pytest.param({"threads": 0}, "threads=0", id="threads"),
         pytest.param(
-            {"out": np.zeros((3, 3), np.float32)}, r"out is \[3, 3\], the result is \[3, 2\]", id="out's shape"
+            {"out": np.zeros((3, 3), np.float32)},
+            r"out has shape \[3, 3\], but the result has shape \[3, 2\]",
+            id="out's shape",
         ),
         pytest.param({"out": np.zeros((3, 2), int)}, "out holds int64", id="out of whole numbers"),
         pytest.param({"out": [[0.0] * 2] * 3}, "out is a list", id="out is a list"),
@@ -243,9 +245,9 @@ def test_wrong_calls(random_model, change, message):
 def test_what_the_decoder_does_not_take(random_model):
     plain = random_model(read_depth=False, dataset_correction=False)
     embedding, _ = cells(plain, 2)
-    with pytest.raises(errors.OptionError, match=r"takes none \(model.rda"):
+    with pytest.raises(errors.OptionError, match=r"does not use read_depth \(model.rda"):
         plain.model.decode(embedding, plain.genes[:1], read_depth=5)
-    with pytest.raises(errors.OptionError, match="decoder takes none"):
+    with pytest.raises(errors.OptionError, match="decoder does not use it"):
         plain.model.decode(embedding, plain.genes[:1], dataset_embedding=np.zeros((2, 10)))
     with pytest.raises(errors.OptionError, match=r"are 20 wide$"):
         plain.model.decode(np.zeros((2, 30)), plain.genes[:1])

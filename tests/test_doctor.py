@@ -48,11 +48,11 @@ def test_doctor_names_what_is_wrong(monkeypatch, tmp_path):
     diagnosis = se600m.doctor()
     assert not diagnosis.ok
     wrong = {check.name: check.found for check in diagnosis if not check.ok}
-    assert "onnxruntime 1.0, onnxruntime-gpu 1.0 are installed over each other" in wrong["its Python packages"]
+    assert "onnxruntime 1.0, onnxruntime-gpu 1.0 overwrite each other" in wrong["its Python packages"]
     assert not {"cache", "default model"} & set(wrong), "the package works without a cache"
     said = {check.name: check.found for check in diagnosis}["cache"]
     assert str(locked / "cache") in said
-    assert "Set SE600M_CACHE to a folder that can be written" in said
+    assert "Set SE600M_CACHE to a writable folder" in said
     assert repr(diagnosis).count("!!") == len(wrong)
 
 

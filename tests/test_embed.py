@@ -184,7 +184,7 @@ def test_the_default_model_may_be_an_error_each_time():
     with warnings.catch_warnings():
         warnings.simplefilter("error", errors.DefaultModelWarning)
         for _ in range(2):
-            with pytest.raises(errors.DefaultModelWarning, match="no model is named"):
+            with pytest.raises(errors.DefaultModelWarning, match="no model was named"):
                 se600m.load_model()
         se600m.load_model("se-mini")
 

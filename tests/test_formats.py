@@ -357,19 +357,21 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3443933
 R_OBJECT = b"X\n\x00\x00\x00\x03\x00\x04\x02\x01"
 NOT_READ = {
     # kind: (name of the file, how it is made, what the message says)
-    "nothing": ("a.h5ad", lambda *_: None, "a\.h5ad' does not exist$"),
+    "nothing": ("a.h5ad", lambda *_: None, r"a\.h5ad' does not exist$"),
     "a name like another": ("a.h5ad", lambda path, a: a.write_h5ad(path.with_name("a2.h5ad")), r"there is .*a2\.h5ad"),
-    "under a file": ("x/a.h5ad", lambda path, _: path.parent.write_text("?"), "a\.h5ad' does not exist$"),
-    "a dangling link": ("a.h5ad", lambda path, _: path.symlink_to("gone.h5ad"), "a link to 'gone.h5ad', which is not"),
+    "under a file": ("x/a.h5ad", lambda path, _: path.parent.write_text("?"), r"a\.h5ad' does not exist$"),
+    "a dangling link": (
+        "a.h5ad", lambda path, _: path.symlink_to("gone.h5ad"), "a link to 'gone.h5ad', which does not exist"
+    ),
     "a pipe": ("a.h5ad", fifo, "neither a file nor a folder"),
     "an empty file": ("a.h5ad", raw(b""), r"empty \(0 bytes\).*get it again"),
     "a Git LFS pointer": ("a.h5ad", text(LFS), r"Git LFS pointer.* 3,443,933 bytes.*`git lfs pull`"),
     "a web page": ("a.h5ad", text("\n<!DOCTYPE html><html>Sign in</html>"), r"web page \(HTML\).*download the file"),
     "an error of a server": (
-        "a.h5ad", text('<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>'), r"of the server \(NoSuchKey\)"
+        "a.h5ad", text('<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>'), r"of a server \(NoSuchKey\)"
     ),
-    "JSON": ("a.h5ad", text('{"message": "Not Found"}'), "a JSON text"),
-    "a truncated h5ad": ("a.h5ad", cut, r"cut off \([\d,]+ of [\d,]+ bytes\) are there"),
+    "JSON": ("a.h5ad", text('{"message": "Not Found"}'), "a JSON file"),
+    "a truncated h5ad": ("a.h5ad", cut, r"cut off \([\d,]+ of [\d,]+ bytes\): its download"),
     "an h5ad that was cut off, zipped": ("a.h5ad.gz", lambda path, a: path.write_bytes(gzip.compress(b"x" * 999)[:20]),
                                          "gzip file that is damaged or cut off"),
     "an h5ad with damaged values": ("a.h5ad", scribbled, r"/X/?\w*: it is damaged .*get it again"),
@@ -396,8 +398,8 @@ NOT_READ = {
     "txt": ("a.txt", text("gene\tc1\tc2\nCD3D\t1\t2\n"), "rows are cells or genes"),
     "csv with a German Excel's semicolons": ("a.csv", text("Gen;Zelle\nCD3D;1\n"), "delimiter=';'"),
     "csv, gzip": ("a.csv.gz", raw(gzip.compress(b"gene,c1\nCD3D,1\n")), r"read_csv\('.*a\.csv\.gz'\)"),
-    "csv with the name of an h5ad": ("a.h5ad", text("gene,c1\nCD3D,1\n"), "a table of text"),
-    "text": ("a.h5ad", text("hello"), "a text file, which begins 'hello'"),
+    "csv with the name of an h5ad": ("a.h5ad", text("gene,c1\nCD3D,1\n"), "a text table"),
+    "text": ("a.h5ad", text("hello"), "a text file that begins with 'hello'"),
     "RDS": ("a.rds", raw(gzip.compress(R_OBJECT)), r"R object \(RDS\).*Seurat.*write_h5ad\(as_AnnData"),
     "RDS, plain": ("a.rds", raw(R_OBJECT), r"R object \(RDS\)"),
     "RDS, xz": ("a.rds", raw(lzma.compress(R_OBJECT)), r"R object \(RDS\)"),
@@ -408,18 +410,20 @@ NOT_READ = {
     "parquet": ("a.parquet", parquet, r"Parquet table: .*pandas\.read_parquet"),
     "feather": ("a.feather", raw(b"ARROW1\x00\x00" + bytes(40)), r"Feather\) table: .*pandas\.read_feather"),
     "Excel": ("a.xlsx", zipped(**{"xl__workbook.xml": "<x/>"}), r"Excel workbook: .*pandas\.read_excel"),
-    "npy": ("a.npy", lambda path, _: np.save(path, np.ones(3)), "numpy array, which has no gene names of genes"),
+    "npy": ("a.npy", lambda path, _: np.save(path, np.ones(3)), "numpy array, which has no gene names"),
     "npz": ("a.npz", lambda path, _: np.savez(path, x=np.ones(3)), "file of numpy arrays"),
     "sparse npz": ("a.npz", lambda path, a: sp.save_npz(path, a.X), "file of numpy arrays"),
-    "mtx": ("a.mtx", lambda path, a: scipy.io.mmwrite(path, a.X), "Matrix Market.*give the folder"),
-    "mtx, gzip": ("a.mtx.gz", raw(gzip.compress(b"%%MatrixMarket matrix")), "Matrix Market.*give the folder"),
+    "mtx": ("a.mtx", lambda path, a: scipy.io.mmwrite(path, a.X), "Matrix Market.*give a folder with this file"),
+    "mtx, gzip": (
+        "a.mtx.gz", raw(gzip.compress(b"%%MatrixMarket matrix")), "Matrix Market.*give a folder with this file"
+    ),
     "a pickle": ("a.pkl", lambda path, _: path.write_bytes(pickle.dumps([1])), "pickle, .*not opened"),
     "a database": ("a.db", database, "SQLite database"),
-    "a checkpoint": ("a.ckpt", zipped(**{"archive__data.pkl": "?"}), r"checkpoint of PyTorch: .*--model"),
+    "a checkpoint": ("a.ckpt", zipped(**{"archive__data.pkl": "?"}), r"PyTorch checkpoint: .*--model"),
     "MATLAB": ("a.mat", raw(b"MATLAB 5.0 MAT-file" + bytes(99)), r"MATLAB file: .*scipy\.io\.loadmat"),
-    "bytes of no kind": ("a.h5ad", raw(bytes(range(1, 99))), r"no AnnData file \(it begins with 01 02 03"),
-    "molecule_info.h5": ("a.h5", hdf5("barcode_idx", "umi"), r"molecule_info\.h5: give filtered_feature_bc_matrix\.h5"),
-    "an element of AnnData": ("a.h5", hdf5("data", **{"encoding-type": "csr_matrix"}), r"element of AnnData \(csr_m"),
+    "bytes of no kind": ("a.h5ad", raw(bytes(range(1, 99))), r"not a file of cells \(it begins with 01 02 03"),
+    "molecule_info.h5": ("a.h5", hdf5("barcode_idx", "umi"), r"molecule_info\.h5: use filtered_feature_bc_matrix\.h5"),
+    "an element of AnnData": ("a.h5", hdf5("data", **{"encoding-type": "csr_matrix"}), r"element of an AnnData \(csr"),
     "any HDF5": ("a.h5", hdf5("alpha", "beta"), r"HDF5 file without cells \('alpha', 'beta'\)"),
     "an empty HDF5": ("a.h5", hdf5(), r"HDF5 file without cells \(nothing is in it\)"),
     "10x of two genomes": (
@@ -427,7 +431,7 @@ NOT_READ = {
     ),
     "an empty folder": ("a", folder(), "is an empty folder: a zarr folder has"),
     "a folder of other things": ("a", folder("notes.txt"), "is a folder without cells"),
-    "a folder of h5ad": ("a", folder("x.h5ad", "y.h5ad"), r"a folder: give one of the files in it, 'x\.h5ad', 'y"),
+    "a folder of h5ad": ("a", folder("x.h5ad", "y.h5ad"), r"a folder: give one of the files in it: 'x\.h5ad', 'y"),
     "a folder of Cell Ranger": ("outs", folder("filtered_feature_bc_matrix.h5"), r"give '.*outs/filtered_feature_bc_m"),
     "a folder of folders": ("a", folder("s1/matrix.mtx.gz", "s2/matrix.mtx.gz"), r"give one of them, such as '.*a/s1'"),
     "a folder with a model": ("a", folder("model.safetensors"), r"a folder with a model: .*--model"),
@@ -436,7 +440,7 @@ NOT_READ = {
     "mtx without barcodes": ("a", no_barcodes, r"neither barcodes\.tsv nor barcodes\.tsv\.gz"),
     "mtx that does not belong": ("a", mismatched, r"2,000 × 6, but features\.tsv has 2,000 lines and barcodes\.tsv 2:"),
     "mtx that is cut off": ("a", broken_matrix, r"matrix\.mtx' can't be read"),
-    "a part of a zarr folder": ("part", part_of_zarr, "an element of AnnData in zarr|a part of the zarr folder"),
+    "a part of a zarr folder": ("part", part_of_zarr, "an element of an AnnData in zarr|a part of the zarr folder"),
     "SpatialData": ("a.zarr", spatialdata, r"SpatialData: give a table in it, such as '.*tables/table'"),
     "an empty zarr": ("a.zarr", empty_zarr, "zarr folder without cells"),
 }  # fmt: skip
@@ -459,14 +463,14 @@ def test_what_is_not_read_is_named_in_one_line(tmp_path, cells, kind):
 
 def test_addresses_are_not_paths():
     for address in ("https://example.org/a.h5ad", "s3://bucket/a.zarr"):
-        with pytest.raises(errors.DataError, match="address on a network: download it first"):
+        with pytest.raises(errors.DataError, match="is a network address: download the file first"):
             _formats.read(address)
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     (tmp_path / "a.h5ad").write_text("?")
     monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    with pytest.raises(errors.DataError, match="can't be opened: you may not read it"):
+    with pytest.raises(errors.DataError, match="can't be opened: you do not have permission to read it"):
         _formats.read(tmp_path / "a.h5ad")
 
 

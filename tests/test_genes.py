@@ -44,7 +44,7 @@ def renamed(adata, change):
 
 def line_of(message):
     """The line of Python that a message proposes."""
-    return re.search(r"this repairs them: (.*?)(?:; [\d,]+ names have |\. The model's genes are named|$)", message)[1]
+    return re.search(r"rename them: (.*?)(?:; [\d,]+ names have |\. The model's genes are named|$)", message)[1]
 
 
 def an_id(i):
@@ -137,7 +137,7 @@ def test_cells_of_two_species(panel, model):
         np.hstack([panel.X, mouse.X]),
         var=pd.DataFrame(index=[*("GRCh38_" + panel.var_names), *mouse.var_names]),
     )
-    with pytest.raises(errors.GeneCoverageError, match=r"mm10___.* before them, which is another genome") as raised:
+    with pytest.raises(errors.GeneCoverageError, match=r"the prefix .*mm10___.* of another genome") as raised:
         sentences(both)
     scope = {"adata": both, "model": model}
     exec(line_of(str(raised.value)), scope)
@@ -158,7 +158,9 @@ def test_what_is_lost_is_weighed_by_what_it_carries(panel, model):
     totals = np.where(lost, 500.0, 10.0)
     (said,) = _gene_report.cautions(match, "adata.X", 0.9, totals)
     assert re.search(
-        r"2 have points for hyphens.*'HLA.A' for 'HLA-A', 'HLA.B' for 'HLA-B'.*carry 25\.1 % of the values", said
+        r"2 have periods instead of hyphens.*'HLA.A' for 'HLA-A', 'HLA.B' for 'HLA-B'.*"
+        r"account for 25\.1 % of the values",
+        said,
     )
     scope = {"adata": few, "model": model}
     exec(line_of(said), scope)
@@ -168,14 +170,16 @@ def test_what_is_lost_is_weighed_by_what_it_carries(panel, model):
     assert _gene_report.cautions(match, "adata.X", 0.9) == []
     few.var_names = np.where(lost, few.var_names.str.replace("-", "."), few.var_names)
     few.X[:, lost] = 500
-    with pytest.warns(errors.DataWarning, match=r"2 have points for hyphens.*'HLA.B' for 'HLA-B' and carry \d+\.\d %"):
+    with pytest.warns(
+        errors.DataWarning, match=r"2 have periods instead of hyphens.*'HLA.B' for 'HLA-B' and account for \d+\.\d %"
+    ):
         sentences(few)
-    with pytest.raises(errors.SuspiciousDataError, match="points for hyphens"):
+    with pytest.raises(errors.SuspiciousDataError, match="periods instead of hyphens"):
         sentences(few, strict=True)
     many = renamed(panel, lambda i, g: g.replace("-", ".").replace("orf", "ORF"))
     (said,) = _gene_report.cautions(match_of(many, model), "adata.X", 0.9)
-    assert "points for hyphens" in said
-    with pytest.warns(errors.DataWarning, match=r"points for hyphens.*str\.replace"):
+    assert "periods instead of hyphens" in said
+    with pytest.warns(errors.DataWarning, match=r"periods instead of hyphens.*str\.replace"):
         sentences(many)
 
 
@@ -185,7 +189,7 @@ def test_spreadsheet_dates(model):
     dates = anndata.AnnData(
         np.ones((2, 24), np.float32), var=pd.DataFrame(index=[*genes[:20], "7-Mar", "Mar-05", "2-Sep", "Sep-07"])
     )
-    with pytest.warns(errors.DataWarning, match="dates, as a spreadsheet makes them.*may be MTARC1") as seen:
+    with pytest.warns(errors.DataWarning, match="dates, as a spreadsheet writes them.*may be MTARC1") as seen:
         sentences(dates)
     scope = {"adata": dates}
     exec(line_of(str(seen[0].message)), scope)
@@ -355,10 +359,10 @@ def test_antibodies_without_feature_types_get_a_word(panel, model):
     totals = adata.X.sum(0, dtype=np.float64)
     said = " ".join(_gene_report.cautions(match_of(adata, model), "adata.X", 0.9, totals))
     assert re.search(
-        rf"1 names in var_names stand for columns with very different totals, such as '{panel.var_names[0]}' \(", said
+        rf"1 names in var_names occur in columns with very different totals, such as '{panel.var_names[0]}' \(", said
     )
     assert "'feature_types'" in said
-    with pytest.warns(errors.DataWarning, match="stand for columns with very different totals"):
+    with pytest.warns(errors.DataWarning, match="occur in columns with very different totals"):
         sentences(adata)
 
 
@@ -366,8 +370,8 @@ def test_the_unknown_names_that_carry_most_are_named(panel, model):
     adata = renamed(panel, lambda i, g: "CD4_TotalSeqB" if i == 7 else g)
     totals = np.where(np.arange(300) == 7, 1e6, 1.0)
     (said,) = _gene_report.cautions(match_of(adata, model), "adata.X", 0.1, totals)
-    assert "carry 10 % of a cell's values" in said
-    assert said.endswith("Most of the rest is in 'CD4_TotalSeqB'")
+    assert "account for 10 % of a cell's expression" in said
+    assert said.endswith("Most of the other expression is in 'CD4_TotalSeqB'")
 
 
 # -- coverage ------------------------------------------------------------------------------------
@@ -410,7 +414,9 @@ def test_min_coverage_is_of_either_side(immune, model):
         se600m.tokenize(half, min_coverage=0.6)
 
 
-@pytest.mark.parametrize("totals, share", [(None, ""), (np.array([3.0, 1.0, 0.0]), ", and carry 75.0 % of the counts")])
+@pytest.mark.parametrize(
+    "totals, share", [(None, ""), (np.array([3.0, 1.0, 0.0]), ", and account for 75.0 % of the counts")]
+)
 def test_the_share_of_the_counts_is_told_if_it_is_known(model, totals, share):
     columns = [_var.GeneNames("var_names", [model.genes[0], "x", "y"])]
     with pytest.raises(errors.GeneCoverageError, match=rf"model's 9,429 genes{share}\. One of"):
@@ -461,7 +467,7 @@ def test_two_columns_never_become_one_gene_unsaid(model, caplog):
     caplog.set_level("INFO", "se600m")
     seen = model.compute(adata, fill="none").provenance
     assert (seen["n_left_out"], seen["n_renamed"], seen["n_matched"]) == (1, 0, 21)
-    assert any("1 names are other symbols of genes that another column has" in message for message in caplog.messages)
+    assert any("1 names are other symbols of genes in another column" in message for message in caplog.messages)
     match = match_of(adata, model) | {"n_left_out": 5}
     (said,) = _gene_report.cautions(match, "adata.X", 0.9)
     assert "'RACK1' for 'GNB2L1'" in said
@@ -471,7 +477,9 @@ def test_ids_without_a_gene_are_counted(panel, model, caplog):
     panel.var_names = [*panel.var_names[:-3], "ENSG00000000001", "ENSG00000141736.1", "ENST00000300692"]
     caplog.set_level("INFO", "se600m")
     assert model.compute(panel).provenance["n_ids_unknown"] == 2
-    assert any("2 human Ensembl ids are of no gene that the model has" in message for message in caplog.messages)
+    assert any(
+        "2 human Ensembl ids belong to genes that the model does not have" in message for message in caplog.messages
+    )
 
 
 # -- genes by name -------------------------------------------------------------------------------
@@ -491,10 +499,13 @@ def test_ids_without_a_gene_are_counted(panel, model, caplog):
         ("HER2", "'HER2' is another name of ERBB2, which is not among the model's 9,429 genes$"),
         ("ERBB2", "'ERBB2' is a human gene that is not among the model's 9,429 genes$"),
         ("ENSG00000141736", "'ENSG00000141736' is ERBB2, which is not among the model's 9,429 genes$"),
-        ("ENSG99999999999", "is a human Ensembl id that is not known: name the gene by its symbol$"),
-        ("ENSMUSG00000032094", "is an Ensembl id of mouse: name human genes"),
-        ("ENST00000300692.7", "is the Ensembl id of a transcript or protein: name human genes"),
-        ("7157", "is a number: name human genes"),
+        ("ENSG99999999999", "is a human Ensembl id that is not known: use the symbol of the gene$"),
+        ("ENSMUSG00000032094", "is an Ensembl id of mouse: use symbols or Ensembl ids of human genes"),
+        (
+            "ENST00000300692.7",
+            "is the Ensembl id of a transcript or protein: use symbols or Ensembl ids of human genes",
+        ),
+        ("7157", "is a number: use symbols or Ensembl ids of human genes"),
         ("", "gene '' is not among .* genes: give gene symbols or human Ensembl ids$"),
         ("!?", "is not among .* genes: give gene symbols or human Ensembl ids$"),
     ],

@@ -56,7 +56,7 @@ def test_each_block_is_computed_once(cells, monkeypatch, caplog):
     monkeypatch.setattr(_anndata, "_CHUNK_VALUES", 2 * cells.n_vars)
     with caplog.at_level(logging.INFO, logger="se600m"):
         source = _anndata.read(cells, layer=None, use_raw=False, gene_column=None)
-    assert "adata.X is a dask array: it is computed in 3 blocks of cells" in caplog.text
+    assert "adata.X is a dask array, which is computed in 3 blocks of cells" in caplog.text
     assert array.counted == [], "nothing is computed before it is needed"
     assert sum(chunk.n_cells for _, chunk in source.chunks()) == 11
     assert array.counted == [(0, 4), (4, 4), (8, 3)]
@@ -65,7 +65,10 @@ def test_each_block_is_computed_once(cells, monkeypatch, caplog):
 def test_dask_arrays_that_are_no_matrix():
     unknown = SimpleNamespace(ndim=2, shape=(float("nan"), 3), compute=None)
     flat = SimpleNamespace(ndim=1, shape=(3,), compute=None)
-    for array, says in ((unknown, "unknown shape: call its compute_chunk_sizes"), (flat, "1 dimensions, not cells")):
+    for array, says in (
+        (unknown, "unknown shape: call its method compute_chunk_sizes"),
+        (flat, "1 dimensions, not cells"),
+    ):
         kind = type("Array", (SimpleNamespace,), {"__module__": "dask.array.core"})
         with pytest.raises(errors.DataError, match=says):
             _lazy.matrix(kind(**vars(array)), "adata.X")
@@ -134,9 +137,9 @@ def kind(name, module="__main__", **attributes):
         ("cells.loom", r"anndata\.io\.read_loom\('cells\.loom', sparse=True\)$"),
         ("cells.csv", r"anndata\.io\.read_csv\('cells\.csv'\), with \.T if each row is a gene$"),
         ("seurat.rds", r"a file from R: in R, .*write_h5ad\(as_AnnData"),
-        ("seurat.h5Seurat", "a file of R's"),
-        (None, "None: many functions of scanpy change their AnnData in place"),
-        (anndata.AnnData, "the class AnnData: pass an object of it"),
+        ("seurat.h5Seurat", "a file from R"),
+        (None, "None: many scanpy functions modify their AnnData in place"),
+        (anndata.AnnData, "the class AnnData: pass an instance of it"),
         (anndata.AnnData(np.ones((2, 2), np.float32)).to_df(), r"a DataFrame: make one with anndata\.AnnData\(X"),
         (np.ones((2, 2)), "a ndarray: make one"),
         (sp.csr_matrix((2, 2)), "a csr_matrix: make one"),
@@ -154,7 +157,7 @@ def kind(name, module="__main__", **attributes):
     ],
 )  # fmt: skip
 def test_what_is_no_anndata_is_named(given, says):
-    with pytest.raises(errors.DataError, match="an AnnData is needed, not .*" + says.removeprefix("an? ")):
+    with pytest.raises(errors.DataError, match="expected an AnnData, not .*" + says.removeprefix("an? ")):
         se600m.embed(given, model="se-mini")
     assert _not_anndata.way_to_anndata(given)
 

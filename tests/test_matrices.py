@@ -235,8 +235,10 @@ def test_bool_is_zero_and_one(counts, random_model):
     [
         pytest.param(np.ones((3, 9), complex), "complex128", id="complex"),
         pytest.param(sp.csr_matrix(np.ones((3, 9), complex)), "complex128", id="sparse complex"),
-        pytest.param(np.full((3, 9), "1"), "<U1, which are not .*, convert them, as with .astype", id="text"),
-        pytest.param(np.ones((3, 9), object), r"object, which .*, convert them, as with \.astype\(np", id="objects"),
+        pytest.param(np.full((3, 9), "1"), "<U1, which are not .*, convert them, for example with .astype", id="text"),
+        pytest.param(
+            np.ones((3, 9), object), r"object, which .*, convert them, for example with \.astype\(np", id="objects"
+        ),
         pytest.param(np.ones((3, 9), "datetime64[s]"), "datetime64", id="dates"),
         pytest.param(np.ones((3, 9), [("a", "f4")]), r"\[\('a', '<f4'\)\]", id="structured"),
         pytest.param(pd.DataFrame(np.full((3, 9), "1")), "object|str", id="data frame of text"),
@@ -245,17 +247,17 @@ def test_bool_is_zero_and_one(counts, random_model):
         ),
         pytest.param(
             np.ma.masked_less(np.arange(27.0).reshape(3, 9), 2),
-            r"X\[0, 0\] .* is masked\. In all 2 masked values stand in 2 of 9 genes and 1 of 3 cells: fill .*\.filled",
+            r"X\[0, 0\] .* is masked\. In total, 2 masked values are in 2 of 9 genes and 1 of 3 cells: fill .*\.filled",
             id="masked values",
         ),
         pytest.param(
             np.ma.masked_equal(np.arange(27).reshape(3, 9), 26),
-            r"X\[2, 8\] .* is masked\. In all 1 masked value stands in .*\.filled\(0\)",
+            r"X\[2, 8\] .* is masked\. In total, 1 masked value is in .*\.filled\(0\)",
             id="a masked whole number",
         ),
         pytest.param(
             pd.DataFrame(np.arange(27).reshape(3, 9)).astype("Int64").replace(4, pd.NA),
-            r"X\[0, 4\] .* is NA\. In all 1 NA value stands in 1 of 9 genes and 1 of 3 cells: fill .*\.fillna\(0\)",
+            r"X\[0, 4\] .* is NA\. In total, 1 NA value is in 1 of 9 genes and 1 of 3 cells: fill .*\.fillna\(0\)",
             id="NA",
         ),
         pytest.param(type("Rows", (), {"shape": (3, 9), "__getitem__": lambda self, _: self})(), "Rows", id="foreign"),

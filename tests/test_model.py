@@ -57,12 +57,12 @@ def test_a_pickle_of_a_model_that_is_gone_or_changed_says_so(tmp_path, model):
     moved = tmp_path / "converted"
     shutil.copytree(model.directory, moved)
     text = pickle.dumps(se600m.load_model(moved))
-    with pytest.raises(errors.ModelError, match=r"is another one now \(checksum .*load it again"):
+    with pytest.raises(errors.ModelError, match=r"has changed \(its checksum is .*load it again"):
         _, args = se600m.load_model(moved).__reduce__()
         se600m._model._reopen(*args[:-1], "0" * 64)
     shutil.rmtree(moved)
     _opened._opened.clear()
-    with pytest.raises(errors.ModelNotFoundError, match="which is not here: load it again"):
+    with pytest.raises(errors.ModelNotFoundError, match="does not exist: load the model again"):
         pickle.loads(text)
 
 
@@ -84,7 +84,7 @@ def test_a_model_is_sent_to_other_processes(model, immune):
 def test_device_and_precision_of_a_model_are_its_own(model, immune):
     se600m.embed(immune, model=model, device="cpu", precision="fp32")
     for options in ({"device": "cuda"}, {"precision": "int8"}, {"device": "cuda:1", "precision": "int8"}):
-        with pytest.raises(errors.OptionError, match=r"but the model that was given runs with .*load_model\(\.\.\., "):
+        with pytest.raises(errors.OptionError, match=r"but the given model uses .*load_model\(\.\.\., "):
             se600m.embed(immune, model=model, **options)
 
 

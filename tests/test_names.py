@@ -50,9 +50,9 @@ def test_state_transition_models_are_told_apart(name):
         ("se-mnii", "did you mean 'se-mini'?"),
         ("SE-60M", "did you mean 'SE-600M'?"),
         ("my-model", "is neither the name of a model ('se-mini') nor the path of a converted model or a checkpoint"),
-        ("someone/model", "Nothing is downloaded from Hugging Face: .*`hf download someone/model --local-dir FOLDER`"),
+        ("someone/model", "Nothing is downloaded automatically: .*`hf download someone/model --local-dir FOLDER`"),
         ("", "model='' is neither"),
-        ("x" * 300, "can't be a path: File name too long"),
+        ("x" * 300, "is not a valid path: File name too long"),
     ],
 )
 def test_other_names(name, says):
@@ -94,10 +94,10 @@ def test_a_snapshot_by_any_of_its_paths(in_hub):
     shutil.copytree(snapshot, in_hub / "snapshots" / "4567def", symlinks=True)
     assert se600m.load_model(in_hub).name == "SE-600M", "main says which"
     (in_hub / "refs" / "main").unlink()
-    with pytest.raises(errors.ModelNotFoundError, match=r"with 2 snapshots \(0123abc, 4567def\): name one of them"):
+    with pytest.raises(errors.ModelNotFoundError, match=r"with 2 snapshots \(0123abc, 4567def\): choose one of them"):
         se600m.load_model(in_hub)
     with pytest.raises(
-        errors.ModelNotFoundError, match=r"Hugging Face's cache: name one .*models--arcinstitute--SE-600M"
+        errors.ModelNotFoundError, match=r"the cache of Hugging Face: choose one .*models--arcinstitute--SE-600M"
     ):
         se600m.load_model(in_hub.parent)
 

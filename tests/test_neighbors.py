@@ -414,7 +414,8 @@ WRONG = [
     pytest.param(gaussian(20, 4), labelled(), {}, errors.DataError, "adata .*AnnData.*ndarray", id="adata"),
     pytest.param(
         labelled(key="X_pca"), labelled(), {}, errors.DataError,
-        r"'X_state' is not in adata\.obsm, which has \['X_pca'\]: se600m\.embed\(adata\) makes", id="not embedded",
+        r"'X_state' is not in adata\.obsm, which has \['X_pca'\]: create it with se600m\.embed\(adata\)$",
+        id="not embedded",
     ),
     pytest.param(
         labelled(key="X_pca"), labelled(), {"use_rep": "X_pca"}, errors.DataError,

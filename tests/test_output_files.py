@@ -214,7 +214,7 @@ def test_only_a_folder_of_the_same_kind_is_replaced(tmp_path):
     for name in ("thesis", "file"):
         with pytest.raises(errors.DestinationExistsError, match=r"exists: .*overwrite=True"):
             _files.check_folder(tmp_path / name, "out", overwrite=False, **options)
-        with pytest.raises(errors.DestinationExistsError, match="not a zarr group and is not replaced"):
+        with pytest.raises(errors.DestinationExistsError, match="not a zarr group, so it is not replaced"):
             _files.check_folder(tmp_path / name, "out", overwrite=True, **options)
     (tmp_path / "thesis" / "zarr.json").write_text("{}")
     assert _files.check_folder(tmp_path / "thesis", "out", overwrite=True, **options) == tmp_path / "thesis"
@@ -273,13 +273,18 @@ def test_a_result_is_kept_where_there_is_room(tmp_path, monkeypatch):
     with pytest.raises(errors.DestinationError, match=r"out\.npy could not be written \(no luck\)") as raised, kept:
         raise RuntimeError("no\nluck")
     (kept,) = room.iterdir()
-    assert f"adata.obsm['X_mine'] = numpy.load({str(kept)!r}) has its 3 cells" in str(raised.value)
+    assert f"Load its 3 cells, in the same order, with adata.obsm['X_mine'] = numpy.load({str(kept)!r})" in str(
+        raised.value
+    )
     assert np.array_equal(np.load(kept), values)
     assert raised.value.__cause__ is not None
 
     monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     there_is_none = _keep.kept_on_failure(values, None, "X_mine", "out.npy", beside=nowhere)
-    with pytest.raises(errors.DestinationError, match="could not be kept in a file either: no room"), there_is_none:
+    with (
+        pytest.raises(errors.DestinationError, match="could not be saved in a file either: there is no space"),
+        there_is_none,
+    ):
         raise OSError(28, "No space left on device")
     assert list(room.iterdir()) == [kept]
 
@@ -364,7 +369,7 @@ def test_in_and_out_are_the_same_file(inputs):
     assert "X_state" in anndata.read_h5ad("in.h5ad").obsm
     before = Path("in.npy").read_bytes()
     done = run("decode", "in.npy", "in.npy", "--genes", "LYZ", "--overwrite")
-    assert "which is IN: its embeddings would be lost" in done.stderr
+    assert "which is also IN: choose another path, or the embeddings would be lost" in done.stderr
     assert Path("in.npy").read_bytes() == before
 
 
@@ -400,7 +405,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
     kept = list(inputs.glob("se600m-embedding-*.npy"))
     if suffix == ".npy":
         assert kept == []
-        assert "could not be kept in a file either" in line
+        assert "could not be saved in a file either" in line
         return
     assert str(kept[0]) in line
     want = model.embed(anndata.read_h5ad("in.h5ad"), with_dataset_embedding=True, copy=True).obsm["X_state"]
@@ -496,7 +501,7 @@ ENDS = [
     pytest.param(OSError(5, "Input/output error"), 1, "error: Input/output error", id="no file"),
     pytest.param(MemoryError("Unable to\nallocate 3 GiB"), 1, r"error: not enough memory \(Unable to al", id="memory"),
     pytest.param(UnicodeEncodeError("ascii", "×", 0, 1, "no"), 1, "error: UnicodeEncodeError", id="text"),
-    pytest.param(KeyError("gene\nname"), 1, "error: KeyError: .*defect of se600m.*SE600M_DEBUG=1", id="defect"),
+    pytest.param(KeyError("gene\nname"), 1, "error: KeyError: .*bug in se600m.*SE600M_DEBUG=1", id="defect"),
     pytest.param(errors.DataError("two\nlines"), 1, "error: two lines", id="ours"),
     pytest.param(KeyboardInterrupt(), 130, "stopped; nothing was written", id="Ctrl-C"),
     pytest.param(BrokenPipeError(32, "Broken pipe"), 1, "", id="pipe"),

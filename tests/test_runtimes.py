@@ -129,9 +129,9 @@ def test_damage_is_found_and_mended(cache, wheel):
 
 def test_another_wheel_is_refused_by_name(cache, wheel, tmp_path):
     other, _ = write_wheel(tmp_path / "other", FILES | {"onnxruntime/LICENSE": b"other terms"})
-    with pytest.raises(errors.RuntimeLibraryError, match=r"onnxruntime_openvino-9\.9\.9-.*not the pinned wheel"):
+    with pytest.raises(errors.RuntimeLibraryError, match=r"onnxruntime_openvino-9\.9\.9-.*nothing was unpacked"):
         _runtimes.install("openvino", other)
-    with pytest.raises(errors.RuntimeLibraryError, match=r"nowhere\.whl.*no such file"):
+    with pytest.raises(errors.RuntimeLibraryError, match=r"nowhere\.whl.*does not exist"):
         _runtimes.install("openvino", tmp_path / "nowhere.whl")
     with pytest.raises(errors.OptionError, match="'rocm' is not one of 'cpu', 'cuda', 'openvino'"):
         _runtimes.install("rocm")

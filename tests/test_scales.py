@@ -89,11 +89,9 @@ RIGHT = {
     "log2 of 10,000": lambda x: np.log2(1 + normalised(x, 1e4)),
 }
 
-LOG2 = (
-    r"most likely logarithms, log2\(1 \+ x\): 2\*\*x - 1 {}.*Use expression='log1p'.* \(their base makes no difference"
-)
+LOG2 = r"most likely logarithms, log2\(1 \+ x\): 2\*\*x - 1 {}.*Use expression='log1p'.* \(the base does not matter"
 LOG2 += r".*: adata\.X = adata\.X \* np\.log\(2\)$"
-OWN = "counts that were divided by a number of each cell's own, such as its total, its volume or a size factor.*"
+OWN = "counts that were divided by a different number for each cell, such as its total, its volume or a size factor.*"
 WRONG = {
     "log2 of counts per million": (
         lambda x: np.log2(1 + normalised(x, 1e6)),
@@ -114,11 +112,12 @@ WRONG = {
     ),
     "log1p of 10,000,000": (
         lambda x: np.log1p(normalised(x, 1e7)),
-        r"most likely logarithms, log\(1 \+ x\): exp\(x\) - 1 adds up to 10,000,000 .*Use expression='log1p', which",
+        r"most likely logarithms, log\(1 \+ x\): exp\(x\) - 1 adds up to 10,000,000 .*"
+        r"Use expression='log1p' for all cells$",
     ),
     "log1p of proportions": (
         lambda x: np.log1p(normalised(x, 1)),
-        r"log\(1 \+ x\), taken of values that add up to 1 .* adata\.X = np\.log1p\(np\.expm1\(adata\.X\) \* 10000\)$",
+        r"log\(1 \+ x\) of values that add up to 1 per cell .* adata\.X = np\.log1p\(np\.expm1\(adata\.X\) \* 10000\)$",
     ),
     "the logarithm twice": (
         lambda x: np.log1p(np.log1p(normalised(x, 1e4))),
@@ -134,7 +133,7 @@ WRONG = {
     ),
     "cells of unit length": (
         lambda x: np.log1p(x) / np.linalg.norm(np.log1p(x), axis=1, keepdims=True),
-        r"or cells brought to one length: x\*\*2 adds up to 1 in",
+        r"or cells scaled to the same length: x\*\*2 adds up to 1 in",
     ),
     "inverse hyperbolic sines": (
         lambda x: np.arcsinh(x / 5),
@@ -142,12 +141,13 @@ WRONG = {
     ),
     "counts per million": (
         lambda x: normalised(x, 1e6),
-        r"fractional values that add up to 1,000,000 in every cell: they are normalised, but not logarithms",
+        r"fractional values that add up to 1,000,000 in every cell: they are normalised, but not log-transformed",
     ),
     "TPM": (tpm, "fractional values that add up to 1,000,000 in every cell"),
     "proportions": (
         lambda x: normalised(x, 1),
-        r"add up to 1 in 60 of 60 cells.*not log-transformed\. They were treated as log1p.*np\.log1p\(adata\.X \* 10000\)$",
+        r"add up to 1 in 60 of 60 sampled cells.*not log-transformed\. "
+        r"They were treated as log1p.*np\.log1p\(adata\.X \* 10000\)$",
     ),
     "counts per million, variable genes": (lambda x: normalised(x, 1e6)[:, variable(x)], OWN + "treated as raw counts"),
     "counts divided by volume": (
@@ -167,23 +167,23 @@ WRONG = {
     "ranks over all genes": (lambda x: rankdata(x[:, variable(x)], axis=1), "most likely ranks"),
     "unit variance": (
         lambda x: unit_variance(np.log1p(normalised(x, 1e4))),
-        r"each gene of adata\.X was most likely scaled on its own: .*a standard deviation of 1 over the 60 cells",
+        r"the genes of adata\.X were most likely scaled separately: .*a standard deviation of 1 over the 60 cells",
     ),
     "unit variance, cut off": (
         lambda x: np.minimum(unit_variance(np.log1p(normalised(x, 1e4))), 5),
-        "scaled on its own: .*a standard deviation of 1",
+        "scaled separately: .*a standard deviation of 1",
     ),
     "genes from 0 to 1": (
         lambda x: largest_one(np.log1p(normalised(x, 1e4))),
-        "scaled on its own: .*a largest value of 1",
+        "scaled separately: .*a largest value of 1",
     ),
     "imputed": (
         lambda x: smoothed(np.log1p(normalised(x, 1e4))),
-        r"expresses \d+ % of all expressed genes \(median\).*imputed",
+        r"express \d+ % of all expressed genes \(median\).*imputed",
     ),
     "corrected counts": (
         ambient,
-        "fractional values too large for logarithms.*corrected for ambient RNA, or estimates",
+        "fractional values too large for logarithms.*corrected for ambient RNA, or counts estimated",
     ),
     "z-scores": (
         lambda x: unit_variance(np.log1p(x)) - unit_variance(np.log1p(x)).mean(0),
@@ -212,7 +212,7 @@ def said(adata, **options):
         warnings.simplefilter("always")
         se600m.tokenize(adata, min_coverage=0, **options)
     messages = [str(w.message) for w in seen if issubclass(w.category, errors.DataWarning)]
-    return [m for m in messages if "are known to the model, and carry" not in m]
+    return [m for m in messages if "are known to the model and account for" not in m]
 
 
 @pytest.mark.parametrize("kind", RIGHT)
@@ -300,7 +300,7 @@ def test_another_matrix_is_named_if_it_looks_right(counts):
 def test_whole_numbers_are_no_logarithms(counts):
     shallow = data(counts, lambda x: np.minimum(x, 4))
     (found,) = said(shallow, expression="log1p")
-    assert "60 of 60 cells of adata.X hold whole numbers only, as counts do: expression='counts'" in found
+    assert "60 of 60 cells of adata.X have only whole numbers, as counts do: use expression='counts'" in found
     assert said(shallow, expression="counts") == []
 
 

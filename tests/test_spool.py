@@ -224,7 +224,7 @@ def test_it_is_logged_once(values, small, tmp_path, caplog):
         spool.rows(0, 3)
         spool.rows(3, 9)
     (record,) = caplog.records
-    assert "adata.X lies on disk column by column (CSC)" in record.message
+    assert "adata.X is stored by column on disk (CSC)" in record.message
     assert f"a temporary file of 0.0 GB in {small}" in record.message
 
 
@@ -234,7 +234,8 @@ def test_no_room(values, small, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         with pytest.raises(
-            errors.DataError, match=r"adata\.X lies on disk .* no room: .* variable TMPDIR, or write .* CSR"
+            errors.DataError,
+            match=r"adata\.X is stored by column on disk .* no space: .* variable TMPDIR, or write .* CSR",
         ):
             spool.rows(0, 3)
 
@@ -276,7 +277,7 @@ def test_a_damaged_matrix(values, small, tmp_path, row):
     matrix = sp.csc_matrix(values)
     matrix.indices[700] = row
     spool = _spool.Spool(write(matrix, tmp_path / "x.h5"), "adata.X", None, slice(None))
-    with pytest.raises(errors.DataError, match=rf"adata\.X is damaged: it names row {row} of {N_CELLS}"):
+    with pytest.raises(errors.DataError, match=rf"adata\.X is damaged: it refers to row {row} of {N_CELLS}"):
         spool.rows(0, 3)
 
 

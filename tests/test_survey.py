@@ -167,8 +167,8 @@ def test_what_is_not_finite_is_counted_over_all_chunks(random_model, monkeypatch
                 surveyed(model, adata)
             messages.add(str(raised.value))
     assert messages == {
-        f"adata.X[10, 10] (cell '10', gene {model.genes[10]!r}) is NaN. In all 20 NaN and 1 infinite and 1 too large "
-        "values stand in 21 of 500 genes and 22 of 40 cells: replace them, or drop the cells or the genes, before "
+        f"adata.X[10, 10] (cell '10', gene {model.genes[10]!r}) is NaN. In total, 20 NaN and 1 infinite and 1 too "
+        "large values are in 21 of 500 genes and 22 of 40 cells: replace them, or drop the cells or the genes, before "
         "embedding"
     }
 

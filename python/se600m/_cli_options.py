@@ -14,9 +14,7 @@ import typer
 from se600m._options import CellOptions
 
 Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint of the model.")]
-Checkpoint = Annotated[
-    str | None, typer.Option(help="File name of the checkpoint, if the folder has several.")
-]
+Checkpoint = Annotated[str | None, typer.Option(help="File name of the checkpoint, if the folder has several.")]
 ProteinEmbeddings = Annotated[
     Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
 ]

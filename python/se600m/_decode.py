@@ -108,7 +108,9 @@ class _EmbeddedCells:
             )
         self.dataset = None if dataset is None else _two_dimensional("dataset_embedding", dataset)
         if self.dataset is not None and tuple(self.dataset.shape) != (self.n, takes_dataset):
-            raise errors.OptionError(f"dataset_embedding has shape {list(self.dataset.shape)}, not {[self.n, takes_dataset]}")
+            raise errors.OptionError(
+                f"dataset_embedding has shape {list(self.dataset.shape)}, not {[self.n, takes_dataset]}"
+            )
         self.depth = _depths(read_depth, self.n, takes["read_depth"])
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, _EmbeddedChunk]]:
@@ -153,13 +155,13 @@ def _depths(read_depth: npt.ArrayLike, n: int, takes_it: bool) -> npt.NDArray[np
     except (TypeError, ValueError):
         raise errors.OptionError(f"read_depth={read_depth!r} is not a number or one number per cell") from None
     if depth.shape not in ((), (n,)):
-        raise errors.OptionError(f"read_depth has shape {list(depth.shape)}: give one number, or one for each of the {n:,} cells")
+        raise errors.OptionError(
+            f"read_depth has shape {list(depth.shape)}: give one number, or one for each of the {n:,} cells"
+        )
     if not np.isfinite(depth).all():
         raise errors.OptionError("read_depth has a NaN or infinite value")
     if takes_it:
         return np.ascontiguousarray(np.broadcast_to(depth, (n,)))
     if np.any(depth != READ_DEPTH):
-        raise errors.OptionError(
-            "this model's decoder does not use read_depth (model.rda is not set): leave it out"
-        )
+        raise errors.OptionError("this model's decoder does not use read_depth (model.rda is not set): leave it out")
     return None

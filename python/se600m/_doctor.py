@@ -159,7 +159,9 @@ def _default_model() -> str:
     both, _ = model.embed_sentences(indices, values)
     one, _ = model.embed_sentences(indices[:1], values[:1], threads=1)
     if not np.isfinite(both).all() or not np.allclose(np.linalg.norm(both, axis=1), 1, atol=1e-5):
-        raise errors.InternalError(f"{model.name} returned an embedding that does not have unit length: please report this")
+        raise errors.InternalError(
+            f"{model.name} returned an embedding that does not have unit length: please report this"
+        )
     if not (np.array_equal(both[0], both[1]) and np.array_equal(both[0], one[0])):
         raise errors.InternalError(f"{model.name} returned different embeddings for equal cells: please report this")
     return f"{model.name} works, on {model.device} with {model.precision}"

@@ -60,7 +60,8 @@ class Estimate:
         faster = self._run.faster()
         self._tell(
             f"about {duration(each * self._total)} for {self._total:,} {self._unit}s "
-            f"({_short(each)} per {self._unit}{on})" + (f"; faster on this machine: {', '.join(faster)}" if faster else "")
+            f"({_short(each)} per {self._unit}{on})"
+            + (f"; faster on this machine: {', '.join(faster)}" if faster else "")
         )
 
 

@@ -68,7 +68,7 @@ def read(path: str | os.PathLike[str], *, modality: str | None = None, backed: b
         raise
     except MemoryError:
         raise errors.DataError(
-            f"{str(path)!r} does not fit into memory: embed it in Python, with backed="r" or in parts"
+            f"{str(path)!r} does not fit into memory: embed it in Python, with backed=" r" or in parts"
         ) from None
     except Exception as error:
         raise errors.DataError(f"{str(path)!r} can't be read: {cause(error)}") from error

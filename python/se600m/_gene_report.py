@@ -77,7 +77,11 @@ def _repairs(match: dict[str, Any], totals: Totals | None) -> str:
             lines.append(repair["line"])
     if not said:
         return ""
-    way = f"If they are the same genes, rename them: {'; '.join(lines)}" if lines else "Rename them if they are the same genes"
+    way = (
+        f"If they are the same genes, rename them: {'; '.join(lines)}"
+        if lines
+        else "Rename them if they are the same genes"
+    )
     names = f"names in {match['column']} are similar to genes of the model, but were not recognised"
     return f"{names}: {'; '.join(said)}. {way}"
 
@@ -140,8 +144,8 @@ def _untyped(match: dict[str, Any]) -> str:
     if features is None or not features.untyped:
         return ""
     return (
-        f"{features.untyped:,} columns have no type in {features.column}, where others have 'Gene Expression', and were "
-        "ignored: fill in the type if they are genes"
+        f"{features.untyped:,} columns have no type in {features.column}, where others have 'Gene Expression', and "
+        "were ignored: fill in the type if they are genes"
     )
 
 

@@ -49,7 +49,10 @@ def _failed_download(path: Path, head: bytes) -> tuple[str, str] | None:
         return "a web page (HTML), not a data file", "the link led to a page, so download the file itself"
     if start.startswith(b"<?xml") and b"<error>" in head.lower():
         code = re.search(rb"<Code>(.*?)</Code>", head)
-        return f"an error message of a server ({code[1].decode(errors='replace') if code else 'XML'})", "download it again"
+        return (
+            f"an error message of a server ({code[1].decode(errors='replace') if code else 'XML'})",
+            "download it again",
+        )
     return None
 
 

@@ -289,7 +289,9 @@ def _embedding(adata: AnnData, name: str, use_rep: str) -> npt.NDArray[np.float3
         raise errors.DataError(f"{where} is sparse: convert it with {where} = {where}.toarray()")
     values = np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in "fiub":
-        raise errors.DataError(f"{where} is {values.dtype} {list(values.shape)}, not a matrix of numbers [n_cells, width]")
+        raise errors.DataError(
+            f"{where} is {values.dtype} {list(values.shape)}, not a matrix of numbers [n_cells, width]"
+        )
     if 0 in values.shape:
         raise errors.DataError(f"{where} is empty: {list(values.shape)}")
     with np.errstate(over="ignore"):  # becomes infinite, which is an error of its own
@@ -348,8 +350,8 @@ def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
     column = reference.obs[key]
     if pd.api.types.is_float_dtype(column):
         raise errors.DataError(
-            f"reference.obs[{key!r}] has numbers ({column.dtype}), not labels: if they are names of groups, convert them with "
-            f"reference.obs[{key!r}] = reference.obs[{key!r}].astype('category')"
+            f"reference.obs[{key!r}] has numbers ({column.dtype}), not labels: if they are names of groups, convert "
+            f"them with reference.obs[{key!r}] = reference.obs[{key!r}].astype('category')"
         )
     labels = pd.Categorical(column)
     if not (labels.codes >= 0).any():

@@ -30,7 +30,9 @@ def cause(error: BaseException) -> str:
         since = _READ_SINCE.get(spec[1])
         here = importlib.metadata.version("anndata")
         wanted = f"anndata {since} or newer" if since else f"a newer anndata than {here}"
-        return f"{at}is stored as {spec[1]!r}, version {spec[2]}, which requires {wanted}: pip install --upgrade anndata"
+        return (
+            f"{at}is stored as {spec[1]!r}, version {spec[2]}, which requires {wanted}: pip install --upgrade anndata"
+        )
     cut = re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", text)
     if cut is not None:
         return (

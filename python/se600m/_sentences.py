@@ -39,7 +39,9 @@ class Sentences:
     def _add(self, name: str, values: npt.ArrayLike, dtype: type[np.generic]) -> None:
         given = np.asarray(values)
         if given.shape != (self.n, self.length):
-            raise errors.OptionError(f"{name} has shape {list(given.shape)}, but gene_indices has shape {[self.n, self.length]}")
+            raise errors.OptionError(
+                f"{name} has shape {list(given.shape)}, but gene_indices has shape {[self.n, self.length]}"
+            )
         converted = np.ascontiguousarray(given, dtype)
         if dtype is np.int32 and not np.array_equal(converted, given):
             raise errors.OptionError(f"gene_indices contains {given.max()}, which is not in the vocabulary")

@@ -124,13 +124,13 @@ class _NotFinite:
         whole_genes = int((self.of_genes == source.n_cells).sum())
         if self.n_whole_cells == self.n_cells:
             return (
-                "these cells have no other value, as after dividing an empty cell by its sum. Drop them, for example with "
-                "sc.pp.filter_cells(adata, min_counts=1), before normalising"
+                "these cells have no other value, as after dividing an empty cell by its sum. Drop them, for example "
+                "with sc.pp.filter_cells(adata, min_counts=1), before normalising"
             )
         if whole_genes == int((self.of_genes > 0).sum()):
             return (
-                "these genes have no other value in any cell, as after dividing by a standard deviation of 0. Drop them, or "
-                "embed counts or log1p values"
+                "these genes have no other value in any cell, as after dividing by a standard deviation of 0. Drop "
+                "them, or embed counts or log1p values"
             )
         if self._like_an_outer_join():
             return (

@@ -1,4 +1,4 @@
-"""Files of Cell Ranger and similar tools: matrices in HDF5, and folders with a Matrix Market file and two name lists."""
+"""Files of Cell Ranger and similar tools: matrices in HDF5, and folders with a Matrix Market file and two lists."""
 
 from __future__ import annotations
 

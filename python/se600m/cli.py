@@ -39,7 +39,8 @@ def embed(
     destination: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT.h5ad|OUT.npy", help="File to write: the cells with the embedding in obsm, or only the embedding."
+            metavar="OUT.h5ad|OUT.npy",
+            help="File to write: the cells with the embedding in obsm, or only the embedding.",
         ),
     ],
     *,
@@ -51,11 +52,17 @@ def embed(
     modality: Modality = None,
     key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
     with_dataset_embedding: Annotated[
-        bool, typer.Option("--with-dataset-embedding", help="Append the dataset embedding to the embedding, as arc-state does.")
+        bool,
+        typer.Option(
+            "--with-dataset-embedding", help="Append the dataset embedding to the embedding, as arc-state does."
+        ),
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write."),
+        typer.Option(
+            "--overwrite",
+            help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write.",
+        ),
     ] = False,
     **options: Any,
 ) -> None:
@@ -119,7 +126,9 @@ def _load(
 @cell_options(CellKeywords)
 def tokenize(
     source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
-    destination: Annotated[Path, typer.Argument(metavar="OUT.npz", help="File to write: the cell sentences as arrays.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="OUT.npz", help="File to write: the cell sentences as arrays.")
+    ],
     *,
     model: Model = None,
     checkpoint: Checkpoint = None,
@@ -156,9 +165,14 @@ def tokenize(
 @app.command()
 def decode(
     source: Annotated[
-        Path, typer.Argument(metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells: a file written by embed, or zarr or h5mu.")
+        Path,
+        typer.Argument(
+            metavar="EMBEDDED.h5ad|EMB.npy", help="Embedded cells: a file written by embed, or zarr or h5mu."
+        ),
     ],
-    destination: Annotated[Path, typer.Argument(metavar="OUT.h5ad|OUT.npy", help="File to write: predicted expression, cells × genes.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="OUT.h5ad|OUT.npy", help="File to write: predicted expression, cells × genes.")
+    ],
     genes: Annotated[str | None, typer.Option(help="Gene symbols, separated by commas.")] = None,
     genes_file: Annotated[Path | None, typer.Option(help="Text file with one gene symbol per line.")] = None,
     key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
@@ -166,7 +180,9 @@ def decode(
     model: Model = None,
     checkpoint: Checkpoint = None,
     protein_embeddings: ProteinEmbeddings = None,
-    read_depth: Annotated[float | None, typer.Option(help="Read depth (log1p) for which expression is predicted; 4 by default.")] = None,
+    read_depth: Annotated[
+        float | None, typer.Option(help="Read depth (log1p) for which expression is predicted; 4 by default.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -178,7 +194,9 @@ def decode(
 
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
     if source.exists() and place.exists() and source.samefile(place):
-        raise DestinationError(f"OUT is {str(destination)!r}, which is also IN: choose another path, or the embeddings would be lost")
+        raise DestinationError(
+            f"OUT is {str(destination)!r}, which is also IN: choose another path, or the embeddings would be lost"
+        )
     symbols = _gene_list(genes, genes_file)
     embedded = (
         _decode_files.read_npy(source)
@@ -213,11 +231,15 @@ def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Checkpoint to convert: a folder, a .safetensors or a .ckpt file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Checkpoint to convert: a folder, a .safetensors or a .ckpt file.")
+    ],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Model directory to write.")],
     name: Annotated[str | None, typer.Option(help="Name of the converted model.")] = None,
     checkpoint: Checkpoint = None,
-    config: Annotated[Path | None, typer.Option(help="Configuration (YAML) to use instead of the checkpoint's own.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration (YAML) to use instead of the checkpoint's own.")
+    ] = None,
     protein_embeddings: ProteinEmbeddings = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace DST if it is a converted model.")] = False,
 ) -> None:
@@ -238,7 +260,9 @@ def convert(
 
 @app.command()
 def info(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name, converted directory or checkpoint of a model.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Name, converted directory or checkpoint of a model.")
+    ] = None,
 ) -> None:
     """Show information about a model, and its dimension flow."""
     import se600m
@@ -334,7 +358,9 @@ def _print_runtimes() -> None:
 def clear_cache(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME…", help="Names from `se600m cache list`. Without a name, all models that are no longer used."),
+        typer.Argument(
+            metavar="NAME…", help="Names from `se600m cache list`. Without a name, all models that are no longer used."
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all converted models.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
