@@ -44,8 +44,8 @@ class Unheld:
         if found is None:
             raise errors.DataError(
                 "the result would be lost, because the AnnData is a temporary object such as adata[:, genes] or "
-                "adata.copy(). Assign it to a variable first (subset = adata[:, genes].copy(), then pass subset), or use "
-                "the AnnData that copy=True returns"
+                "adata.copy(). Assign it to a variable first (subset = adata[:, genes].copy(), then pass subset), or "
+                "use the AnnData that copy=True returns"
             )
         return found
 
