@@ -74,17 +74,8 @@ func (m *Match) reason() (why string, examples []string) {
 		return fmt.Sprintf("; %s of %s genes have no name there: choose the column of var with the gene symbols (gene_column=...)",
 			thousands(m.NUnnamed), thousands(len(m.Tokens))), examples
 	}
-	var b strings.Builder
-	for _, r := range m.Repairs {
-		if r.Line == "" || 20*r.N < len(m.missing) && 20*r.N < m.vocabulary.NGenes() {
-			continue
-		}
-		first := r.Examples[0]
-		fmt.Fprintf(&b, "; %s names have %s, such as %q for %q. If they are the same genes, rename them: %s",
-			thousands(r.N), r.What, first.Given, first.Known, r.Line)
-	}
-	if b.Len() > 0 {
-		return b.String(), examples
+	if why = m.repairs(); why != "" {
+		return why, examples
 	}
 	k, found := dominant(m.missing)
 	if !found {
@@ -103,6 +94,31 @@ func (m *Match) reason() (why string, examples []string) {
 	}
 	return fmt.Sprintf("; %s of the %s unknown names, such as %q, %s%s",
 		thousands(len(like)), thousands(len(m.missing)), like[0], k.are, way), examples
+}
+
+// repairs tells of what many names have in common, and what is left of it for
+// others once that is repaired.
+func (m *Match) repairs() string {
+	var said, lines []string
+	most := 0
+	for _, r := range m.Repairs {
+		many := 20*r.N >= len(m.missing) || 20*r.N >= m.vocabulary.NGenes()
+		if r.Line == "" || !many && (most == 0 || 200*r.N < most) {
+			continue
+		}
+		most = max(most, r.N)
+		names := " names"
+		if len(said) > 0 {
+			names = ""
+		}
+		first := r.Examples[0]
+		said = append(said, fmt.Sprintf("%s%s have %s, such as %q for %q", thousands(r.N), names, r.What, first.Given, first.Known))
+		lines = append(lines, r.Line)
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s. If they are meant, this repairs them: %s", strings.Join(said, "; "), strings.Join(lines, "; "))
 }
 
 // closeNames tells of names that are a model's but for case and punctuation.

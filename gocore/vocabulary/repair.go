@@ -14,13 +14,14 @@ import (
 // Repair is a change that turns many of a data set's unknown names into the
 // model's genes.
 type Repair struct {
-	// What says what the names have in common, after "have" or "are".
+	// What says what the names have in common, after "have".
 	What string `json:"what"`
 	// N is how many names become genes that the data set does not have yet.
 	N int `json:"n"`
 	// Examples are the first few of them.
 	Examples []Suggestion `json:"examples"`
-	// Line is the line of Python that makes the change.
+	// Line is the line of Python that makes the change, after those of the repairs
+	// before it.
 	Line string `json:"line"`
 }
 
@@ -57,6 +58,7 @@ const (
 var (
 	beforeID = regexp.MustCompile(`^(.*[A-Za-z0-9])[^A-Za-z0-9]+ENSG[0-9]{11}.*$`)
 	afterID  = regexp.MustCompile(`^ENSG[0-9]{11}([._][0-9]+)?[^A-Za-z0-9.]+([A-Za-z0-9].*?)\)?$`)
+	position = regexp.MustCompile(`^[0-9]+[^A-Za-z0-9]+`)
 	counter  = regexp.MustCompile(`[-._][0-9]+$`)
 	excel    = regexp.MustCompile(`^(?:0?([0-9]+)-(Mar|Sep|Dec)|(Mar|Sep|Dec)-0?([0-9]+))$`)
 	bytesOf  = regexp.MustCompile(`^b(?:'(.*)'|"(.*)")$`)
@@ -94,6 +96,18 @@ var fixed = []change{
 		pandas: `.str.replace(r"[\u200b-\u200d\u2060\ufeff\u00ad]", "", regex=True)`,
 	},
 	{
+		what: "letters of full width",
+		apply: func(s string) string {
+			return strings.Map(func(r rune) rune {
+				if r > 0xff00 && r < 0xff5f {
+					return r - 0xfee0
+				}
+				return r
+			}, s)
+		},
+		pandas: `.str.normalize("NFKC")`,
+	},
+	{
 		what: "the form of Python's bytes",
 		apply: func(s string) string {
 			runes := []rune(s)
@@ -111,6 +125,7 @@ var fixed = []change{
 			`.str.replace(r"^0?1-Dec$|^Dec-0?1$", "DEC1", regex=True)`,
 	},
 	replacing(".", "-", "periods instead of hyphens, as R's make.names writes them"),
+	replacing("%2D", "-", `"%2D" instead of hyphens, as in web addresses`),
 	replacing("_", "-", "underscores instead of hyphens"),
 	replacing(" ", "-", "spaces instead of hyphens"),
 	replacing("-", "_", "hyphens instead of underscores"),
@@ -151,11 +166,18 @@ var withoutNumber = change{
 	least:  leastShare,
 }
 
+var withoutNumberBefore = change{
+	what:   "a number before them",
+	apply:  func(s string) string { return position.ReplaceAllString(s, "") },
+	pandas: `.str.replace(r"^\d+[^A-Za-z0-9]+", "", regex=True)`,
+	least:  leastShare,
+}
+
 func replacing(from, to, what string) change {
 	return change{
 		what:   what,
 		apply:  func(s string) string { return strings.ReplaceAll(s, from, to) },
-		pandas: fmt.Sprintf(`.str.replace(%q, %q, regex=False)`, from, to),
+		pandas: fmt.Sprintf(`.str.replace(%s, %s, regex=False)`, python(from), python(to)),
 	}
 }
 
@@ -246,7 +268,12 @@ func changesOf(names []string) []change {
 			least:  leastShare,
 		})
 	}
-	return append(changes, withoutNumber)
+	for _, between := range frequent(joints, len(names)) {
+		if between != "_" && between != " " { // which are among the fixed ones
+			changes = append(changes, replacing(between, "-", fmt.Sprintf("%q for hyphens", between)))
+		}
+	}
+	return append(changes, withoutNumber, withoutNumberBefore)
 }
 
 // afterLast is the place behind the last of some text, 0 if it is not there.
@@ -366,10 +393,19 @@ func chain(a, b change) change {
 	}
 }
 
-// unknown is a name without a token, and its column in the data set.
+// unknown is a name without a token.
 type unknown struct {
+	// given is the name as it stands in the data set.
+	given string
+	// name is what the repairs found before make of it: one comes after the other.
 	name   string
-	column int
+	column int // in the data set
+}
+
+// isOpen tells whether a name may be something that is to be repaired: it is not
+// if it says by itself what it is.
+func isOpen(name string) bool {
+	return name != "" && !isHumanGene(name) && !isAntibody(name) && !ownSuffix.MatchString(name)
 }
 
 // outcome is what a change makes of the unknown names.
@@ -437,8 +473,8 @@ func (m *Match) findRepairs() {
 	}
 	var rest []unknown
 	for i, name := range names {
-		if m.Tokens[i] == Unknown && name != "" && !isHumanGene(name) && !isAntibody(name) && !ownSuffix.MatchString(name) {
-			rest = append(rest, unknown{name, i})
+		if m.Tokens[i] == Unknown && isOpen(name) {
+			rest = append(rest, unknown{name, name, i})
 		}
 	}
 	for len(rest) > 1 && len(m.Repairs) < mostRepairs {
@@ -455,6 +491,7 @@ func (m *Match) findRepairs() {
 			r.Line = m.selection(best.change.prefix) + r.Line
 		}
 		rest = m.repaired(r, best, rest, owners)
+		rest = leftBy(best.change, rest)
 	}
 	near := outcome{}
 	for _, u := range rest {
@@ -474,7 +511,7 @@ func (m *Match) findRepairs() {
 func (m *Match) repaired(r Repair, by outcome, names []unknown, owners []uint8) []unknown {
 	r.N = len(by.found)
 	for i, u := range by.found {
-		r.Examples = few(r.Examples, Suggestion{u.name, m.vocabulary.genes[by.tokens[i]]})
+		r.Examples = few(r.Examples, Suggestion{u.given, m.vocabulary.genes[by.tokens[i]]})
 		m.RepairOf[u.column] = int32(len(m.Repairs))
 		owners[by.tokens[i]] = matched
 	}
@@ -482,6 +519,18 @@ func (m *Match) repaired(r Repair, by outcome, names []unknown, owners []uint8) 
 	var rest []unknown
 	for _, u := range names {
 		if m.RepairOf[u.column] < 0 {
+			rest = append(rest, u)
+		}
+	}
+	return rest
+}
+
+// leftBy gives the names that are still unknown as a change leaves them: pandas
+// makes it of all names.
+func leftBy(c change, names []unknown) []unknown {
+	var rest []unknown
+	for _, u := range names {
+		if u.name = c.apply(u.name); isOpen(u.name) {
 			rest = append(rest, u)
 		}
 	}
@@ -498,7 +547,7 @@ func (m *Match) bestChange(names []unknown, owners []uint8) outcome {
 			best = o
 		}
 	}
-	if best.good() || m.NMatched > len(m.Tokens)/20 {
+	if best.good() || m.NMatched+m.nRepaired() > len(m.Tokens)/20 {
 		return best
 	}
 	some := everyFew(names, nSampledTwice)

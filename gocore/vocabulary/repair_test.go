@@ -2,6 +2,7 @@ package vocabulary
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,10 @@ func TestRepairs(t *testing.T) {
 		{"bytes", around("b'", "'"), `.str.slice(2, -1)`},
 		{"small letters", each(func(_ int, s string) string { return strings.ToLower(s) }), `.str.upper()`},
 		{"small letters of ids", each(func(_ int, s string) string { return strings.ToLower(idOf(s)) }), `.str.upper()`},
+		{"numbers before", each(func(i int, s string) string { return fmt.Sprintf("%d.%s", i*37, s) }), `.str.replace(r"^\d+[^A-Za-z0-9]+", "", regex=True)`},
+		{"full width", each(func(_ int, s string) string {
+			return strings.Map(func(r rune) rune { return r + 0xfee0 }, s)
+		}), `.str.normalize("NFKC")`},
 		{"underscores", each(func(_ int, s string) string { return "human_" + strings.ReplaceAll(s, "-", "_") }), `.str.removeprefix("human_")`},
 		{"two at once", around(`"GRCh38_`, `"`), `.str.strip("\"").str.removeprefix("GRCh38_")`},
 	} {
@@ -122,6 +127,9 @@ func TestRepairsOfSomeNames(t *testing.T) {
 		{"capital ORF", each(func(_ int, s string) string { return strings.ToUpper(s) }), 2, `adata.var_names.str.replace(r"^(C(?:\d{1,2}|X|Y))ORF(\d+)$", r"\1orf\2", regex=True)`},
 		{"dates", append(append([]string{}, markers[:31]...), "3-Mar", "2-Sep", "1-Dec", "1-Mar"), 3, `adata.var_names.str.replace(r"^0?(\d+)-Sep$|^Sep-0?(\d+)$", r"SEPT\1\2", regex=True)`},
 		{"dates, otherwise", append(append([]string{}, markers[:31]...), "Mar-03", "Sep-02", "Dec-01"), 3, `adata.var_names.str.replace(r"^0?(\d+)-Sep$|^Sep-0?(\d+)$", r"SEPT\1\2", regex=True)`},
+		{"hyphens of another kind", each(func(_ int, s string) string { return strings.ReplaceAll(s, "-", "\u2011") }), 7, `adata.var_names.str.replace("\u2011", "-", regex=False)`},
+		{"slashes for hyphens", each(func(_ int, s string) string { return strings.ReplaceAll(s, "-", "/") }), 7, `adata.var_names.str.replace("/", "-", regex=False)`},
+		{"hyphens of web addresses", each(func(_ int, s string) string { return strings.ReplaceAll(s, "-", "%2D") }), 7, `adata.var_names.str.replace("%2D", "-", regex=False)`},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			m := v.MatchBest([]Column{named(c.names...)})
@@ -130,6 +138,47 @@ func TestRepairsOfSomeNames(t *testing.T) {
 			}
 			if err := m.Require(0.1); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// What one repair leaves is told by the next, whose line follows upon that of the
+// first.
+func TestRepairsFollowEachOther(t *testing.T) {
+	v := made(t, markers...)
+	for what, c := range map[string]struct {
+		names []string
+		lines []string
+	}{
+		"prefix and points": {
+			each(func(_ int, s string) string { return "hg19_" + strings.ReplaceAll(s, "-", ".") }),
+			[]string{`.str.removeprefix("hg19_")`, `.str.replace(".", "-", regex=False)`},
+		},
+		"prefix, points, id and blank": {
+			each(func(i int, s string) string { // the ids are not known
+				return fmt.Sprintf("hg19_%s_ENSG%011d ", strings.ReplaceAll(s, "-", "."), 90_000_000_000+i)
+			}),
+			[]string{`.str.replace(r"[^A-Za-z0-9]+ENSG\d{11}.*$", "", regex=True).str.removeprefix("hg19_")`, `.str.replace(".", "-", regex=False)`},
+		},
+		"small letters": {
+			each(func(_ int, s string) string { return strings.ToLower(s) }),
+			[]string{`.str.upper()`, `.str.replace(r"^(C(?:\d{1,2}|X|Y))ORF(\d+)$", r"\1orf\2", regex=True)`},
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			m := v.MatchBest([]Column{named(c.names...)})
+			for i := range c.lines {
+				c.lines[i] = "adata.var_names = adata.var_names" + c.lines[i]
+			}
+			if m.nRepaired() != len(markers) || len(m.Repairs) != len(c.lines) {
+				t.Fatalf("%+v", m.Repairs)
+			}
+			if err := m.Require(0.1); !strings.Contains(fmt.Sprint(err), "this repairs them: "+strings.Join(c.lines, "; ")) {
+				t.Error(err)
+			}
+			if first := m.Repairs[1].Examples[0].Given; !slices.Contains(c.names, first) {
+				t.Errorf("%q is no name of the data set", first)
 			}
 		})
 	}
