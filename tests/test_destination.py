@@ -108,7 +108,7 @@ def names(immune, tmp_path):
 @pytest.mark.parametrize("line", UNHELD)
 def test_a_result_that_would_be_lost_is_refused(names, line, no_run):
     with pytest.raises(
-        errors.DataError, match=r"would be lost.*no name.*subset = adata\[:, genes\]\.copy\(\).*copy=True"
+        errors.DataError, match=r"would be lost.*temporary object.*subset = adata\[:, genes\]\.copy\(\).*copy=True"
     ):
         exec(line, names)
 

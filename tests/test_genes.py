@@ -399,7 +399,7 @@ def test_peaks_with_a_gene_or_two_are_refused_and_named(model):
         "400 of 20,400 genes (2.0 %)",
         "4.2 % of the model's 9,429 genes",
         "min_coverage=0.1",
-        "20,000 of the 20,000 names",
+        "20,000 of the 20,000 unknown names",
         '"chr1:0-300", are peaks',
     ):
         assert part in said

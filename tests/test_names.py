@@ -114,7 +114,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2930000
 @pytest.mark.parametrize(
     "name, content, says",
     [
-        ("model.safetensors", LFS, r"model\.safetensors' is a Git LFS pointer, .* 2,930,000,000 bytes: run `git"),
+        ("model.safetensors", LFS, r"model\.safetensors' is a Git LFS pointer, .* \(2,930,000,000 bytes\): run `git"),
         ("protein_embeddings.pt", LFS, r"protein_embeddings\.pt' is a Git LFS pointer"),
         ("config.yaml", "<!DOCTYPE html>", r"config\.yaml' is a web page"),
         ("model.safetensors", "<html>Sign in", r"model\.safetensors' is a web page"),

@@ -320,7 +320,7 @@ def test_a_few_counts_among_logarithms_are_counts(counts):
 def test_how_many_cells_show_it(counts):
     odd = data(counts, lambda x: np.vstack([ambient(x)[:2], np.log2(1 + normalised(x[2:], 1e6))]))
     (found,) = said(odd)
-    assert "2**x - 1 adds up to 1,000,000 in 58 of 60 cells sampled cells" in found
+    assert "2**x - 1 adds up to 1,000,000 in 58 of 60 sampled cells" in found
 
 
 def test_a_single_cell(counts):
@@ -330,7 +330,7 @@ def test_a_single_cell(counts):
         (np.log1p(normalised(x, 1e4)), None),
         (
             np.log2(1 + normalised(x, 1e6)),
-            r"log2\(1 \+ x\): 2\*\*x - 1 gives whole multiples of one number in the cell",
+            r"log2\(1 \+ x\): 2\*\*x - 1 gives whole multiples of one number in the sampled cell",
         ),
         (x * 0.001, "counts times 0.001"),
     ):

@@ -235,7 +235,7 @@ def test_no_room(values, small, tmp_path, monkeypatch):
         patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         with pytest.raises(
             errors.DataError,
-            match=r"adata\.X is stored by column on disk .* no space: .* variable TMPDIR, or write .* CSR",
+            match=r"adata\.X is stored by column on disk .* no space: .* variable TMPDIR to .*, or write .* CSR",
         ):
             spool.rows(0, 3)
 
@@ -245,7 +245,7 @@ def test_no_room(values, small, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(tempfile, "SpooledTemporaryFile", Full)
-        with pytest.raises(errors.DataError, match="no room"):
+        with pytest.raises(errors.DataError, match="has no space: set the environment variable TMPDIR"):
             spool.rows(0, 3)
     assert np.array_equal(spool.rows(0, 3).toarray(), values[:3])
 
