@@ -363,13 +363,13 @@ def test_a_file_system_without_locks(made, converted, monkeypatch, caplog):
 
 # Embeds with the package's own model and with a checkpoint, and says where the conversions are.
 USE = """
-import logging, os, sys
+import importlib.metadata, logging, os, sys
 import numpy as np
 import se600m
 from se600m import _library
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level="INFO")
 _library.open_runtime()
-import email.parser  # as versions of packages are looked up; nobody may not read where Python is
+importlib.metadata.version("numpy")  # imports what it needs later, when Python's own folder may not be readable
 if os.getuid() == 0 and "as nobody" in sys.argv:  # root may write everywhere
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)

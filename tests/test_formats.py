@@ -152,7 +152,7 @@ def test_the_same_cells_from_each_kind(tmp_path, cells, kind):
 
 def test_what_mudata_and_zarr_write_is_read(tmp_path, cells):
     """Another package's own writing, if it is here; the layout in zarr in any case."""
-    group = need_zarr().open_group(str(tmp_path / "m.zarr"), mode="w")
+    group = need_zarr().open_group(str(tmp_path / "m.zarr"), mode="w", zarr_format=2)
     group.attrs["encoding-type"] = "MuData"
     mod = group.create_group("mod")
     for name, adata in (("atac", cells[:, :9].copy()), ("rna", cells)):
@@ -306,7 +306,7 @@ def empty_zarr(path, _):
 
 
 def spatialdata(path, adata):
-    group = need_zarr().open_group(str(path), mode="w")
+    group = need_zarr().open_group(str(path), mode="w", zarr_format=2)
     anndata.io.write_elem(group.create_group("tables"), "table", adata)
 
 
