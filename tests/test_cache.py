@@ -262,7 +262,7 @@ def test_a_damaged_conversion_is_made_again(made, converted, damage, caplog):
     damage(place)
     assert _models.resolve(made.folder) == place
     assert converted == [place, place]
-    assert "is damaged, and is made again" in caplog.text
+    assert "is damaged and is made again" in caplog.text
     assert se600m.load_model(made.folder).directory == place
     assert [p.name for p in place.parent.iterdir() if not p.name.startswith(".locks")] == [place.name]
 

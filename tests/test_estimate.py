@@ -31,7 +31,7 @@ def test_a_long_run_is_spoken_of_once():
     run = Run("2 cores, fp32", lambda: ['precision="int8"'])
     said = watched(50_000, [(0, 0), (3, 0), (4.8, 20), (10, 40), (20, 80)], run)
     assert said == [
-        'about 3 h 20 min for 50,000 cells (0.24 s per cell on 2 cores, fp32); faster here: precision="int8"'
+        'about 3 h 20 min for 50,000 cells (0.24 s per cell on 2 cores, fp32); faster on this machine: precision="int8"'
     ]
 
 

@@ -120,7 +120,7 @@ def test_damage_is_found_and_mended(cache, wheel):
     assert runtime.damage() == runtime.library.name
     line = _doctor._checked("installed runtimes", _doctor._installed_runtimes)
     assert not line.ok
-    assert "`se600m runtime install openvino` mends it" in line.found
+    assert "repair it with `se600m runtime install openvino`" in line.found
     assert content(_runtimes.install("openvino", wheel).folder) == WANTED
     (runtime.folder / "manifest.json").write_text("{")
     with pytest.raises(errors.RuntimeLibraryError, match="`se600m runtime remove openvino`"):
@@ -276,5 +276,5 @@ def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
     assert _doctor._faster() == 'precision="int8"'
     assert "openvino 9.9.9" in _doctor._installed_runtimes()
     assert _doctor._device("openvino").startswith("openvino 9.9.9 is installed; ")
-    assert _doctor._device("cuda").startswith("not here: ")
+    assert _doctor._device("cuda").startswith("not available: ")
     assert _cache.cache_dir() == cache

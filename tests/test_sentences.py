@@ -88,7 +88,7 @@ def test_edges_around_the_number_of_slots(random_model, n_genes, fill):
     x[2, 1] = 7  # one gene
     adata = panel(model, x)
     if fill == "expected" and n_genes > 63:
-        with pytest.raises(se600m.errors.OptionError, match=r"63: 6[45] valid genes"):
+        with pytest.raises(se600m.errors.OptionError, match=r"room for 63, but there are 6[45] valid genes"):
             model.tokenize(adata, fill=fill)
         return
     check(model, adata, fill)
@@ -173,7 +173,7 @@ def test_edges_at_full_length(random_model, n_genes, fill):
     x[2, 1] = 7  # one gene
     adata = panel(model, x)
     if fill == "expected" and n_genes > 2047:
-        with pytest.raises(se600m.errors.OptionError, match="2047: 2048 valid genes"):
+        with pytest.raises(se600m.errors.OptionError, match="room for 2047, but there are 2048 valid genes"):
             model.tokenize(adata, fill=fill)
         return
     check(model, adata, fill)
