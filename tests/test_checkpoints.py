@@ -150,7 +150,7 @@ def two_bytes_each(*begins):
         ('{"a": ' + U8.format(n="null", begin=0, end=0) + "}", 0, "null is not a number"),
         ('{"a": {"dtype": "U8", "shape": [0], "data_offsets": [0]}}', 0, "1 numbers, not a beginning and an end"),
         ('{"a": {"dtype": "U8", "data_offsets": [0, 1]}}', 1, "shape: it is missing"),
-        ('{"a": {"dtype": "U8", "shape": [1], "shape": [1], "data_offsets": [0, 1]}}', 1, '"shape" stands twice'),
+        ('{"a": {"dtype": "U8", "shape": [1], "shape": [1], "data_offsets": [0, 1]}}', 1, '"shape" occurs twice'),
         ('{"__metadata__": {"format": 1}}', 0, "__metadata__"),
         ("{} {}", 0, "there is other data"),
         ("", 0, "unexpected end"),
