@@ -150,7 +150,9 @@ def test_decode(tmp_path, immune):
         pytest.param(["e.h5ad", "o.npy", "--genes-file", "no.txt"], "'no.txt' can't be read", id="no file of genes"),
         pytest.param(["e.h5ad", "o.npy", "--genes", "lyz"], "'LYZ'", id="unknown gene"),
         pytest.param(["e.h5ad", "o.npy", "--genes", ","], "genes is empty", id="no gene among commas"),
-        pytest.param(["e.h5ad", "o.npy", "--genes", "LYZ", "--key", "X"], "obsm has no 'X', only ['X_state']", id="key"),
+        pytest.param(
+            ["e.h5ad", "o.npy", "--genes", "LYZ", "--key", "X"], "obsm has no 'X', only ['X_state']", id="key"
+        ),
         pytest.param(
             ["e.h5ad", "o.npy", "--genes", "LYZ"], "also needs the dataset embedding", id="no dataset embedding"
         ),

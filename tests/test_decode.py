@@ -211,8 +211,14 @@ def test_unknown_genes(random_model):
     [
         pytest.param({"embedding": np.zeros((3, 19))}, r"\[3, 19\].*20 wide, or 30", id="width"),
         pytest.param({"embedding": np.zeros(20)}, r"\[20\].*\[n_cells, width\]", id="one-dimensional"),
-        pytest.param({"embedding": np.full((3, 20), np.nan)}, "embedding has a NaN or infinite value in row 0", id="NaN"),
-        pytest.param({"dataset_embedding": np.full((3, 10), np.inf)}, "dataset_embedding has a NaN or infinite value in row 0", id="infinite"),
+        pytest.param(
+            {"embedding": np.full((3, 20), np.nan)}, "embedding has a NaN or infinite value in row 0", id="NaN"
+        ),
+        pytest.param(
+            {"dataset_embedding": np.full((3, 10), np.inf)},
+            "dataset_embedding has a NaN or infinite value in row 0",
+            id="infinite",
+        ),
         pytest.param({"dataset_embedding": None}, "also needs the dataset embedding", id="dataset embedding missing"),
         pytest.param(
             {"dataset_embedding": np.zeros((3, 9))}, r"\[3, 9\], not \[3, 10\]", id="dataset embedding's width"
@@ -229,7 +235,9 @@ def test_unknown_genes(random_model):
             r"out has shape \[3, 3\], but the result has shape \[3, 2\]",
             id="out's shape",
         ),
-        pytest.param({"out": np.zeros((3, 2), int)}, "out has type int64, but the result is float32", id="out of whole numbers"),
+        pytest.param(
+            {"out": np.zeros((3, 2), int)}, "out has type int64, but the result is float32", id="out of whole numbers"
+        ),
         pytest.param({"out": [[0.0] * 2] * 3}, "out is a list", id="out is a list"),
         pytest.param({"out": np.broadcast_to(np.float32(0), (3, 2))}, "read-only", id="out is read-only"),
     ],

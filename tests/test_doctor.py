@@ -29,7 +29,13 @@ def test_doctor_finds_this_machine_well():
     diagnosis = se600m.doctor()
     assert diagnosis.ok, diagnosis
     shown = repr(diagnosis)
-    for part in ("se600m-go", "ONNX Runtime", f"{len(os.sched_getaffinity(0))} usable cores", "works, on cpu", "device cuda"):
+    for part in (
+        "se600m-go",
+        "ONNX Runtime",
+        f"{len(os.sched_getaffinity(0))} usable cores",
+        "works, on cpu",
+        "device cuda",
+    ):
         assert part in shown
     assert len(shown.splitlines()) == len(diagnosis)
 

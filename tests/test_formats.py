@@ -358,7 +358,7 @@ R_OBJECT = b"X\n\x00\x00\x00\x03\x00\x04\x02\x01"
 NOT_READ = {
     # kind: (name of the file, how it is made, what the message says)
     "nothing": ("a.h5ad", lambda *_: None, r"a\.h5ad' does not exist$"),
-    "a name like another": ("a.h5ad", lambda path, a: a.write_h5ad(path.with_name("a2.h5ad")), r"does not exist, but '.*a2\.h5ad' does$"),
+    "a name like another": ("a.h5ad", lambda path, a: a.write_h5ad(path.with_name("a2.h5ad")), r"does not exist, but '.*a2\.h5ad' does$"),  # noqa: E501
     "under a file": ("x/a.h5ad", lambda path, _: path.parent.write_text("?"), r"a\.h5ad' does not exist$"),
     "a dangling link": (
         "a.h5ad", lambda path, _: path.symlink_to("gone.h5ad"), "a link to 'gone.h5ad', which does not exist"
@@ -381,7 +381,7 @@ NOT_READ = {
         r"/layers/counts: is stored as 'csr_matrix', version 9\.0\.0, which requires a newer anndata than .*pip install"
     ),
     "an h5ad of a known newer anndata": (
-        "a.h5ad", newer("obs", "accessor"), r"/obs: is stored as 'accessor'.* which requires anndata 0\.14 or newer: pip"
+        "a.h5ad", newer("obs", "accessor"), r"/obs: is stored as 'accessor'.* which requires anndata 0\.14 or newer: pip"  # noqa: E501
     ),
     "h5ad, gzip": ("a.h5ad.gz", packed(gzip.compress), r"with gzip: unpack it first, `gunzip -k .*\.h5ad\.gz`"),
     "h5ad, gzip with the name of an h5ad": ("a.h5ad", packed(gzip.compress), r"with gzip: .*`gunzip < .*a\.h5ad"),

@@ -419,7 +419,7 @@ WRONG = [
     ),
     pytest.param(
         labelled(key="X_pca"), labelled(), {"use_rep": "X_pca"}, errors.DataError,
-        r"'X_pca' is not in reference\.obsm, which has \['X_state'\]: create it with se600m\.embed\(reference, key_added='X_pca'\)$",
+        r"'X_pca' is not in reference\.obsm, which has \['X_state'\]: create it with se600m\.embed\(reference, key_added='X_pca'\)$",  # noqa: E501
         id="reference not embedded",
     ),
     pytest.param(

@@ -183,7 +183,10 @@ def test_an_outer_join_is_recognised(random_model, monkeypatch, groups, chunk_va
         for i in range(groups)
     ]
     joined = anndata.concat(sets, join="outer", index_unique="-")
-    with pytest.raises(errors.NotFiniteError, match=r'outer join.*fill_value=0\), or keep only the genes that all have, with join="inner"'):
+    with pytest.raises(
+        errors.NotFiniteError,
+        match=r'outer join.*fill_value=0\), or keep only the genes that all have, with join="inner"',
+    ):
         surveyed(model, joined)
     # The way out is one.
     surveyed(model, anndata.concat(sets, join="outer", index_unique="-", fill_value=0))

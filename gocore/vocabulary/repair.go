@@ -204,42 +204,19 @@ func undate(s string) string {
 // have in common, which are beginnings, ends, and what joins two names.
 func changesOf(names []string) []change {
 	var changes []change
-	edges := map[rune]int{}
-	prefixes, suffixes, joints := map[string]int{}, map[string]int{}, map[string]int{}
-	longest := commonPrefix(names)
+	m := marks{edges: map[rune]int{}, prefixes: map[string]int{}, suffixes: map[string]int{}, joints: map[string]int{}}
 	for _, name := range names {
-		core := strings.TrimFunc(name, isJoint)
-		if at := strings.Index(name, core); core != "" {
-			for _, edge := range name[:at] + strings.TrimPrefix(name[at+len(core):], ")") {
-				edges[edge]++
-			}
-		}
-		if begins, ends := joint(name, 0); begins > 0 && ends < len(name) {
-			if between := name[begins:ends]; between != "-" && between != "." { // genes' own names have these
-				joints[between]++
-			}
-			prefixes[name[:ends]]++
-			if _, ends = joint(name, ends); ends < len(name) {
-				prefixes[name[:ends]]++
-			}
-		}
-		if at := strings.LastIndexFunc(name, isJoint); at > 0 && at < len(name)-1 {
-			suffixes[name[len(strings.TrimRightFunc(name[:at+1], isJoint)):]]++
-		}
-		for _, genome := range genomes {
-			if rest, has := cutPrefixFold(name, genome); has && rest != "" {
-				prefixes[name[:len(genome)]]++
-			}
-		}
+		m.add(name)
 	}
-	if len(edges) > 0 {
-		changes = append(changes, trimming(edges))
+	longest := commonPrefix(names)
+	if len(m.edges) > 0 {
+		changes = append(changes, trimming(m.edges))
 	}
 	changes = append(changes, fixed...)
 	if len(names) > 1 && len(longest) > 1 {
-		prefixes[longest] += len(names)
+		m.prefixes[longest] += len(names)
 	}
-	for _, prefix := range frequent(prefixes, len(names)) {
+	for _, prefix := range frequent(m.prefixes, len(names)) {
 		changes = append(changes, change{
 			what:   fmt.Sprintf("the prefix %q", prefix),
 			apply:  func(s string) string { return strings.TrimPrefix(s, prefix) },
@@ -247,7 +224,7 @@ func changesOf(names []string) []change {
 			least:  leastShare, prefix: prefix,
 		})
 	}
-	for _, suffix := range frequent(suffixes, len(names)) {
+	for _, suffix := range frequent(m.suffixes, len(names)) {
 		changes = append(changes, change{
 			what:   fmt.Sprintf("the suffix %q", suffix),
 			apply:  func(s string) string { return strings.TrimSuffix(s, suffix) },
@@ -255,7 +232,7 @@ func changesOf(names []string) []change {
 			least:  leastShare,
 		})
 	}
-	for _, between := range frequent(joints, len(names)) {
+	for _, between := range frequent(m.joints, len(names)) {
 		changes = append(changes, change{
 			what:   fmt.Sprintf("a second name after %q", between),
 			apply:  func(s string) string { before, _, _ := strings.Cut(s, between); return strings.TrimSpace(before) },
@@ -268,12 +245,45 @@ func changesOf(names []string) []change {
 			least:  leastShare,
 		})
 	}
-	for _, between := range frequent(joints, len(names)) {
+	for _, between := range frequent(m.joints, len(names)) {
 		if between != "_" && between != " " { // which are among the fixed ones
-			changes = append(changes, replacing(between, "-", fmt.Sprintf("%q for hyphens", between)))
+			changes = append(changes, replacing(between, "-", fmt.Sprintf("%q instead of hyphens", between)))
 		}
 	}
 	return append(changes, withoutNumber, withoutNumberBefore)
+}
+
+// marks count what names have in common: characters around them, what they begin
+// and end with, and what joins two names in one.
+type marks struct {
+	edges                      map[rune]int
+	prefixes, suffixes, joints map[string]int
+}
+
+func (m *marks) add(name string) {
+	core := strings.TrimFunc(name, isJoint)
+	if at := strings.Index(name, core); core != "" {
+		for _, edge := range name[:at] + strings.TrimPrefix(name[at+len(core):], ")") {
+			m.edges[edge]++
+		}
+	}
+	if begins, ends := joint(name, 0); begins > 0 && ends < len(name) {
+		if between := name[begins:ends]; between != "-" && between != "." { // genes' own names have these
+			m.joints[between]++
+		}
+		m.prefixes[name[:ends]]++
+		if _, ends = joint(name, ends); ends < len(name) {
+			m.prefixes[name[:ends]]++
+		}
+	}
+	if at := strings.LastIndexFunc(name, isJoint); at > 0 && at < len(name)-1 {
+		m.suffixes[name[len(strings.TrimRightFunc(name[:at+1], isJoint)):]]++
+	}
+	for _, genome := range genomes {
+		if rest, has := cutPrefixFold(name, genome); has && rest != "" {
+			m.prefixes[name[:len(genome)]]++
+		}
+	}
 }
 
 // afterLast is the place behind the last of some text, 0 if it is not there.
