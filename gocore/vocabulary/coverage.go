@@ -118,7 +118,7 @@ func (m *Match) repairs() string {
 	if len(said) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s. If they are meant, this repairs them: %s", strings.Join(said, "; "), strings.Join(lines, "; "))
+	return fmt.Sprintf("; %s. If they are the same genes, rename them: %s", strings.Join(said, "; "), strings.Join(lines, "; "))
 }
 
 // closeNames tells of names that are a model's but for case and punctuation.

@@ -174,7 +174,7 @@ func TestRepairsFollowEachOther(t *testing.T) {
 			if m.nRepaired() != len(markers) || len(m.Repairs) != len(c.lines) {
 				t.Fatalf("%+v", m.Repairs)
 			}
-			if err := m.Require(0.1); !strings.Contains(fmt.Sprint(err), "this repairs them: "+strings.Join(c.lines, "; ")) {
+			if err := m.Require(0.1); !strings.Contains(fmt.Sprint(err), "rename them: "+strings.Join(c.lines, "; ")) {
 				t.Error(err)
 			}
 			if first := m.Repairs[1].Examples[0].Given; !slices.Contains(c.names, first) {
