@@ -21,7 +21,7 @@ _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
 
 _LARGEST_LOG1P = 35
-"""No log1p of counts is larger; the reference takes a cell with a larger value for counts."""
+"""No log1p of counts is larger; the reference treats a cell with a larger value as counts."""
 
 _SAMPLE = 64
 """Cells that are looked at where a first look must do."""

@@ -97,7 +97,7 @@ def _near(given: str) -> str:
 
 
 def snapshot(path: Path) -> Path:
-    """Give the snapshot that is meant where a folder is laid out as Hugging Face's cache; else the folder itself."""
+    """Return the snapshot in a folder of Hugging Face's cache, or the folder itself if it is not one."""
     snapshots = path / "snapshots"
     if not snapshots.is_dir():
         models = sorted(p.name for p in path.glob("models--*")) if path.is_dir() else []

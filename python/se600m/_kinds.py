@@ -67,7 +67,7 @@ _COMPRESSED = {
 
 
 def kind_of(path: Path, head: bytes) -> tuple[str, str]:
-    """Name the kind of a file that is not HDF5, and the way out."""
+    """Name the kind of a file that is not HDF5, and say how to convert it."""
     name = str(path)
     failed = _failed_download(path, head)
     if failed is not None:

@@ -43,7 +43,7 @@ def survey(
     Raises
     ------
     NotFiniteError
-        Values are NaN or infinite: how many, where the first one is, and the way out.
+        Values are NaN or infinite. The message says how many, where the first one is, and what to do.
     """
     missing = _NotFinite(np.zeros(source.n_genes, np.int64))
     columns = {**report.columns, "not_finite": _native.array(missing.of_genes)}

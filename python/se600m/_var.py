@@ -48,7 +48,7 @@ class FeatureTypes:
     column: str
     """The column of ``var`` that tells."""
     genes: npt.NDArray[np.bool_]
-    """Whether a column of the matrix is a gene's."""
+    """Whether each column of the matrix is a gene."""
     others: dict[str, int]
     """How many other columns there are of each type."""
 
@@ -70,7 +70,7 @@ def feature_types(var: pd.DataFrame) -> FeatureTypes | None:
     Raises
     ------
     DataError
-        No column is a gene's.
+        No column is a gene.
     """
     for name in var.columns:
         if _plain(name).replace(" ", "") in _TYPE_COLUMNS and not isinstance(var[name], pd.DataFrame):
