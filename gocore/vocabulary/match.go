@@ -1,5 +1,10 @@
 package vocabulary
 
+import (
+	"slices"
+	"sync"
+)
+
 // Column is a list of names that a data set has for its genes: the index or a
 // column of AnnData's var.
 type Column struct {
@@ -145,7 +150,30 @@ func (m *Match) note(i int, name string, how How, owners []int32) {
 // MatchBest matches the column with the most of the vocabulary's genes; of
 // equals, the first. Where hardly any is known, it is the column that most could
 // be repaired of. There must be a column.
+//
+// The last match is kept, since a data set is often read in several calls.
 func (v *Vocabulary) MatchBest(columns []Column) *Match {
+	v.last.mu.Lock()
+	defer v.last.mu.Unlock()
+	if v.last.match == nil || !slices.EqualFunc(v.last.columns, columns, Column.equal) {
+		v.last.columns, v.last.match = columns, v.matchBest(columns)
+	}
+	m := *v.last.match // for totals of its own
+	return &m
+}
+
+// lastMatch is what [Vocabulary.MatchBest] found last.
+type lastMatch struct {
+	mu      sync.Mutex
+	columns []Column
+	match   *Match
+}
+
+func (c Column) equal(o Column) bool {
+	return c.Name == o.Name && c.Target == o.Target && slices.Equal(c.Genes, o.Genes)
+}
+
+func (v *Vocabulary) matchBest(columns []Column) *Match {
 	var best *Match
 	var all []*Match
 	for i, c := range columns {

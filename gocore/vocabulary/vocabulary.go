@@ -22,6 +22,7 @@ type Vocabulary struct {
 	tokens map[string]int32
 	// folded finds genes by the bare form of their symbols (see fold).
 	folded func() map[string]int32
+	last   lastMatch
 }
 
 // New makes a vocabulary of gene symbols in token order. The errors wrap

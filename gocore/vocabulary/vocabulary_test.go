@@ -249,3 +249,26 @@ func ExampleVocabulary_Match() {
 	fmt.Println(m.Tokens, m.Coverage(), v.CLS())
 	// Output: [1 -1] 0.5 3
 }
+
+// The last match is kept: other names, or the same under another column's name,
+// get their own, and totals stay with the caller who set them.
+func TestMatchBestAgain(t *testing.T) {
+	v, err := New([]string{"CD3D", "CD4", "MS4A1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := func(column string, genes ...string) *Match {
+		return v.MatchBest([]Column{{Name: column, Genes: genes}})
+	}
+	first := match("var_names", "CD4", "CD8A")
+	first.Totals = []float64{1, 2}
+	if again := match("var_names", "CD4", "CD8A"); again.NMatched != 1 || again.Totals != nil || !slices.Equal(again.Tokens, first.Tokens) {
+		t.Errorf("again: %+v", again)
+	}
+	if other := match("var_names", "CD4", "MS4A1"); other.NMatched != 2 {
+		t.Errorf("other names: %+v", other)
+	}
+	if other := match("symbols", "CD4", "MS4A1"); other.Column != "symbols" {
+		t.Errorf("another column: %+v", other)
+	}
+}

@@ -122,6 +122,8 @@ def repeated_but_different(names: list[str], totals: Totals) -> list[tuple[str, 
     list
         (name, least total, largest total), the most different first.
     """
+    if len(set(names)) == len(names):
+        return []
     expressed = totals[totals > 0]
     large = _LARGE * float(expressed.mean()) if expressed.size else np.inf
     first: dict[str, int] = {}

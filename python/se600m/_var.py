@@ -142,6 +142,9 @@ def _is_text(dtype: Any) -> bool:
 
 
 def _names(column: pd.Series[Any]) -> list[str]:
+    as_they_are = column.tolist()
+    if set(map(type, as_they_are)) <= {str}:
+        return as_they_are
     names = column.astype(object).where(column.notna(), "")
     return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
 
