@@ -39,6 +39,10 @@ func TestForms(t *testing.T) {
 			{modeldir.Form{Layers: modeldir.Float32, PlainBins: true}, 1e-6},
 			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true}, 1e-5},
 			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, LayersPerPart: 1}, 1e-5},
+			{modeldir.Form{Layers: modeldir.Float32, PlainBins: true, Folded: true, FusedNorm: true}, 1e-5},
+			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, Folded: true}, 1e-5},
+			{modeldir.Form{Layers: modeldir.Float16, PlainBins: true, Folded: true, FusedNorm: true}, 0.02},
+			{modeldir.Form{Layers: modeldir.Float16, StandardOperators: true, PlainBins: true, Folded: true}, 0.02},
 			{modeldir.Form{Layers: modeldir.Int8}, 0.3}, // narrow layers average little of what rounding does
 			{modeldir.Form{Layers: modeldir.Int8, PlainBins: true}, 0.3},
 		} {

@@ -16,20 +16,51 @@ type builder struct {
 	*modeldir.Config
 	weights modeldir.Weights
 	form    modeldir.Form
+	// element is what is computed with from here on.
+	element modeldir.Element
 	used    map[string]onnx.Value
 	missing []string
 }
 
 func newBuilder(name string, config *modeldir.Config, weights modeldir.Weights, form modeldir.Form) *builder {
-	return &builder{Graph: onnx.NewGraph(name), Config: config, weights: weights, form: form, used: map[string]onnx.Value{}}
+	return &builder{
+		Graph: onnx.NewGraph(name), Config: config, weights: weights, form: form, element: modeldir.Float32,
+		used: map[string]onnx.Value{},
+	}
 }
 
 var elements = map[modeldir.Element]onnx.ElementType{
-	modeldir.Float32: onnx.Float32, modeldir.Int32: onnx.Int32, modeldir.Int8: onnx.Int8,
+	modeldir.Float32: onnx.Float32, modeldir.Float16: onnx.Float16, modeldir.BFloat16: onnx.BFloat16,
+	modeldir.Int32: onnx.Int32, modeldir.Int8: onnx.Int8,
 }
 
-// weight refers to a tensor in the directory's files.
-func (g *builder) weight(name string) onnx.Value {
+// compute has all that follows computed with elements of a type, and gives x so.
+func (g *builder) compute(element modeldir.Element, x onnx.Value) onnx.Value {
+	if element == g.element {
+		return x
+	}
+	g.element = element
+	return g.Op("Cast", []onnx.Value{x}, onnx.Attr{Name: "to", Value: int(elements[element])})
+}
+
+// weight is a tensor of the directory's files in the type that is computed with.
+// ONNX Runtime rounds it when the graph is opened.
+func (g *builder) weight(name string) onnx.Value { return g.rounded(name, g.stored(name)) }
+
+// rounded is a float32 tensor in the type that is computed with, under a name.
+func (g *builder) rounded(name string, v onnx.Value) onnx.Value {
+	if g.element == modeldir.Float32 {
+		return v
+	}
+	key := name + "." + string(g.element)
+	if _, has := g.used[key]; !has {
+		g.used[key] = g.Op("Cast", []onnx.Value{v}, onnx.Attr{Name: "to", Value: int(elements[g.element])})
+	}
+	return g.used[key]
+}
+
+// stored refers to a tensor in the directory's files.
+func (g *builder) stored(name string) onnx.Value {
 	if v, has := g.used[name]; has {
 		return v
 	}
@@ -104,8 +135,12 @@ func (g *builder) layerNorm(x onnx.Value, name string) onnx.Value {
 
 // addNorm is LayerNorm(x + y + bias). On the CPU ONNX Runtime's fused
 // SkipLayerNormalization takes three times as long as these three operators.
-func (g *builder) addNorm(x, y onnx.Value, bias, norm string) onnx.Value {
-	y = g.Op("Add", []onnx.Value{y, g.weight(bias)})
+func (g *builder) addNorm(x, y, bias onnx.Value, norm string) onnx.Value {
+	if g.form.FusedNorm {
+		inputs := []onnx.Value{y, x, g.weight(norm + ".weight"), g.weight(norm + ".bias"), bias}
+		return g.Fused("SkipLayerNormalization", inputs, onnx.Attr{Name: "epsilon", Value: layerNormEps})
+	}
+	y = g.Op("Add", []onnx.Value{y, bias})
 	return g.layerNorm(g.Op("Add", []onnx.Value{y, x}), norm)
 }
 

@@ -24,7 +24,8 @@ func (g *builder) rowByRow(x onnx.Value, weight string) onnx.Value {
 // see nRead.
 func (g *builder) decoder(inputs []onnx.Value) map[string]onnx.Value {
 	const first = modeldir.DecoderBlock1 + ".intermediate_dense"
-	genes, cells := inputs[0], inputs[1]
+	g.element = g.form.Computed()
+	genes, cells := g.rounded("genes", inputs[0]), g.rounded("cells", inputs[1])
 	perCell := func(x onnx.Value) onnx.Value { return g.Op("Unsqueeze", []onnx.Value{x, g.Ints(1)}) }
 
 	ofCells := g.Op("Add", []onnx.Value{g.rowByRow(cells, first+modeldir.CellPart), g.weight(first + ".bias")})
@@ -36,5 +37,5 @@ func (g *builder) decoder(inputs []onnx.Value) map[string]onnx.Value {
 	x = g.skipBlock(x, inside, modeldir.DecoderBlock1)
 	x = g.skipBlock(x, g.linear(x, modeldir.DecoderBlock2+".intermediate_dense"), modeldir.DecoderBlock2)
 	expression := g.Op("Squeeze", []onnx.Value{g.linear(x, modeldir.DecoderOutput), g.Ints(2)})
-	return map[string]onnx.Value{modeldir.Expression: expression}
+	return map[string]onnx.Value{modeldir.Expression: g.compute(modeldir.Float32, expression)}
 }

@@ -44,22 +44,27 @@ func (g *builder) embedding(inputs []onnx.Value) map[string]onnx.Value {
 	var bias, biasAll onnx.Value
 	if len(inputs) > 2 {
 		bias = g.attentionBias(inputs[2])
+	}
+	x = g.compute(g.form.Computed(), x)
+	if bias != "" {
 		biasAll = g.forEveryToken(bias, x)
 	}
 	last := g.Dimensions.NLayers - 1
 	for i := range last {
 		x = g.pause(i, g.layer(i, x, biasAll))
 	}
+	x = g.compute(modeldir.Float32, x)
 	cls := g.slice(x, 0, 1)
 	other := cls
 	if g.Dimensions.DatasetDim > 0 {
 		other = g.slice(x, -1, math.MaxInt32)
 	}
 	read := g.concat(cls, other)
-	g.form.Layers = modeldir.Float32 // few tokens cost next to nothing
-	// The OpenVINO of onnxruntime-openvino 1.24.1 fails on attentionOfRead in bf16.
+	g.form.Layers, g.form.Folded = modeldir.Float32, false // few tokens cost next to nothing
+	// The OpenVINO of onnxruntime-openvino 1.24.1, which runs graphs in parts, fails
+	// on attentionOfRead in bf16.
 	attend := g.attentionOfRead
-	if g.form.StandardOperators {
+	if g.form.LayersPerPart > 0 {
 		attend = g.standardAttention
 	}
 	return g.results(g.head(g.afterAttention(last, read, attend(read, x, bias, modeldir.LayerPrefix(last)))))
@@ -69,10 +74,13 @@ func (g *builder) embedding(inputs []onnx.Value) map[string]onnx.Value {
 // token.
 func (g *builder) contextual(inputs []onnx.Value) map[string]onnx.Value {
 	x := g.foldedTokens(inputs[0], inputs[1])
-	bias := g.forEveryToken(g.attentionBias(inputs[2]), x)
+	bias := g.attentionBias(inputs[2])
+	x = g.compute(g.form.Computed(), x)
+	bias = g.forEveryToken(bias, x)
 	for i := range g.Dimensions.NLayers {
 		x = g.pause(i, g.layer(i, x, bias))
 	}
+	x = g.compute(modeldir.Float32, x)
 	if g.Dimensions.DatasetDim > 0 {
 		x = g.slice(x, 0, -1)
 	}

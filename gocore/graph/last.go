@@ -1,8 +1,6 @@
 package graph
 
 import (
-	"math"
-
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/onnx"
 )
@@ -21,9 +19,6 @@ const nRead = 2
 func (g *builder) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.Value {
 	d, nHead := int64(g.Dimensions.EmSize), int64(g.Dimensions.NHead)
 	width := d / nHead
-	biases := func(from, to int64) onnx.Value {
-		return g.Op("Slice", []onnx.Value{g.weight(prefix + "qkv_proj.bias"), g.Ints(from * d), g.Ints(to * d), g.Ints(0)})
-	}
 	// [B, n, heads × width] as [B, heads, n, width] and back
 	apart := func(x onnx.Value) onnx.Value {
 		x = g.Op("Reshape", []onnx.Value{x, g.Ints(0, 0, nHead, -1)})
@@ -39,8 +34,8 @@ func (g *builder) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.
 		w := g.Op("Reshape", []onnx.Value{g.weight(weight), g.Ints(d, nHead, width)})
 		return g.Op("Transpose", []onnx.Value{w}, onnx.Attr{Name: "perm", Value: perm})
 	}
-	q := g.Op("Add", []onnx.Value{g.matMul(read, prefix+modeldir.Queries), biases(0, 1)})
-	q = g.Op("Mul", []onnx.Value{q, g.Scalar(float32(1 / math.Sqrt(float64(width))))})
+	q := g.Op("Add", []onnx.Value{g.matMul(read, prefix+modeldir.Queries), g.partOfBias(prefix, 0)})
+	q = g.Op("Mul", []onnx.Value{q, g.scale()})
 	u := g.Op("MatMul", []onnx.Value{apart(q), ofHeads(prefix+modeldir.Keys, 1, 2, 0)})
 	u = g.Op("Reshape", []onnx.Value{u, g.Ints(0, nHead*nRead, d)})
 	turned := g.Op("Transpose", []onnx.Value{x}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1}})
@@ -51,5 +46,5 @@ func (g *builder) attentionOfRead(read, x, bias onnx.Value, prefix string) onnx.
 	p := g.Op("Softmax", []onnx.Value{scores}, onnx.Attr{Name: "axis", Value: -1})
 	sums := g.Op("Reshape", []onnx.Value{g.Op("MatMul", []onnx.Value{p, x}), g.Ints(0, nHead, nRead, d)})
 	values := together(g.Op("MatMul", []onnx.Value{sums, ofHeads(prefix+modeldir.Values, 1, 0, 2)}))
-	return g.Op("Add", []onnx.Value{values, biases(2, 3)})
+	return g.Op("Add", []onnx.Value{values, g.partOfBias(prefix, 2)})
 }

@@ -12,6 +12,14 @@ func (g *builder) attention(x, bias onnx.Value, prefix string) onnx.Value {
 	if g.form.StandardOperators {
 		return g.standardAttention(x, x, bias, prefix)
 	}
+	if g.form.Folded {
+		inputs := []onnx.Value{g.foldedQueries(x, prefix), g.product(x, prefix+modeldir.Keys), g.product(x, prefix+modeldir.Values)}
+		if bias != "" {
+			inputs = append(inputs, "", "", bias)
+		}
+		return g.Fused("MultiHeadAttention", inputs,
+			onnx.Attr{Name: "num_heads", Value: g.Dimensions.NHead}, onnx.Attr{Name: "scale", Value: float32(1)})
+	}
 	inputs := append(g.products(x, prefix+modeldir.Queries, prefix+modeldir.Keys, prefix+modeldir.Values), g.weight(prefix+"qkv_proj.bias"))
 	if bias != "" {
 		inputs = append(inputs, "", bias)
@@ -19,19 +27,65 @@ func (g *builder) attention(x, bias onnx.Value, prefix string) onnx.Value {
 	return g.Fused("MultiHeadAttention", inputs, onnx.Attr{Name: "num_heads", Value: g.Dimensions.NHead})
 }
 
+// partOfBias is the part of qkv_proj's bias for the queries (0), keys (1) or
+// values (2), as it is stored.
+func (g *builder) partOfBias(prefix string, part int64) onnx.Value {
+	d := int64(g.Dimensions.EmSize)
+	return g.Op("Slice", []onnx.Value{g.stored(prefix + "qkv_proj.bias"), g.Ints(part * d), g.Ints((part + 1) * d), g.Ints(0)})
+}
+
+// scale is what attention's scores are multiplied with.
+func (g *builder) scale() onnx.Value {
+	return g.Scalar(float32(1 / math.Sqrt(float64(g.Dimensions.EmSize/g.Dimensions.NHead))))
+}
+
+// foldedQueries are the queries with the scale of attention in them.
+func (g *builder) foldedQueries(x onnx.Value, prefix string) onnx.Value {
+	scaled := func(name string, v onnx.Value) onnx.Value {
+		return g.rounded(prefix+name, g.Op("Mul", []onnx.Value{v, g.scale()}))
+	}
+	weights := scaled("scaled queries", g.stored(prefix+modeldir.Queries))
+	return g.Op("Add", []onnx.Value{
+		g.Op("MatMul", []onnx.Value{x, weights}), scaled("scaled bias of queries", g.partOfBias(prefix, 0)),
+	})
+}
+
+// outBias is out_proj's bias; folded, it has the values' bias in it, as
+// attention's weights add up to 1.
+func (g *builder) outBias(prefix string) onnx.Value {
+	if !g.form.Folded {
+		return g.weight(prefix + "out_proj.bias")
+	}
+	ofValues := g.Op("MatMul", []onnx.Value{g.partOfBias(prefix, 2), g.stored(prefix + "out_proj.weight")})
+	return g.rounded(prefix+"folded bias", g.Op("Add", []onnx.Value{ofValues, g.stored(prefix + "out_proj.bias")}))
+}
+
 func (g *builder) standardAttention(queries, x, bias onnx.Value, prefix string) onnx.Value {
 	d, width := int64(g.Dimensions.EmSize), g.Dimensions.EmSize/g.Dimensions.NHead
-	biases := g.weight(prefix + "qkv_proj.bias")
-	heads := func(x onnx.Value, part string, position int64, order []int) onnx.Value {
-		own := g.Op("Slice", []onnx.Value{biases, g.Ints(position * d), g.Ints((position + 1) * d), g.Ints(0)})
-		v := g.Op("Add", []onnx.Value{g.matMul(x, prefix+part), own})
-		v = g.Op("Reshape", []onnx.Value{v, g.Ints(0, 0, int64(g.Dimensions.NHead), int64(width))})
-		return g.Op("Transpose", []onnx.Value{v}, onnx.Attr{Name: "perm", Value: order})
+	heads := func(x onnx.Value, order []int) onnx.Value {
+		x = g.Op("Reshape", []onnx.Value{x, g.Ints(0, 0, int64(g.Dimensions.NHead), int64(width))})
+		return g.Op("Transpose", []onnx.Value{x}, onnx.Attr{Name: "perm", Value: order})
 	}
-	q := heads(queries, modeldir.Queries, 0, []int{0, 2, 1, 3})
-	k := heads(x, modeldir.Keys, 1, []int{0, 2, 3, 1})
-	v := heads(x, modeldir.Values, 2, []int{0, 2, 1, 3})
-	scores := g.Op("Mul", []onnx.Value{g.Op("MatMul", []onnx.Value{q, k}), g.Scalar(float32(1 / math.Sqrt(float64(width))))})
+	biased := func(x onnx.Value, part string, position int64) onnx.Value {
+		x = g.matMul(x, prefix+part)
+		if g.form.Folded {
+			return x
+		}
+		return g.Op("Add", []onnx.Value{x, g.partOfBias(prefix, position)})
+	}
+	var q onnx.Value
+	if g.form.Folded {
+		q = g.foldedQueries(queries, prefix)
+	} else {
+		q = biased(queries, modeldir.Queries, 0)
+	}
+	q = heads(q, []int{0, 2, 1, 3})
+	k := heads(biased(x, modeldir.Keys, 1), []int{0, 2, 3, 1})
+	v := heads(biased(x, modeldir.Values, 2), []int{0, 2, 1, 3})
+	scores := g.Op("MatMul", []onnx.Value{q, k})
+	if !g.form.Folded {
+		scores = g.Op("Mul", []onnx.Value{scores, g.scale()})
+	}
 	if bias != "" {
 		scores = g.Op("Add", []onnx.Value{scores, bias})
 	}
@@ -48,9 +102,9 @@ func (g *builder) layer(i int, x, bias onnx.Value) onnx.Value {
 // afterAttention is the rest of a layer.
 func (g *builder) afterAttention(i int, x, attention onnx.Value) onnx.Value {
 	prefix := modeldir.LayerPrefix(i)
-	h := g.addNorm(x, g.product(attention, prefix+"out_proj.weight"), prefix+"out_proj.bias", prefix+"norm1")
+	h := g.addNorm(x, g.product(attention, prefix+"out_proj.weight"), g.outBias(prefix), prefix+"norm1")
 	f := g.biasGelu(g.product(h, prefix+"linear1.weight"), prefix+"linear1.bias")
-	return g.addNorm(h, g.product(f, prefix+"linear2.weight"), prefix+"linear2.bias", prefix+"norm2")
+	return g.addNorm(h, g.product(f, prefix+"linear2.weight"), g.weight(prefix+"linear2.bias"), prefix+"norm2")
 }
 
 // biasGelu is the exact Gelu (erf) of x + bias.
@@ -83,9 +137,11 @@ func (g *builder) attentionBias(logMultiplicity onnx.Value) onnx.Value {
 	return g.Op("Unsqueeze", []onnx.Value{bias, g.Ints(1, 2)})
 }
 
-// forEveryToken repeats a bias for the T queries of x, [B, T, emsize], which
-// ONNX Runtime's fused operator does not do by itself.
+// forEveryToken gives a bias the type that is computed with, and repeats it for
+// the T queries of x, [B, T, emsize], which ONNX Runtime's fused operator does
+// not do by itself.
 func (g *builder) forEveryToken(bias, x onnx.Value) onnx.Value {
+	bias = g.rounded("attention bias", bias)
 	if g.form.StandardOperators {
 		return bias
 	}
@@ -98,7 +154,7 @@ func (g *builder) forEveryToken(bias, x onnx.Value) onnx.Value {
 // LayerNorm(x + dense(ReLU(inside))).
 func (g *builder) skipBlock(x, inside onnx.Value, name string) onnx.Value {
 	h := g.Op("Relu", []onnx.Value{inside})
-	return g.addNorm(x, g.matMul(h, name+".dense.weight"), name+".dense.bias", name+".layer_norm")
+	return g.addNorm(x, g.matMul(h, name+".dense.weight"), g.weight(name+".dense.bias"), name+".layer_norm")
 }
 
 // head is the decoder head on tokens.

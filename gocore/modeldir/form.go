@@ -5,9 +5,11 @@ type Element string
 
 // The element types.
 const (
-	Float32 Element = "float32"
-	Int32   Element = "int32"
-	Int8    Element = "int8"
+	Float32  Element = "float32"
+	Float16  Element = "float16"
+	BFloat16 Element = "bfloat16"
+	Int32    Element = "int32"
+	Int8     Element = "int8"
 )
 
 // size is how many bytes an element has.
@@ -37,23 +39,42 @@ func (e Element) LayersFile() string {
 // Form is how a graph is put together for the execution provider that runs it.
 // All forms compute the same, but for what rounding to the element type changes.
 type Form struct {
-	// Layers is what the layers' weights are stored and multiplied in.
+	// Layers is what the layers' weights are multiplied in. Weights in 8 bits are
+	// stored beside those in float32; weights in 16 bits are rounded when a graph is
+	// opened.
 	Layers Element
 	// StandardOperators leaves out ONNX Runtime's own fused operators.
 	StandardOperators bool
 	// PlainBins embeds the expression value of every token. Otherwise each of the
 	// different values is embedded once, which needs the operator Unique.
 	PlainBins bool
+	// Folded has the scale of attention in the weights of the queries, leaves out
+	// the keys' bias, which no softmax sees, and adds the values' to out_proj's.
+	Folded bool
+	// FusedNorm adds and normalises in one operator of ONNX Runtime's own.
+	FusedNorm bool
 	// LayersPerPart, if not zero, is how many layers make a part. A provider makes
 	// one node of a part, and a run ends early only between nodes.
 	LayersPerPart int
 }
 
 // In is the form that a variant takes where f is wanted. The trace, which also
-// checks the fused operators, and the decoder have one form.
+// checks the fused operators, has one form, and the decoder one for each element
+// type that is computed with.
 func (f Form) In(v Variant) Form {
-	if v == Trace || v == Decoder {
+	switch v {
+	case Trace:
 		return Form{Layers: Float32, StandardOperators: true, PlainBins: true}
+	case Decoder:
+		return Form{Layers: f.Computed(), StandardOperators: true, PlainBins: true}
 	}
 	return f
+}
+
+// Computed is the element type of the tokens between the layers.
+func (f Form) Computed() Element {
+	if f.Layers == Int8 {
+		return Float32
+	}
+	return f.Layers
 }

@@ -18,11 +18,13 @@ type ElementType int32
 
 // The element types that the models here use.
 const (
-	Float32 = ElementType(onnxpb.TensorProto_FLOAT)
-	Int32   = ElementType(onnxpb.TensorProto_INT32)
-	Int64   = ElementType(onnxpb.TensorProto_INT64)
-	Int8    = ElementType(onnxpb.TensorProto_INT8)
-	Uint8   = ElementType(onnxpb.TensorProto_UINT8)
+	Float32  = ElementType(onnxpb.TensorProto_FLOAT)
+	Int32    = ElementType(onnxpb.TensorProto_INT32)
+	Int64    = ElementType(onnxpb.TensorProto_INT64)
+	Int8     = ElementType(onnxpb.TensorProto_INT8)
+	Float16  = ElementType(onnxpb.TensorProto_FLOAT16)
+	BFloat16 = ElementType(onnxpb.TensorProto_BFLOAT16)
+	Uint8    = ElementType(onnxpb.TensorProto_UINT8)
 )
 
 // size is how many bytes an element has.
