@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/se600m/se600m-go/gocore/notice"
 	"github.com/se600m/se600m-go/gocore/safego"
 )
 
@@ -44,7 +45,7 @@ func begin(w work) int64 {
 }
 
 // Wait waits up to some milliseconds for a job to end, and tells how far it
-// is: {"ended": bool, "done": n, "total": n}.
+// is: {"ended": bool, "done": n, "total": n, "notices": [text, …]}.
 func Wait(handle, milliseconds int64) (state string, err error) {
 	defer export(&err)
 	j, err := jobs.get(handle)
@@ -61,7 +62,7 @@ func Wait(handle, milliseconds int64) (state string, err error) {
 		ended = true
 	default:
 	}
-	return toJSON(map[string]any{"ended": ended, "done": j.done.Load(), "total": j.total.Load()})
+	return toJSON(map[string]any{"ended": ended, "done": j.done.Load(), "total": j.total.Load(), "notices": notice.Take()})
 }
 
 // Cancel asks a job to end. [Finish] must still be called.

@@ -13,10 +13,11 @@ var models = handles[*embed.Model]{what: "model"}
 // and reads.
 func FormatVersion() int64 { return modeldir.FormatVersion }
 
-// OpenModel opens a converted model directory on a device, in a precision.
-func OpenModel(dir, device, precision string) (handle int64, err error) {
+// OpenModel opens a converted model directory on a device, or on several with
+// commas between them, in a precision.
+func OpenModel(dir, devices, precision string) (handle int64, err error) {
 	defer export(&err)
-	m, err := embed.Open(dir, device, precision)
+	m, err := embed.Open(dir, devices, precision)
 	if err != nil {
 		return 0, err
 	}

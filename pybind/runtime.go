@@ -1,6 +1,10 @@
 package pybind
 
-import "github.com/se600m/se600m-go/gocore/ort"
+import (
+	"strings"
+
+	"github.com/se600m/se600m-go/gocore/ort"
+)
 
 // OpenRuntime loads ONNX Runtime's shared library and tells its version.
 func OpenRuntime(path string) (ortVersion string, err error) {
@@ -12,13 +16,17 @@ func OpenRuntime(path string) (ortVersion string, err error) {
 // RuntimeLibrary is the path of the library that [OpenRuntime] has loaded, or "".
 func RuntimeLibrary() string { return ort.Library() }
 
-// CheckDevice tells the names of a device that is there and of its precision,
+// CheckDevice tells the names of devices that are there and of their precision,
 // {"device": …, "precision": …}, and for one that is not what it lacks.
-func CheckDevice(device, precision string) (resolved string, err error) {
+func CheckDevice(devices, precision string) (resolved string, err error) {
 	defer export(&err)
-	p, err := ort.ResolveDevice(device, precision)
+	providers, err := ort.ResolveDevices(devices, precision)
 	if err != nil {
 		return "", err
 	}
-	return toJSON(map[string]any{"device": p.Name(), "precision": p.Precision()})
+	names := make([]string, len(providers))
+	for i, p := range providers {
+		names[i] = p.Name()
+	}
+	return toJSON(map[string]any{"device": strings.Join(names, ","), "precision": providers[0].Precision()})
 }

@@ -666,11 +666,23 @@ OPTIONS = [
     ),
     Case(
         "a precision that a device lacks",
-        embed(device="cuda", precision="bf16"),
+        embed(device="cuda", precision="int8"),
         errors.DeviceError,
-        'device="cuda" does not support precision="bf16": leave one',
+        'device="cuda" does not support precision="int8": leave one',
     ),
     Case("an unknown device", embed(device="gpu"), errors.DeviceError, 'device="gpu" is not one of .*"cuda:N"'),
+    Case(
+        "fp16 without a GPU",
+        embed(precision="fp16"),
+        errors.DeviceError,
+        'precision="fp16" needs a GPU: device="cuda": ',
+    ),
+    Case(
+        "devices of two kinds",
+        embed(device=["cpu", "cuda:0"]),
+        errors.DeviceError,
+        'several devices must all be "cuda:N"|providers_cuda.so is missing',
+    ),
     Case("a device number that is none", embed(device="cuda:x"), errors.DeviceError, '"x" is not a device number'),
     Case("a device as a number", embed(device=0), errors.OptionError, "device=0"),
     Case(

@@ -25,7 +25,7 @@ LINES = [
     ('se600m.embed(adata, model="~/no/such/folder")', r"nor the path of a converted model or a checkpoint"),
     ('se600m.embed(adata, device="gpu")', r'"cuda:N"'),
     ('se600m.embed(adata, device="cuda")', r'use device="cpu"'),
-    ('se600m.embed(adata, precision="fp16")', r'"fp32", "int8", "bf16": did you mean "bf16"'),
+    ('se600m.embed(adata, precision="float16")', r'"fp32", "fp16", "int8", "bf16": did you mean "fp16"'),
     ('se600m.embed(adata, batch_size="64")', r"batch_size='64' is not a whole number"),
     ("se600m.embed(adata, key_added=None)", r"key_added=None is not a valid key"),
     ('se600m.embed(mouse)', r"the model knows human genes"),

@@ -93,8 +93,8 @@ def test_device_and_precision_of_a_model_are_its_own(model, immune):
     [
         ({"precision": "float32"}, "fp32"),
         ({"precision": "FP32"}, "fp32"),
-        ({"precision": "fp16"}, "bf16"),
-        ({"precision": "half"}, "bf16"),
+        ({"precision": "float16"}, "fp16"),
+        ({"precision": "half"}, "fp16"),
         ({"precision": "bfloat16"}, "bf16"),
         ({"precision": "int4"}, "int8"),
         ({"fill": "shard"}, "shared"),

@@ -75,7 +75,7 @@ def test_models_are_shared_by_what_auto_stands_for(folder):
 
 
 def test_unknown_precisions(folder):
-    for precision in ("INT8", "", "fp16"):
+    for precision in ("INT8", "", "fp8"):
         with pytest.raises(errors.OptionError, match=f'precision="{precision}" is not one of'):
             se600m.load_model(folder, precision=precision)
     with pytest.raises(errors.OptionError, match="precision=8"):

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/se600m/se600m-go/gocore/sentence"
 )
@@ -65,9 +66,10 @@ func NewCollector(p *Pool) *Collector {
 func (c *Collector) Add(row int, write func(sentence.Sentence) int) *Batch {
 	layout := c.pool.layout
 	if !layout.Varying {
-		kind := bucket{layout.MaxLength, layout.Weighted}
+		kind := layout.bucket(layout.MaxLength)
 		b := c.get(kind)
-		write(b.next(row))
+		slot := b.next(row)
+		pad(slot, write(slot), layout.Padding)
 		return c.takeIfFull(kind, b)
 	}
 	// The bucket is known only when the sentence is written.
@@ -78,9 +80,7 @@ func (c *Collector) Add(row int, write func(sentence.Sentence) int) *Batch {
 	copy(slot.GeneIndices, c.draft.GeneIndices[:length])
 	copy(slot.ExpressionValues, c.draft.ExpressionValues[:length])
 	copy(slot.Multiplicity, c.draft.Multiplicity[:length]) // none where no token needs one
-	for i := length; i < kind.length; i++ {
-		slot.GeneIndices[i], slot.ExpressionValues[i], slot.Multiplicity[i] = layout.Padding, 0, 0
-	}
+	pad(slot, length, layout.Padding)
 	return c.takeIfFull(kind, b)
 }
 
@@ -101,13 +101,68 @@ func (c *Collector) takeIfFull(kind bucket, b *Batch) *Batch {
 	return b
 }
 
-// Rest returns the batches that are part full, shortest first.
+// Rest returns the batches that are part full, shortest first, and filled up where
+// the layout is fixed.
 func (c *Collector) Rest() []*Batch {
 	rest := make([]*Batch, 0, len(c.filling))
 	for _, b := range c.filling {
 		rest = append(rest, b)
 	}
 	clear(c.filling)
+	if c.pool.layout.Fixed {
+		for _, b := range rest {
+			b.fillUp(c.pool.layout.Padding)
+		}
+	}
 	slices.SortFunc(rest, func(a, b *Batch) int { return a.Length - b.Length })
 	return rest
+}
+
+// Merger joins the batches that several collectors leave part full. Any goroutine
+// may use it.
+type Merger struct {
+	mu        sync.Mutex
+	collector *Collector
+}
+
+// NewMerger makes a merger on a pool.
+func NewMerger(p *Pool) *Merger {
+	return &Merger{collector: &Collector{pool: p, filling: map[bucket]*Batch{}}}
+}
+
+// Take takes a collector's sentences from it, and returns the batches that are
+// full thereby.
+func (m *Merger) Take(from *Collector) (full []*Batch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.collector
+	for kind, part := range from.filling {
+		if c.filling[kind] == nil {
+			c.filling[kind] = part
+			continue
+		}
+		for i, row := range part.Rows {
+			b := c.get(kind)
+			at, end := i*part.Length, (i+1)*part.Length
+			slot := b.next(row)
+			copy(slot.GeneIndices, part.GeneIndices[at:end])
+			copy(slot.ExpressionValues, part.ExpressionValues[at:end])
+			if part.Multiplicity != nil {
+				copy(slot.Multiplicity, part.Multiplicity[at:end])
+			}
+			if b = c.takeIfFull(kind, b); b != nil {
+				full = append(full, b)
+			}
+		}
+		c.pool.Put(part)
+	}
+	clear(from.filling)
+	return full
+}
+
+// Rest returns the batches that are still part full, as [Collector.Rest] does.
+func (m *Merger) Rest() []*Batch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.collector.Rest()
 }

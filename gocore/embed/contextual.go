@@ -62,7 +62,7 @@ func (m *Model) Contextual(ctx context.Context, c *Cells, out Contextual) (Repor
 	if err := m.checkContextual(out, c.Matrix.NCells(), plan.MaxLength()); err != nil {
 		return Report{}, err
 	}
-	return m.pipeline(ctx, c, plan, func(ctx context.Context, l *lane, b *batch.Batch) error {
+	return m.pipeline(ctx, c, plan, modeldir.Contextual, func(ctx context.Context, l *lane, b *batch.Batch) error {
 		return m.contextualBatch(ctx, l, b, out)
 	})
 }
@@ -70,7 +70,7 @@ func (m *Model) Contextual(ctx context.Context, c *Cells, out Contextual) (Repor
 // contextualBatch executes a batch and scatters its vectors.
 func (m *Model) contextualBatch(ctx context.Context, l *lane, b *batch.Batch, out Contextual) error {
 	const v = modeldir.Contextual
-	results, err := l.run(ctx, v, modeldir.SentenceSizes(len(b.Rows), b.Length), l.inputs(v, b), nil)
+	results, err := l.run(ctx, v, modeldir.SentenceSizes(b.Size(), b.Length), l.inputs(v, b), nil)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,14 @@ package embed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/notice"
 	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/safego"
 )
@@ -41,13 +43,30 @@ func (m *Model) spread(threads, width int) (execution, error) {
 	if err != nil {
 		return execution{}, err
 	}
-	e := execution{workers: workers(threads), traits: m.provider.Traits(m.Config.Dimensions, width, threads)}
-	for range e.traits.RunsAtOnce {
-		e.lanes = append(e.lanes, &lane{
-			model: m, provider: m.provider, form: e.traits.Form, threads: e.traits.ThreadsPerRun, memory: map[string][]float32{},
-		})
+	e := execution{workers: workers(threads)}
+	for n, d := range m.devices {
+		traits := d.provider.Traits(m.Config.Dimensions, width, threads)
+		if most := int(d.most.Load()); most > 0 {
+			traits.MaxTokens = min(traits.MaxTokens, most)
+		}
+		for i := range traits.RunsAtOnce {
+			e.lanes = append(e.lanes, newLane(m, d, traits, i))
+		}
+		if n > 0 { // batches are the same wherever they run, so the smallest device decides
+			traits.MaxTokens = min(traits.MaxTokens, e.traits.MaxTokens)
+		}
+		e.traits = traits
 	}
 	return e, nil
+}
+
+// newLane makes the i-th lane of a device.
+func newLane(m *Model, d *device, traits ort.Traits, i int) *lane {
+	l := &lane{model: m, device: d, form: traits.Form, threads: traits.ThreadsPerRun, memory: map[string][]float32{}}
+	if traits.OwnThread {
+		l.thread = d.thread(i)
+	}
+	return l
 }
 
 // tokenBudget is how many tokens a batch of sentences of some length has at
@@ -58,11 +77,61 @@ func (e execution) tokenBudget(d modeldir.Dimensions, length int) int {
 
 // lane runs batches one after the other on a device, in memory of its own.
 type lane struct {
-	model    *Model
-	provider ort.Provider
-	form     modeldir.Form
-	threads  int // that one run takes
-	memory   map[string][]float32
+	model   *Model
+	device  *device
+	form    modeldir.Form
+	threads int     // that one run takes
+	thread  *thread // that runs start on; nil: any
+	bounds  bounds  // of batches of cells, where the provider prepares for them
+	memory  map[string][]float32
+}
+
+// bounds are those of batches: slots, and sentences.
+type bounds struct{ least, most, cells int }
+
+// shapes are the bounds of a graph's inputs; nil without bounds, and for graphs
+// that take no batches of cells.
+func (b bounds) shapes(inputs []modeldir.Tensor) map[string]ort.Shapes {
+	if b.cells == 0 {
+		return nil
+	}
+	shapes := map[string]ort.Shapes{}
+	for _, t := range inputs {
+		shapes[t.Name] = ort.Shapes{
+			Least: t.ShapeOf(modeldir.SentenceSizes(1, b.least)), Most: t.ShapeOf(modeldir.SentenceSizes(b.cells, b.most)),
+		}
+	}
+	return shapes
+}
+
+// do runs f where the lane's runs start.
+func (l *lane) do(f func() error) error {
+	if l.thread == nil {
+		return f()
+	}
+	return l.thread.do(f)
+}
+
+// fitting runs a batch, in halves if the device has not enough memory for it.
+func (l *lane) fitting(b *batch.Batch, run func(*batch.Batch) error) error {
+	tokens := b.Size() * b.Length
+	if most := int(l.device.most.Load()); most == 0 || tokens <= most || b.Size() == 1 {
+		err := run(b)
+		if b.Size() == 1 || !errors.Is(err, ort.ErrMemory) {
+			return err
+		}
+		l.device.lower(tokens)
+		notice.Sayf("%s has not enough memory for batches of %d cells: going on with %d", l.device.provider.Name(), b.Size(), (b.Size()+1)/2)
+	}
+	for _, half := range b.Halves() {
+		if len(half.Rows) == 0 {
+			continue
+		}
+		if err := l.fitting(half, run); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // floats is memory for a tensor, which the next batch uses again.
@@ -75,7 +144,7 @@ func (l *lane) floats(name string, n int) []float32 {
 
 // inputs are a batch of sentences as a graph takes them.
 func (l *lane) inputs(v modeldir.Variant, b *batch.Batch) []ort.Tensor {
-	shape := []int{len(b.Rows), b.Length}
+	shape := []int{b.Size(), b.Length}
 	inputs := []ort.Tensor{{Shape: shape, Int32: b.GeneIndices}, {Shape: shape, Float32: b.ExpressionValues}}
 	if v == modeldir.Dense {
 		return inputs
@@ -108,7 +177,7 @@ func (l *lane) run(
 		results[t.Name] = values
 		outputs = append(outputs, ort.Tensor{Shape: shape, Float32: values})
 	}
-	return results, session.Run(ctx, inputs, outputs)
+	return results, l.do(func() error { return session.Run(ctx, inputs, outputs) })
 }
 
 // size is how many values a tensor of a shape has.

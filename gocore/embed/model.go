@@ -3,6 +3,7 @@ package embed
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/ort"
@@ -24,14 +25,14 @@ type Model struct {
 	Config     *modeldir.Config
 	Vocabulary *vocabulary.Vocabulary
 
-	provider ort.Provider
+	devices  []*device
 	sessions sessions
 }
 
-// Open opens a converted model directory on a device, in a precision (see
-// [ort.ResolveDevice]). Graphs are opened when they are first needed. ONNX
-// Runtime must be open (package ort).
-func Open(dir, device, precision string) (*Model, error) {
+// Open opens a converted model directory on one or several devices, in a
+// precision (see [ort.ResolveDevices]). Graphs are opened when they are first
+// needed. ONNX Runtime must be open (package ort).
+func Open(dir, devices, precision string) (*Model, error) {
 	config, genes, err := modeldir.Read(dir)
 	if err != nil {
 		return nil, err
@@ -40,18 +41,27 @@ func Open(dir, device, precision string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model directory %q: %w", dir, err)
 	}
-	provider, err := ort.ResolveDevice(device, precision)
+	providers, err := ort.ResolveDevices(devices, precision)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Dir: dir, Config: config, Vocabulary: v, provider: provider}
+	m := &Model{Dir: dir, Config: config, Vocabulary: v}
+	for _, p := range providers {
+		m.devices = append(m.devices, &device{provider: p})
+	}
 	m.sessions.open = map[sessionKey]*openSession{}
 	m.sessions.idle.L = &m.sessions.mu
 	return m, nil
 }
 
-// Device is where the model runs.
-func (m *Model) Device() string { return m.provider.Name() }
+// Device is where the model runs: a device, or several with commas between them.
+func (m *Model) Device() string {
+	names := make([]string, len(m.devices))
+	for i, d := range m.devices {
+		names[i] = d.provider.Name()
+	}
+	return strings.Join(names, ",")
+}
 
 // Precision is what the model's products are computed in.
-func (m *Model) Precision() ort.Precision { return m.provider.Precision() }
+func (m *Model) Precision() ort.Precision { return m.devices[0].provider.Precision() }

@@ -33,7 +33,7 @@ func embedBatch(ctx context.Context, l *lane, b *batch.Batch, out Output) error 
 	if b.Multiplicity != nil {
 		v = modeldir.Weighted
 	}
-	results, err := l.run(ctx, v, modeldir.SentenceSizes(len(b.Rows), b.Length), l.inputs(v, b), nil)
+	results, err := l.run(ctx, v, modeldir.SentenceSizes(b.Size(), b.Length), l.inputs(v, b), nil)
 	if err != nil {
 		return err
 	}

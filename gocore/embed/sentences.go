@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"github.com/se600m/se600m-go/gocore/batch"
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/sentence"
 )
 
 // Given are sentences made elsewhere, row-major [N, Length].
@@ -70,35 +72,42 @@ func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error 
 	if err != nil {
 		return err
 	}
-	cells := g.BatchSize
-	if cells == 0 {
-		cells = max(1, how.tokenBudget(m.Config.Dimensions, g.Length)/g.Length)
+	pool, err := m.batches(how, batch.Layout{
+		MaxLength: g.Length, Weighted: g.Multiplicity != nil, Cells: g.BatchSize,
+	}, modeldir.Dense, g.N)
+	if err != nil {
+		return err
 	}
-	return execute(ctx, how.lanes, func(_ context.Context, send func(*batch.Batch) error) error {
-		for from := 0; from < g.N; from += cells {
-			if err := send(g.batch(from, min(from+cells, g.N))); err != nil {
-				return err
+	return how.execute(ctx, pool, func(_ context.Context, send func(...*batch.Batch) error) error {
+		collector := batch.NewCollector(pool)
+		for i := range g.N {
+			if b := collector.Add(i, func(into sentence.Sentence) int { return g.copy(i, into) }); b != nil {
+				if err := send(b); err != nil {
+					return err
+				}
 			}
 		}
-		return nil
-	}, func(ctx context.Context, l *lane, b *batch.Batch) error {
-		if err := embedBatch(ctx, l, b, out); err != nil {
-			return err
-		}
-		g.tell(len(b.Rows))
-		return nil
-	})
+		return send(collector.Rest()...)
+	}, func(ctx context.Context, l *lane, b *batch.Batch) error { return embedBatch(ctx, l, b, out) }, g.Progress)
 }
 
-// batch makes a batch of some of the sentences, in their own memory.
-func (g *Given) batch(from, to int) *batch.Batch {
-	at, end := from*g.Length, to*g.Length
-	b := &batch.Batch{Length: g.Length, GeneIndices: g.GeneIndices[at:end], ExpressionValues: g.ExpressionValues[at:end]}
+// copy copies a sentence, and tells its length.
+func (g *Given) copy(i int, into sentence.Sentence) int {
+	at, end := i*g.Length, (i+1)*g.Length
+	copy(into.GeneIndices, g.GeneIndices[at:end])
+	copy(into.ExpressionValues, g.ExpressionValues[at:end])
+	if g.Multiplicity != nil {
+		copy(into.Multiplicity, g.Multiplicity[at:end])
+	}
+	return g.Length
+}
+
+// one is a batch of one sentence, in its own memory.
+func (g *Given) one(i int) *batch.Batch {
+	at, end := i*g.Length, (i+1)*g.Length
+	b := &batch.Batch{Rows: []int{i}, Length: g.Length, GeneIndices: g.GeneIndices[at:end], ExpressionValues: g.ExpressionValues[at:end]}
 	if g.Multiplicity != nil {
 		b.Multiplicity = g.Multiplicity[at:end]
-	}
-	for row := from; row < to; row++ {
-		b.Rows = append(b.Rows, row)
 	}
 	return b
 }

@@ -28,6 +28,7 @@ type sessionKey struct {
 	form     modeldir.Form
 	variant  modeldir.Variant
 	threads  int
+	bounds   bounds
 }
 
 // openSession is a session, or will be one.
@@ -73,6 +74,9 @@ func (m *Model) Close() error {
 	for s.uses > 0 {
 		s.idle.Wait()
 	}
+	for _, d := range m.devices {
+		d.end()
+	}
 	return s.free(func(*openSession) bool { return true })
 }
 
@@ -92,7 +96,7 @@ func (s *sessions) free(which func(*openSession) bool) error {
 // it. Opening takes seconds at full size and can't be stopped: when the context
 // ends it goes on in the background, as a use of its own.
 func (m *Model) session(ctx context.Context, l *lane, v modeldir.Variant) (*ort.Session, error) {
-	o, err := m.sessions.find(sessionKey{l.provider, l.form, v, l.threads}, func() (*ort.Session, error) { return m.newSession(l, v) })
+	o, err := m.sessions.find(sessionKey{l.device.provider, l.form, v, l.threads, l.bounds}, func() (*ort.Session, error) { return m.newSession(l, v) })
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +145,8 @@ func (m *Model) newSession(l *lane, v modeldir.Variant) (*ort.Session, error) {
 		return nil, err
 	}
 	return ort.NewSession(model, ort.SessionOptions{
-		Name: string(v), Dir: m.Dir, Provider: l.provider, Threads: l.threads,
-		Inputs: names(m.Config.Inputs(v)), Outputs: names(m.Config.Outputs(v)),
+		Name: string(v), Dir: m.Dir, Provider: l.device.provider, Threads: l.threads,
+		Inputs: names(m.Config.Inputs(v)), Outputs: names(m.Config.Outputs(v)), Shapes: l.bounds.shapes(m.Config.Inputs(v)),
 	})
 }
 

@@ -46,8 +46,9 @@ func OpenConverted(t *testing.T, dir string) *Model {
 
 // laneOf is a lane of some threads.
 func laneOf(m *Model, threads int) *lane {
-	form := m.provider.Traits(m.Config.Dimensions, m.Config.Dimensions.EmSize, threads).Form
-	return &lane{model: m, provider: m.provider, form: form, threads: threads, memory: map[string][]float32{}}
+	traits := m.devices[0].provider.Traits(m.Config.Dimensions, m.Config.Dimensions.EmSize, threads)
+	traits.ThreadsPerRun = threads
+	return newLane(m, m.devices[0], traits, 0)
 }
 
 func openSmall(t *testing.T) *Model {
@@ -61,7 +62,7 @@ func TestSessionsThatNothingNeedsAreClosed(t *testing.T) {
 	m := openSmall(t)
 	key := func(v modeldir.Variant, threads int) sessionKey {
 		l := laneOf(m, threads)
-		return sessionKey{l.provider, l.form, v, threads}
+		return sessionKey{l.device.provider, l.form, v, threads, bounds{}}
 	}
 	dense1, dense2, weighted2 := key(modeldir.Dense, 1), key(modeldir.Dense, 2), key(modeldir.Weighted, 2)
 	for _, step := range []struct {
@@ -120,7 +121,7 @@ func TestSessionsInUseStayOpen(t *testing.T) {
 func TestLeavingAnOpening(t *testing.T) {
 	m := openSmall(t)
 	l := laneOf(m, 1)
-	key := sessionKey{l.provider, l.form, modeldir.Dense, l.threads}
+	key := sessionKey{l.device.provider, l.form, modeldir.Dense, l.threads, bounds{}}
 	release := make(chan struct{})
 	if _, err := m.sessions.find(key, func() (*ort.Session, error) {
 		<-release
@@ -150,7 +151,7 @@ func TestLeavingAnOpening(t *testing.T) {
 func TestOpeningsThatFail(t *testing.T) {
 	m := openSmall(t)
 	l := laneOf(m, 1)
-	key := sessionKey{l.provider, l.form, modeldir.Dense, l.threads}
+	key := sessionKey{l.device.provider, l.form, modeldir.Dense, l.threads, bounds{}}
 	for name, open := range map[string]func() (*ort.Session, error){
 		"an error": func() (*ort.Session, error) { return nil, ort.ErrSession },
 		"a panic":  func() (*ort.Session, error) { panic("a deliberate panic") },

@@ -14,7 +14,7 @@ func TestSpread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Model{Config: &modeldir.Config{}, provider: cpu}
+	m := &Model{Config: &modeldir.Config{}, devices: []*device{{provider: cpu}}}
 	for _, c := range []struct{ threads, width, lanes, threadsPerLane int }{
 		{1, 2048, 1, 1},
 		{2, 2048, 1, 2},

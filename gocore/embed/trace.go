@@ -43,7 +43,7 @@ func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]floa
 	}
 	l := how.lanes[0]
 	for i := range g.N { // one sentence at a time: a stage of one is 40 MB at full width
-		b := g.batch(i, i+1)
+		b := g.one(i)
 		places := map[string][]float32{}
 		for k, stage := range m.Config.Stages() {
 			n := len(stages[k]) / g.N

@@ -36,7 +36,7 @@ const wide = 512
 // take up to half as long again.
 const cachedTokens = 1 << 13
 
-func (cpu) configure(options *onnxruntime.SessionOptions, _ int) error {
+func (cpu) configure(options *onnxruntime.SessionOptions, _ SessionOptions) error {
 	if err := options.AddSessionConfigEntry("session.x64quantprecision", exactInt8()); err != nil {
 		return err
 	}

@@ -2,45 +2,46 @@ package ort
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
 // cuda runs on one NVIDIA GPU.
-type cuda struct{ id int }
+type cuda struct{ gpu }
 
 func (c cuda) Name() string { return fmt.Sprintf("cuda:%d", c.id) }
 
-func (cuda) Precision() Precision { return FP32 }
-
-// onGPU are the traits of a graphics processor: one run at a time, of 32 whole
-// transcriptomes at most, that a thread of the host waits for. They are not
-// measured.
-func onGPU(form modeldir.Form) Traits {
-	return Traits{Form: form, RunsAtOnce: 1, ThreadsPerRun: 1, NodeFLOP: 2e13, MaxTokens: 1 << 16}
+// Traits are graphs of ONNX Runtime's fused operators, without Unique, which CUDA
+// lacks.
+func (c cuda) Traits(d modeldir.Dimensions, width, _ int) Traits {
+	return c.traits(d, width, modeldir.Form{Layers: elements[c.precision], PlainBins: true, Folded: true, FusedNorm: true})
 }
 
-// Traits are graphs without Unique, which CUDA lacks.
-func (cuda) Traits(modeldir.Dimensions, int, int) Traits {
-	return onGPU(modeldir.Form{Layers: modeldir.Float32, PlainBins: true})
-}
-
-func (cuda) check() error {
+func (c cuda) check() error {
 	if err := needProviderLibrary("libonnxruntime_providers_cuda.so", "cuda"); err != nil {
 		return err
 	}
-	return needDriver()
+	return c.gpu.check()
 }
 
-func (c cuda) configure(options *onnxruntime.SessionOptions, _ int) error {
+func (c cuda) configure(options *onnxruntime.SessionOptions, _ SessionOptions) error {
+	return c.appendCUDA(options)
+}
+
+// appendCUDA adds the CUDA provider. What it lacks is told by Update, not by
+// what adds it; an error that is passed over would have the model run on the CPU.
+func (g gpu) appendCUDA(options *onnxruntime.SessionOptions) error {
+	// Weights need no room to grow.
+	if err := options.AddSessionConfigEntry("session.use_device_allocator_for_initializers", "1"); err != nil {
+		return err
+	}
 	p, err := onnxruntime.NewCUDAProviderOptions()
 	if err != nil {
 		return err
 	}
 	defer p.Destroy() //nolint:errcheck // it fails only where there is nothing to free
-	if err := p.Update(map[string]string{"device_id": strconv.Itoa(c.id)}); err != nil {
+	if err := p.Update(g.options()); err != nil {
 		return err
 	}
 	return options.AppendExecutionProviderCUDA(p)

@@ -16,14 +16,7 @@ type openVINO struct{ precision Precision }
 
 func (openVINO) Name() string { return "openvino" }
 
-// Precision is not int8: that takes other graphs, which are ONNX Runtime's own
-// provider's.
-func (o openVINO) Precision() Precision {
-	if o.precision == BF16 {
-		return BF16
-	}
-	return FP32
-}
+func (o openVINO) Precision() Precision { return o.precision }
 
 // Traits are graphs of standard operators in parts, between which a run can end
 // early, and runs one at a time, as OpenVINO spreads each over all threads.
@@ -56,7 +49,7 @@ func (o openVINO) check() error {
 // bfloat16. Without them OpenVINO would compute in fp32 and not say so.
 var hasBF16 = syscpu.X86.HasAVX512BF16 || syscpu.X86.HasAMXBF16
 
-func (o openVINO) configure(options *onnxruntime.SessionOptions, threads int) error {
+func (o openVINO) configure(options *onnxruntime.SessionOptions, s SessionOptions) error {
 	if err := keepLayerNorm(options); err != nil {
 		return err
 	}
@@ -65,7 +58,7 @@ func (o openVINO) configure(options *onnxruntime.SessionOptions, threads int) er
 		hint = "bf16"
 	}
 	config, err := json.Marshal(map[string]any{"CPU": map[string]any{
-		"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": "1",
+		"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": max(1, s.Threads), "NUM_STREAMS": "1",
 		// Threads bound to cores would wait for whatever else runs there.
 		"ENABLE_CPU_PINNING": false,
 	}})

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/notice"
+	"github.com/se600m/se600m-go/gocore/nvidia"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
@@ -26,6 +29,19 @@ type Traits struct {
 	NodeFLOP float64
 	// MaxTokens is how many tokens a batch has at most.
 	MaxTokens int
+	// OwnThread: runs start on threads that do nothing else, where libraries keep
+	// what they have prepared.
+	OwnThread bool
+	// Bounded: graphs are prepared for batches within some bounds.
+	Bounded bool
+	// FixedShapes: every batch has as many sentences as the first, whether they are
+	// of use or not, so that results do not depend on how many cells there are.
+	FixedShapes bool
+	// LengthStep is how far the lengths of batches lie apart; 0: 64.
+	LengthStep int
+	// LengthMultiple, if not 0, is what the number of tokens of a sentence is a
+	// multiple of wherever attention takes multiplicities.
+	LengthMultiple int
 }
 
 // Provider is an execution provider on one device.
@@ -39,16 +55,51 @@ type Provider interface {
 	Traits(d modeldir.Dimensions, width, threads int) Traits
 	// check says, as an error that wraps [ErrDevice], what the machine lacks.
 	check() error
-	// configure adds the provider to the options of a session whose runs take
-	// some threads each.
-	configure(options *onnxruntime.SessionOptions, threads int) error
+	// configure adds the provider to the options of a session.
+	configure(options *onnxruntime.SessionOptions, s SessionOptions) error
 }
 
-// ResolveDevice gives the provider for a device, "auto", "cpu", "openvino",
-// "cuda", "cuda:N", "tensorrt" or "tensorrt:N", and a precision, "auto", "fp32",
-// "bf16" or "int8". "auto" is exact: fp32. The CPU has int8, and bf16 through
-// OpenVINO. What a device asked for by name lacks is an error; only "auto"
-// chooses. Errors wrap [ErrDevice] or [ErrPrecision].
+// ResolveDevices gives the providers for a device, or for several GPUs with commas
+// between them, and a precision. A device is "auto", "cpu", "openvino", "cuda",
+// "cuda:N", "tensorrt" or "tensorrt:N"; a precision is "auto", "fp32", "fp16",
+// "bf16" or "int8". The CPU has int8, and bf16 through OpenVINO; GPUs have fp16
+// and bf16. Of precisions, "auto" is fp32 on the CPU and fp16 on a GPU. What a
+// device asked for by name lacks is an error; only "auto" chooses: the first GPU
+// if there is one that can be used, else the CPU. Errors wrap [ErrDevice] or
+// [ErrPrecision].
+func ResolveDevices(devices, precision string) ([]Provider, error) {
+	var providers []Provider
+	kinds := map[string]bool{}
+	for device := range strings.SplitSeq(devices, ",") {
+		device = strings.TrimSpace(device)
+		p, err := ResolveDevice(device, precision)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range providers {
+			if other.Name() == p.Name() {
+				return nil, fmt.Errorf("device=%q: %s is named twice: %w", devices, p.Name(), ErrDevice)
+			}
+		}
+		kinds[kindOf(p)] = true
+		providers = append(providers, p)
+	}
+	if len(kinds) > 1 || len(providers) > 1 && !isGPU(providers[0]) {
+		return nil, fmt.Errorf("device=%q: several devices must all be \"cuda:N\", or all \"tensorrt:N\", "+
+			"so that it does not matter which of them embeds a cell: %w", devices, ErrDevice)
+	}
+	return providers, nil
+}
+
+// kindOf is a provider's name without its number.
+func kindOf(p Provider) string {
+	kind, _, _ := strings.Cut(p.Name(), ":")
+	return kind
+}
+
+func isGPU(p Provider) bool { return kindOf(p) == "cuda" || kindOf(p) == "tensorrt" }
+
+// ResolveDevice gives the provider for one device (see [ResolveDevices]).
 func ResolveDevice(device, precision string) (Provider, error) {
 	wanted, err := parsePrecision(precision)
 	if err != nil {
@@ -63,25 +114,59 @@ func ResolveDevice(device, precision string) (Provider, error) {
 	}
 	var p Provider
 	switch {
-	case (kind == "auto" || kind == "cpu") && !numbered && wanted != BF16:
-		p = cpu{wanted}
-	case (kind == "auto" || kind == "cpu" || kind == "openvino") && !numbered:
-		p = openVINO{wanted}
+	case kind == "auto" && !numbered:
+		return automatic(wanted)
+	case kind == "cpu" && !numbered && wanted != BF16:
+		p = cpu{or(wanted, FP32)}
+	case (kind == "cpu" || kind == "openvino") && !numbered:
+		p = openVINO{or(wanted, FP32)}
 	case kind == "cuda":
-		p = cuda{id}
+		p = cuda{gpu{id, or(wanted, FP16)}}
 	case kind == "tensorrt":
-		p = tensorRT{id}
+		p = tensorRT{gpu{id, or(wanted, FP16)}}
 	default:
 		return nil, fmt.Errorf("device=%q is not one of \"auto\", \"cpu\", \"openvino\", \"cuda\", \"cuda:N\", \"tensorrt\", \"tensorrt:N\": %w",
 			device, ErrDevice)
 	}
-	if p.Precision() != wanted {
+	if !slices.Contains(precisions[kindOf(p)], p.Precision()) {
 		return nil, fmt.Errorf("device=%q does not support precision=%q: leave one of them out: %w", device, precision, ErrDevice)
 	}
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("device=%q: %w", device, err)
 	}
 	return p, nil
+}
+
+// precisions are those of each kind of device.
+var precisions = map[string][]Precision{
+	"cpu": {FP32, INT8}, "openvino": {FP32, BF16}, "cuda": {FP32, FP16, BF16}, "tensorrt": {FP32, FP16, BF16},
+}
+
+// or is a precision, or another one for [Auto].
+func or(p, otherwise Precision) Precision {
+	if p == Auto {
+		return otherwise
+	}
+	return p
+}
+
+// automatic is the first GPU, if it has the precision and can be used, else the
+// CPU. A GPU that is there and can't be used is worth a notice.
+func automatic(wanted Precision) (Provider, error) {
+	first := cuda{gpu{0, or(wanted, FP16)}}
+	if slices.Contains(precisions["cuda"], first.precision) {
+		err := first.check()
+		if err == nil {
+			return first, nil
+		}
+		if driver, _ := nvidia.Query(); len(driver.Devices) > 0 {
+			notice.Sayf("%s is not used: %v", list(driver.Devices[:1]), err)
+		}
+		if wanted == FP16 {
+			return nil, fmt.Errorf("precision=%q needs a GPU: device=\"cuda\": %w", wanted, err)
+		}
+	}
+	return ResolveDevice("cpu", string(wanted))
 }
 
 // needProviderLibrary checks for a provider's own library beside ONNX
@@ -97,15 +182,4 @@ func needProviderLibrary(file, runtime string) error {
 			file, Library(), runtime, ErrDevice)
 	}
 	return nil
-}
-
-// needDriver checks for the NVIDIA driver.
-func needDriver() error {
-	for _, driver := range []string{"/dev/nvidiactl", "/dev/dxg"} {
-		if _, err := os.Stat(driver); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("there is no NVIDIA driver (neither /dev/nvidiactl nor /dev/dxg exists): "+
-		"install it, or use device=\"cpu\": %w", ErrDevice)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
+	"sync/atomic"
 
 	onnxruntime "github.com/yalue/onnxruntime_go"
 
@@ -16,6 +18,8 @@ var (
 	ErrSession = errors.New("model can't be opened")
 	// ErrRun: a run failed.
 	ErrRun = errors.New("model run failed")
+	// ErrMemory: a run failed because the device's memory is full; it wraps ErrRun.
+	ErrMemory = fmt.Errorf("out of memory: %w", ErrRun)
 )
 
 // SessionOptions are the choices for a session.
@@ -29,12 +33,17 @@ type SessionOptions struct {
 	Threads int
 	// Inputs and Outputs name the tensors that runs give and take, in order.
 	Inputs, Outputs []string
+	// Shapes are the bounds of the inputs' shapes, where the provider prepares for
+	// them; nil: any.
+	Shapes map[string]Shapes
 }
 
 // Session is a model ready to run.
 type Session struct {
 	session *onnxruntime.DynamicAdvancedSession
 	name    string
+	device  string
+	ran     atomic.Bool
 }
 
 // NewSession opens a model. Errors wrap [ErrSession].
@@ -45,7 +54,7 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	if Library() == "" {
 		return fail(ErrLibrary)
 	}
-	defer keepSignalStack()()
+	defer keepSignals()()
 	options, err := onnxruntime.NewSessionOptions()
 	if err != nil {
 		return fail(err)
@@ -61,7 +70,7 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 		func() error {
 			return options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.Dir)
 		},
-		func() error { return o.Provider.configure(options, max(1, o.Threads)) },
+		func() error { return o.Provider.configure(options, o) },
 	} {
 		if err := set(); err != nil {
 			return fail(err)
@@ -71,11 +80,14 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	if err != nil {
 		return fail(err)
 	}
-	return &Session{session: session, name: o.Name}, nil
+	return &Session{session: session, name: o.Name, device: o.Provider.Name()}, nil
 }
 
 // Close frees the session. No run may be under way.
-func (s *Session) Close() error { return s.session.Destroy() }
+func (s *Session) Close() error {
+	defer keepSignals()()
+	return s.session.Destroy()
+}
 
 // Tensor is row-major memory with a shape. Exactly one of the slices is set.
 type Tensor struct {
@@ -90,7 +102,13 @@ type Tensor struct {
 // error that wraps the context's; the session can be used again. Other errors
 // wrap [ErrRun].
 func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
-	fail := func(err error) error { return fmt.Errorf("ONNX Runtime: graph %q: %w: %w", s.name, err, ErrRun) }
+	fail := func(err error) error {
+		kind := ErrRun
+		if fullMemory(err) {
+			kind = ErrMemory
+		}
+		return fmt.Errorf("ONNX Runtime: graph %q on %s: %w: %w", s.name, s.device, err, kind)
+	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("ONNX Runtime: %w", err)
 	}
@@ -124,6 +142,9 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 		return fail(err)
 	}
 	defer options.Destroy() //nolint:errcheck // it fails only where there is nothing to free
+	if !s.ran.Swap(true) {  // libraries that start late start now
+		defer keepSignals()()
+	}
 	err = terminable(ctx, options.Terminate, func() error { return s.session.RunWithOptions(in, out, options) })
 	switch {
 	case err == nil:
@@ -132,6 +153,19 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 		return fmt.Errorf("ONNX Runtime: %w", ctx.Err())
 	}
 	return fail(err)
+}
+
+// fullMemory tells whether an error of a run says that memory was full: there is
+// no other sign than the text.
+func fullMemory(err error) bool {
+	for _, sign := range []string{
+		"Failed to allocate memory for requested buffer", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+	} {
+		if strings.Contains(err.Error(), sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // terminable calls run and, if the context ends meanwhile, terminate. Nothing

@@ -28,8 +28,13 @@ func TestTraits(t *testing.T) {
 		{"openvino, wide", openVINO{BF16}, se600m, 1, 8, modeldir.Form{
 			Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, LayersPerPart: 2,
 		}},
-		{"cuda", cuda{0}, narrow, 1, 1, modeldir.Form{Layers: modeldir.Float32, PlainBins: true}},
-		{"tensorrt", tensorRT{0}, se600m, 1, 1, modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true}},
+		{"cuda", cuda{gpu{0, FP32}}, narrow, 2, 1, modeldir.Form{Layers: modeldir.Float32, PlainBins: true, Folded: true, FusedNorm: true}},
+		{"cuda, bf16", cuda{gpu{0, BF16}}, se600m, 2, 1, modeldir.Form{
+			Layers: modeldir.BFloat16, PlainBins: true, Folded: true, FusedNorm: true,
+		}},
+		{"tensorrt", tensorRT{gpu{0, FP16}}, se600m, 2, 1, modeldir.Form{
+			Layers: modeldir.Float16, StandardOperators: true, PlainBins: true, Folded: true,
+		}},
 	} {
 		got := c.provider.Traits(c.dims, c.dims.EmSize, 8)
 		if got.RunsAtOnce != c.runs || got.ThreadsPerRun != c.threads || got.Form != c.form || got.NodeFLOP <= 0 || got.MaxTokens <= 0 {

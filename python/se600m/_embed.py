@@ -10,7 +10,7 @@ from anndata import AnnData
 from se600m import _destination, _options, errors
 from se600m._cells import CellSentences
 from se600m._model import Model, load_model
-from se600m._options import CellKeywords, Device, Precision, RunKeywords
+from se600m._options import CellKeywords, Devices, Precision, RunKeywords
 
 ModelLike = Model | str | os.PathLike[str] | None
 
@@ -21,7 +21,7 @@ def embed(
     *,
     model: ModelLike = None,
     key_added: str = "X_state",
-    device: Device = "auto",
+    device: Devices = "auto",
     precision: Precision = "auto",
     with_dataset_embedding: bool = False,
     copy: bool = False,
@@ -120,12 +120,11 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 
-def _model(model: ModelLike, device: Device, precision: Precision, progress: bool | None) -> Model:
+def _model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None) -> Model:
     if not isinstance(model, Model):
         return load_model(model, device=device, precision=precision, progress=progress)
-    _options.check_device(device)
     _options.check_precision(precision)
-    for name, asked, own in (("device", device, model.device), ("precision", precision, model.precision)):
+    for name, asked, own in (("device", _options.devices(device), model.device), ("precision", precision, model.precision)):
         if asked not in ("auto", own, own.removesuffix(":0")):
             raise errors.OptionError(
                 f'{name}="{asked}", but the given model uses {name}="{own}": leave {name} out, or '

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,6 +19,29 @@ _PACKAGE = str(Path(__file__).parent)
 
 _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
 """Warnings that are to become one error, where they are."""
+
+
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("_listener", default=None)
+"""Who shows notices, where somebody watches."""
+
+
+@contextmanager
+def notices_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """Have notices of the block shown by a function, such as one that writes beside a progress bar."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def notice(text: str) -> None:
+    """Tell of what happens during the work: it is shown if somebody watches, and logged otherwise."""
+    listener = _listener.get()
+    if listener is None:
+        log.warning(text)
+    else:
+        listener(text)
 
 
 @contextmanager

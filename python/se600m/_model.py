@@ -16,7 +16,7 @@ from anndata import AnnData
 from se600m import _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
-from se600m._options import CellKeywords, Device, Precision, RunKeywords
+from se600m._options import CellKeywords, Devices, Precision, RunKeywords
 
 
 class Model:
@@ -387,7 +387,7 @@ def _reopen(directory: Path, device: str, precision: str, checksum: str) -> Mode
 def load_model(
     name_or_path: str | os.PathLike[str] | None = None,
     *,
-    device: Device = "auto",
+    device: Devices = "auto",
     precision: Precision = "auto",
     checkpoint: str | None = None,
     protein_embeddings: str | os.PathLike[str] | None = None,
@@ -401,10 +401,14 @@ def load_model(
         Name of a model in the package, a converted model directory, or a checkpoint. A checkpoint is
         converted into the cache when it is first used. By default, the package's default model.
     device
-        ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"`` or
-        ``"tensorrt"``. If a device that was requested by name is not available, this is an error.
+        ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"``, ``"tensorrt"``
+        or ``"tensorrt:N"`` (NVIDIA GPUs), or a list of GPUs, such as ``["cuda:0", "cuda:1"]``, which share the
+        cells. ``"auto"`` is the first GPU if ``se600m runtime install cuda`` was run and a GPU can be used, and the
+        CPU otherwise. If a device that was requested by name is not available, this is an error.
     precision
-        ``"auto"`` or ``"fp32"``: the precision of the reference implementation on a CPU. ``"int8"``, on the CPU:
+        ``"auto"``: fp32 on the CPU, fp16 on a GPU. ``"fp32"``: the precision of the reference implementation on a
+        CPU. ``"fp16"`` and ``"bf16"``, on a GPU: matrix products take numbers of 11 or 8 significant bits, and sums
+        are fp32; the reference implementation uses bf16 there. ``"int8"``, on the CPU:
         the layers multiply in 8 bits, with a scale per output channel of a weight and per token. ``"bf16"``, on a
         CPU with AVX512-BF16 or AMX, through OpenVINO (``se600m runtime install openvino``): inputs of matrix
         products are rounded to 8 significant bits, and the results depend on the type of the processor.
@@ -426,5 +430,5 @@ def load_model(
     ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
     """
     _options.check_precision(precision)
-    _options.check_device(device)
-    return Model(_opened.open_model(name_or_path, device, precision, checkpoint, protein_embeddings, progress))
+    chosen = _options.devices(device)
+    return Model(_opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress))

@@ -17,7 +17,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _se600m, errors
+from se600m import _log, _se600m, errors
 
 _LOADED_IN = os.getpid()
 _POLL_MILLISECONDS = 50
@@ -147,6 +147,8 @@ def run(kind: Kind, request: dict[str, Any], progress: Progress | None = None) -
         while not ended:
             state = json.loads(_wait(job, _POLL_MILLISECONDS))
             ended = state["ended"]
+            for text in state["notices"]:
+                _log.notice(text)
             if progress is not None:
                 progress(state["done"], state["total"])
     except BaseException:

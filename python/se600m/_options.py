@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
@@ -20,7 +20,7 @@ identifiers reach next to nothing of both."""
 
 Expression = Literal["auto", "counts", "log1p"]
 Fill = Literal["auto", "shared", "independent", "expected", "none"]
-Precision = Literal["auto", "fp32", "int8", "bf16"]
+Precision = Literal["auto", "fp32", "fp16", "int8", "bf16"]
 Device = Literal[
     "auto", "cpu", "openvino", "cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6",
     "cuda:7", "cuda:8", "cuda:9", "cuda:10", "cuda:11", "cuda:12", "cuda:13", "cuda:14", "cuda:15", "tensorrt",
@@ -28,11 +28,11 @@ Device = Literal[
     "tensorrt:7", "tensorrt:8", "tensorrt:9", "tensorrt:10", "tensorrt:11", "tensorrt:12", "tensorrt:13",
     "tensorrt:14", "tensorrt:15",
 ]  # fmt: skip
+Devices = Device | Sequence[Device]
 
 _OTHER_NAMES = {
     "float32": "fp32", "float": "fp32", "f32": "fp32", "single": "fp32", "full": "fp32", "exact": "fp32",
-    "bfloat16": "bf16", "bfloat": "bf16", "fp16": "bf16", "float16": "bf16", "half": "bf16", "f16": "bf16",
-    "16": "bf16", "i8": "int8", "8bit": "int8", "fp8": "int8", "int4": "int8", "uint8": "int8",
+    "bfloat16": "bf16", "bfloat": "bf16", "float16": "fp16", "half": "fp16", "f16": "fp16", "16": "fp16", "i8": "int8", "8bit": "int8", "fp8": "int8", "int4": "int8", "uint8": "int8",
     "raw": "counts", "count": "counts", "umi": "counts", "log": "log1p", "lognorm": "log1p", "normalized": "log1p",
     "gpu": "cuda", "nvidia": "cuda", "trt": "tensorrt", "mean": "expected", "random": "independent", "zero": "none",
     "zeros": "none", "no": "none",
@@ -131,14 +131,26 @@ def did_you_mean(value: str, choices: tuple[str, ...]) -> str:
     return f': did you mean "{near[0]}"?' if near else ""
 
 
-def check_device(device: Any) -> None:
-    """Check the form of a device's name; whether it is there is Go's to say."""
+def devices(device: Any) -> str:
+    """Check the form of one device's name, or of several; whether they are there is Go's to say.
+
+    Returns
+    -------
+    str
+        The device, or several GPUs with commas between them.
+    """
+    several = device.split(",") if isinstance(device, str) else device
+    if not isinstance(several, Sequence) or not several or not all(isinstance(name, str) for name in several):
+        raise errors.OptionError(
+            f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0', or a list such as ['cuda:0', 'cuda:1']"
+        )
+    names = [name.strip() for name in several]
     known = get_args(Device)
-    if not isinstance(device, str):
-        raise errors.OptionError(f"device={device!r} is not a name such as 'auto', 'cpu' or 'cuda:0'")
-    if device not in known and not device.startswith(("cuda:", "tensorrt:")):
-        kinds = '"auto", "cpu", "openvino", "cuda", "cuda:N", "tensorrt", "tensorrt:N"'
-        raise errors.DeviceError(f'device="{device}" is not one of {kinds}{did_you_mean(device, known)}')
+    for name in names:
+        if name not in known and not name.startswith(("cuda:", "tensorrt:")):
+            kinds = '"auto", "cpu", "openvino", "cuda", "cuda:N", "tensorrt", "tensorrt:N"'
+            raise errors.DeviceError(f'device="{name}" is not one of {kinds}{did_you_mean(name, known)}')
+    return ",".join(names)
 
 
 def check_precision(precision: Any) -> None:

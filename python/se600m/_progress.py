@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
+from se600m import _log
 from se600m._estimate import Estimate, Run
 from se600m._native import Progress
-
-_log = logging.getLogger("se600m")
 
 
 def wanted(progress: bool | None) -> bool:
@@ -44,7 +43,7 @@ def bar(
             if show:
                 shown.write(f"{description}: {sentence}", file=sys.stderr)
             else:
-                _log.info("%s: %s", description, sentence)
+                _log.log.info("%s: %s", description, sentence)
 
         estimate = None if run is None else Estimate(total, unit, run, tell)
         before = 0
@@ -61,4 +60,5 @@ def bar(
             if estimate is not None:
                 estimate.update(before + done)
 
-        yield update
+        with _log.notices_to(tell) if show else contextlib.nullcontext():
+            yield update

@@ -11,6 +11,7 @@ se600m.embed(adata)
 copy: anndata.AnnData | None = se600m.embed(adata, fill="shared", seed=3, batch_size=None, copy=True)
 model: se600m.Model = se600m.load_model("path/to/checkpoint", device="cuda:0", precision="fp32")
 se600m.embed(adata, model=model, layer="counts", expression="counts", with_dataset_embedding=True)
+se600m.load_model(device=["cuda:0", "cuda:1"], precision="fp16")
 for kind in ("cpu", "openvino", "auto"):
     se600m.load_model(device=kind)
 

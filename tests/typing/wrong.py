@@ -9,7 +9,7 @@ model = se600m.load_model()
 
 se600m.embed(adata, fill="fulll")  # E: arg-type "fill" to "embed"
 se600m.embed(adata, device="gpu")  # E: arg-type "device" to "embed"
-se600m.embed(adata, precision="fp16")  # E: arg-type "precision" to "embed"
+se600m.embed(adata, precision="fp8")  # E: arg-type "precision" to "embed"
 se600m.embed(adata, expression="log")  # E: arg-type "expression" to "embed"
 se600m.embed(adata, model=3)  # E: arg-type "model" to "embed"
 se600m.embed(adata, batch_size="64")  # E: arg-type "batch_size" to "embed"
