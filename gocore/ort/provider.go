@@ -99,8 +99,12 @@ func needProviderLibrary(file, runtime string) error {
 	return nil
 }
 
-// needDriver checks for the NVIDIA driver.
+// needDriver checks for the NVIDIA driver, unless tests bring one that stands in
+// for it.
 func needDriver() error {
+	if os.Getenv("SE600M_STANDIN_GPU") != "" {
+		return nil
+	}
 	for _, driver := range []string{"/dev/nvidiactl", "/dev/dxg"} {
 		if _, err := os.Stat(driver); err == nil {
 			return nil
