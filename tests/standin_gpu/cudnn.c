@@ -33,18 +33,18 @@ int cudnnBackendDestroyDescriptor(void *descriptor) {
     return 0;
 }
 
-enum { ENGINES_FOUND = 202, ENGINE_OF_CONFIGURATION = 300 }; /* CUDNN_ATTR_ENGINEHEUR_RESULTS, …_ENGINECFG_ENGINE */
-enum { BOOLEAN = 2, INT64 = 3 };                             /* cudnnBackendAttributeType_t */
+/* CUDNN_ATTR_ENGINEHEUR_RESULTS and CUDNN_ATTR_ENGINECFG_ENGINE */
+enum { ENGINES_FOUND = 202, ENGINE_OF_CONFIGURATION = 300 };
+
+/* Bytes of a number, by cudnnBackendAttributeType_t: booleans, 64 bits, 32 bits; 0 for everything else. */
+static size_t number(int type) { return type == 2 ? 1 : type == 3 ? 8 : type == 23 ? 4 : 0; }
 
 /* Descriptors are the caller's: it makes as many as it wants, and they are filled. Numbers are zero, lists empty. */
 int cudnnBackendGetAttribute(void *descriptor, int attribute, int type, int64_t wanted, int64_t *count, void *values) {
     (void)descriptor;
-    int64_t n = attribute == ENGINES_FOUND || attribute == ENGINE_OF_CONFIGURATION || type == INT64 || type == BOOLEAN;
-    if (count) *count = n;
-    if (values && wanted > 0 && n) {
-        if (type == INT64) memset(values, 0, 8);
-        if (type == BOOLEAN) memset(values, 0, 1);
-    }
+    int there = number(type) || attribute == ENGINES_FOUND || attribute == ENGINE_OF_CONFIGURATION;
+    if (count) *count = there;
+    if (values && wanted > 0) memset(values, 0, number(type));
     return 0;
 }
 

@@ -7,7 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"testing"
 )
+
+// MostDevices is how many devices there can be.
+const MostDevices = 16
 
 // Counters are what a device has done, see tests/standin_gpu/driver.h.
 type Counters struct {
@@ -44,4 +48,17 @@ func readCounters(path string) ([]Counters, error) {
 		return nil, fmt.Errorf("counters %s: %w", path, err)
 	}
 	return devices, nil
+}
+
+// Now are the counters in the midst of a part of a test that [Run] runs.
+func Now(t *testing.T) []Counters {
+	t.Helper()
+	devices, err := readCounters(os.Getenv(logVariable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if devices == nil {
+		devices = make([]Counters, MostDevices)
+	}
+	return devices
 }

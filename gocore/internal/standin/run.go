@@ -16,6 +16,7 @@ import (
 const (
 	folderVariable  = "SE600M_STANDIN_GPU"
 	libraryVariable = "SE600M_ORT_LIBRARY"
+	logVariable     = "STANDIN_GPU_LOG"
 	childVariable   = "SE600M_TEST_STANDIN_CHILD"
 )
 
@@ -83,7 +84,7 @@ func Run(t *testing.T, gpu GPU, part func(t *testing.T)) Outcome {
 	log, profiles := filepath.Join(work, "counters"), filepath.Join(work, "profile")
 	command := exec.Command(os.Args[0], "-test.run="+pattern(t.Name()), "-test.count=1", "-test.v")
 	command.Env = append(os.Environ(), gpu.environment(libraries(t, folder, gpu.Without))...)
-	command.Env = append(command.Env, childVariable+"="+t.Name(), "STANDIN_GPU_LOG="+log, "SE600M_ORT_PROFILE="+profiles,
+	command.Env = append(command.Env, childVariable+"="+t.Name(), logVariable+"="+log, "SE600M_ORT_PROFILE="+profiles,
 		"ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO=1")
 	output, err := command.CombinedOutput()
 	if err != nil {
