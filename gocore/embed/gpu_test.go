@@ -149,3 +149,62 @@ func checkPlacement(t *testing.T, outcome standin.Outcome, v modeldir.Variant) {
 		t.Errorf("%s did not run", v)
 	}
 }
+
+// Every output is copied to the host once a run, and nothing else is, for which
+// the device would be waited for. What is copied to the device are the inputs,
+// and some bytes that kernels take (sizes of what Concat joins).
+func TestGPUCopies(t *testing.T) {
+	standin.Need(t)
+	const n, length = 4, 20
+	for _, precision := range gpuPrecisions() {
+		t.Run(precision, func(t *testing.T) {
+			standin.Run(t, standin.GPU{}, func(t *testing.T) {
+				m := openOn(t, statetest.Small, "soft-bins", true, "cuda", precision)
+				for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
+					runGraph(t, m, v, n, length) // the first run also copies the weights
+					before := standin.Now(t)[0]
+					runGraph(t, m, v, n, length)
+					after := standin.Now(t)[0]
+					d, inputs, outputs := m.Config.Dimensions, len(m.Config.Inputs(v)), len(m.Config.Outputs(v))
+					if out, bytes := after.ToHost-before.ToHost, after.ToHostBytes-before.ToHostBytes; int(out) != outputs ||
+						int(bytes) != 4*n*(d.OutputDim+d.DatasetDim) {
+						t.Errorf("%s: %d copies to the host, %d bytes", v, out, bytes)
+					}
+					more := int(after.ToDeviceBytes-before.ToDeviceBytes) - 4*n*length*inputs
+					if in := int(after.ToDevice - before.ToDevice); in < inputs || more < 0 || more > 1024 {
+						t.Errorf("%s: %d copies to the device, %d bytes more than the inputs", v, in, more)
+					} else {
+						t.Logf("%s: %d copies to the device, %d bytes more than the inputs", v, in, more)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Attention with heads as wide as SE-600M's never makes the whole matrix of
+// scores in 16 bits. In fp32, which is exact, it does with multiplicities, unless
+// the number of tokens is divisible by 16.
+func TestGPUAttention(t *testing.T) {
+	standin.Need(t)
+	for _, precision := range gpuPrecisions() {
+		for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
+			for _, length := range []int{512, 1000, 2047, 2048} {
+				t.Run(fmt.Sprintf("%s, %s, %d slots", precision, v, length), func(t *testing.T) {
+					outcome := standin.Run(t, standin.GPU{}, func(t *testing.T) {
+						runGraph(t, openOn(t, heads128, "soft-bins", true, "cuda", precision), v, 2, length)
+					})
+					if len(outcome.Attention) == 0 {
+						t.Error("no attention")
+					}
+					for _, a := range outcome.Attention {
+						mayBeWhole := precision == "fp32" && v == modeldir.Weighted && (length+1)%16 != 0
+						if (a.Kernel == "MATH") != mayBeWhole {
+							t.Errorf("%+v", a)
+						}
+					}
+				})
+			}
+		}
+	}
+}

@@ -150,6 +150,37 @@ func TestGPUNumbers(t *testing.T) {
 	}
 }
 
+// An operator that CUDA lacks runs on the host, and what goes there and back is
+// seen to be copied.
+func TestGPUCopiesAreSeen(t *testing.T) {
+	outcome := standin.Run(t, standin.GPU{}, func(t *testing.T) {
+		g := onnx.NewGraph("unique")
+		x := g.Op("Add", []onnx.Value{g.Input("x", onnx.Float32, "n"), g.Scalar(1)})
+		u := g.Op("Unique", []onnx.Value{x})
+		g.Output(g.Op("Add", []onnx.Value{u, g.Scalar(1)}), "y", onnx.Float32, "k")
+		s, err := openOn(t, g, "cuda", []string{"x"}, []string{"y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := []float32{1, 1, 1}, []float32{7} // nothing computes, so all are zero
+		if err := s.Run(t.Context(), []ort.Tensor{{Shape: []int{3}, Float32: in}}, []ort.Tensor{{Shape: []int{1}, Float32: out}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(outcome.Sessions) != 1 {
+		t.Fatalf("%d sessions", len(outcome.Sessions))
+	}
+	var got []string
+	for _, n := range outcome.Sessions[0].Nodes {
+		got = append(got, n.Op+" "+n.Provider)
+	}
+	if want := []string{
+		"Add " + standin.CUDA, "MemcpyToHost " + standin.CUDA, "Unique " + standin.CPU, "MemcpyFromHost " + standin.CUDA, "Add " + standin.CUDA,
+	}; !slices.Equal(got, want) || len(outcome.Sessions[0].Copies()) != 2 || len(outcome.Sessions[0].NotOn(standin.CUDA)) != 3 {
+		t.Errorf("ran %v, want %v", got, want)
+	}
+}
+
 // What is missing or wrong is an error that says what, and no other device is
 // taken.
 func TestGPUFailures(t *testing.T) {
