@@ -70,6 +70,7 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 		func() error {
 			return options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.Dir)
 		},
+		func() error { return writeProfile(options, o.Name) },
 		func() error { return o.Provider.configure(options, o) },
 	} {
 		if err := set(); err != nil {

@@ -1,0 +1,210 @@
+package embed_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/se600m/se600m-go/gocore/embed"
+	"github.com/se600m/se600m-go/gocore/internal/standin"
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
+	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/ort"
+	"github.com/se600m/se600m-go/gocore/sentence"
+)
+
+// gpuPrecisions are those that CUDA has.
+func gpuPrecisions() (precisions []string) {
+	for _, precision := range []string{"fp32", "bf16", "fp16", "int8"} {
+		_, err := ort.ResolveDevice("cuda", precision)
+		if errors.Is(err, ort.ErrPrecision) || err != nil && strings.Contains(err.Error(), "does not support precision") {
+			continue
+		}
+		precisions = append(precisions, precision) // for want of a library, the device itself is refused here
+	}
+	return precisions
+}
+
+// heads128 are narrow dimensions with attention heads as wide as SE-600M's,
+// which the choice of kernels depends on.
+var heads128 = statetest.Dims{
+	NGenes: 40, TokenDim: 32, EmSize: 256, DHid: 256, NHead: 2, NLayers: 2, OutputDim: 64, PadLength: 64,
+}
+
+// openOn opens a small random model on a device until the test ends.
+func openOn(t *testing.T, dims statetest.Dims, encoding string, dataset bool, device, precision string) *embed.Model {
+	t.Helper()
+	m, err := embed.Open(embed.Converted(t, dims, encoding, dataset), device, precision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// alike are sentences of some length, all the same.
+func alike(m *embed.Model, n, length int, weighted bool) *embed.Given {
+	g := &embed.Given{N: n, Length: length, Threads: 2}
+	for i := range n * length {
+		token := int32(i % int(m.Vocabulary.CLS()))
+		if i%length == 0 {
+			token = m.Vocabulary.CLS()
+		}
+		g.GeneIndices = append(g.GeneIndices, token)
+		g.ExpressionValues = append(g.ExpressionValues, float32(i%7))
+		if weighted {
+			g.Multiplicity = append(g.Multiplicity, float32(1+i%3))
+		}
+	}
+	return g
+}
+
+// runGraph runs a graph on n sentences of some length through what the package
+// offers.
+func runGraph(t *testing.T, m *embed.Model, v modeldir.Variant, n, length int) {
+	t.Helper()
+	d := m.Config.Dimensions
+	var err error
+	switch v {
+	case modeldir.Dense, modeldir.Weighted:
+		err = m.EmbedSentences(t.Context(), alike(m, n, length, v == modeldir.Weighted), output(m, n))
+	case modeldir.Contextual:
+		c := draw(n, 30).cells(t, 0, n)
+		c.Fill = sentence.Shared
+		_, err = m.Contextual(t.Context(), c, embed.Contextual{
+			Genes: []int32{2, 3}, Embeddings: make([]float32, n*2*d.EmSize),
+		})
+	case modeldir.Decoder:
+		genes := []int32{0, 1, 2}
+		err = m.Decode(t.Context(), &embed.Decode{
+			NCells: n, Embedding: make([]float32, n*d.OutputDim), ReadDepth: make([]float32, n),
+			Dataset: make([]float32, n*d.DatasetDim), Genes: genes, Threads: 2,
+		}, make([]float32, n*len(genes)))
+	case modeldir.Trace:
+		g := alike(m, n, length, false)
+		var stages [][]float32
+		for _, stage := range m.Config.Stages() {
+			size := 1
+			for _, d := range stage.ShapeOf(modeldir.SentenceSizes(n, length)) {
+				size *= d
+			}
+			stages = append(stages, make([]float32, size))
+		}
+		err = m.Trace(t.Context(), g, output(m, n), stages)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", v, err)
+	}
+}
+
+var graphs = []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Trace, modeldir.Decoder}
+
+// Every node of every graph runs on the GPU but for those that make a shape,
+// and nothing is copied between host and device on the way.
+func TestGPUPlacement(t *testing.T) {
+	standin.Need(t)
+	for _, precision := range gpuPrecisions() {
+		for _, encoding := range []string{"soft-bins", "scale", "none"} {
+			for _, dataset := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, %s, dataset token %v", precision, encoding, dataset), func(t *testing.T) {
+					outcome := standin.Run(t, standin.GPU{}, func(t *testing.T) {
+						m := openOn(t, statetest.Small, encoding, dataset, "cuda", precision)
+						for _, v := range graphs {
+							runGraph(t, m, v, 4, 20)
+						}
+					})
+					for _, v := range graphs {
+						checkPlacement(t, outcome, v)
+					}
+				})
+			}
+		}
+	}
+}
+
+func checkPlacement(t *testing.T, outcome standin.Outcome, v modeldir.Variant) {
+	t.Helper()
+	ran := false
+	for _, s := range outcome.Sessions {
+		if s.Graph != string(v) {
+			continue
+		}
+		ran = true
+		var shapes []string
+		for _, n := range s.NotOn(standin.CUDA) {
+			if n.IsShape() {
+				shapes = append(shapes, n.Op)
+			} else {
+				t.Errorf("%s: %s", v, n)
+			}
+		}
+		t.Logf("%s: %d nodes, on the host %v", v, len(s.Nodes), shapes)
+	}
+	if !ran {
+		t.Errorf("%s did not run", v)
+	}
+}
+
+// Every output is copied to the host once a run, and nothing else is, for which
+// the device would be waited for. What is copied to the device are the inputs,
+// and some bytes that kernels take (sizes of what Concat joins).
+func TestGPUCopies(t *testing.T) {
+	standin.Need(t)
+	const n, length = 4, 20
+	for _, precision := range gpuPrecisions() {
+		t.Run(precision, func(t *testing.T) {
+			standin.Run(t, standin.GPU{}, func(t *testing.T) {
+				m := openOn(t, statetest.Small, "soft-bins", true, "cuda", precision)
+				for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
+					runGraph(t, m, v, n, length) // the first run also copies the weights
+					before := standin.Now(t)[0]
+					runGraph(t, m, v, n, length)
+					after := standin.Now(t)[0]
+					d, inputs, outputs := m.Config.Dimensions, len(m.Config.Inputs(v)), len(m.Config.Outputs(v))
+					if out, bytes := after.ToHost-before.ToHost, after.ToHostBytes-before.ToHostBytes; int(out) != outputs ||
+						int(bytes) != 4*n*(d.OutputDim+d.DatasetDim) {
+						t.Errorf("%s: %d copies to the host, %d bytes", v, out, bytes)
+					}
+					more := int(after.ToDeviceBytes-before.ToDeviceBytes) - 4*n*length*inputs
+					if in := int(after.ToDevice - before.ToDevice); in < inputs || more < 0 || more > 1024 {
+						t.Errorf("%s: %d copies to the device, %d bytes more than the inputs", v, in, more)
+					} else {
+						t.Logf("%s: %d copies to the device, %d bytes more than the inputs", v, in, more)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Attention with heads as wide as SE-600M's never makes the whole matrix of
+// scores in 16 bits. In fp32, which is exact, it does with multiplicities, unless
+// the number of tokens is divisible by 16.
+func TestGPUAttention(t *testing.T) {
+	standin.Need(t)
+	for _, precision := range gpuPrecisions() {
+		for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
+			for _, length := range []int{512, 1000, 2047, 2048} {
+				t.Run(fmt.Sprintf("%s, %s, %d slots", precision, v, length), func(t *testing.T) {
+					outcome := standin.Run(t, standin.GPU{}, func(t *testing.T) {
+						runGraph(t, openOn(t, heads128, "soft-bins", true, "cuda", precision), v, 2, length)
+					})
+					if len(outcome.Attention) == 0 {
+						t.Error("no attention")
+					}
+					for _, a := range outcome.Attention {
+						mayBeWhole := precision == "fp32" && v == modeldir.Weighted && (length+1)%16 != 0
+						if (a.Kernel == "MATH") != mayBeWhole {
+							t.Errorf("%+v", a)
+						}
+					}
+				})
+			}
+		}
+	}
+}
