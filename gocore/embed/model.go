@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/notice"
 	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
@@ -46,6 +47,9 @@ func Open(dir, devices, precision string) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{Dir: dir, Config: config, Vocabulary: v}
+	if devices == "auto" && providers[0].Name() != "cpu" && providers[0].Name() != "openvino" {
+		notice.Sayf("device=\"auto\" is %s, in %s", providers[0].Name(), providers[0].Precision())
+	}
 	for _, p := range providers {
 		m.devices = append(m.devices, &device{provider: p})
 	}

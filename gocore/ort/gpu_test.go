@@ -79,16 +79,16 @@ func TestGPUAttentionKernels(t *testing.T) {
 		versions []int
 		want     []string
 	}{
-		{onnxpb.TensorProto_FLOAT, false, slices.Concat(usable, others), []string{efficient, efficient, efficient, math}},
-		{onnxpb.TensorProto_FLOAT, true, slices.Concat(usable, others), []string{math, math, efficient, math}},
+		{onnxpb.TensorProto_FLOAT, false, slices.Concat(usable, others), []string{efficient, efficient, efficient, efficient}},
+		{onnxpb.TensorProto_FLOAT, true, slices.Concat(usable, others), []string{math, math, efficient, efficient}},
 		{onnxpb.TensorProto_FLOAT16, false, usable, []string{cudnn, cudnn, cudnn, cudnn}},
 		{onnxpb.TensorProto_FLOAT16, true, usable, []string{cudnn, cudnn, cudnn, cudnn}},
 		{onnxpb.TensorProto_FLOAT16, false, others, []string{flash, flash, flash, flash}},
 		{onnxpb.TensorProto_FLOAT16, true, others, []string{math, efficient, efficient, efficient}},
 		{onnxpb.TensorProto_BFLOAT16, false, usable, []string{cudnn, cudnn, cudnn, cudnn}},
 		{onnxpb.TensorProto_BFLOAT16, true, usable, []string{cudnn, cudnn, cudnn, cudnn}},
-		{onnxpb.TensorProto_BFLOAT16, false, others, []string{efficient, efficient, efficient, math}},
-		{onnxpb.TensorProto_BFLOAT16, true, others, []string{math, efficient, efficient, math}},
+		{onnxpb.TensorProto_BFLOAT16, false, others, []string{efficient, efficient, efficient, efficient}},
+		{onnxpb.TensorProto_BFLOAT16, true, others, []string{math, efficient, efficient, efficient}},
 	} {
 		for _, version := range c.versions {
 			t.Run(fmt.Sprintf("%s, bias %v, cuDNN %d", c.element, c.biased, version), func(t *testing.T) {

@@ -54,7 +54,7 @@ func TestDevicesThatAreMissing(t *testing.T) {
 				return // a machine that has one
 			}
 			if !errors.Is(err, ort.ErrDevice) || !strings.Contains(err.Error(), device) ||
-				!strings.Contains(err.Error(), file) {
+				!strings.Contains(err.Error(), file) && !strings.Contains(err.Error(), "no NVIDIA driver") {
 				t.Errorf("got %v", err)
 			}
 		})
