@@ -95,7 +95,7 @@ CUDA = (
 TENSORRT = (Library("libnvinfer.so.10", None), Library("libnvonnxparser.so.10", None))
 _ABOUT_TENSORRT = (
     "TensorRT is not on the Python package index: get TensorRT 10 for CUDA 13 (10.14 or later) from "
-    "https://developer.nvidia.com/tensorrt, or with `pip install --extra-index-url https://pypi.nvidia.com "
+    "https://developer.nvidia.com/tensorrt or with `pip install --extra-index-url https://pypi.nvidia.com "
     f'"tensorrt-cu13-libs>=10.14,<11"`, and name the folder of its libraries in {PATH_VARIABLE} unless it is in '
     "this Python's site-packages or known to the system"
 )
@@ -180,6 +180,17 @@ def absent(missing: list[Missing]) -> str:
     if None in by_package:
         ways.append(_ABOUT_TENSORRT)
     return f"{listed}: {'. '.join(ways)}"
+
+
+def remedy(one: Missing) -> str:
+    """Say of one library that it is missing, and what brings it."""
+    instead = f" ({one.instead})" if one.instead else ""
+    if one.library.package is None:
+        return (
+            f"{one.library.soname} was not found{instead}: it comes with TensorRT 10 for CUDA 13 (10.14 or later), "
+            "which is not on the Python package index: https://developer.nvidia.com/tensorrt"
+        )
+    return f"{one.library.soname} was not found{instead}: `se600m runtime install cuda` brings {one.library.package}"
 
 
 def paths(device: str) -> tuple[list[str], list[str]]:

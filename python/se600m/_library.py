@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from se600m import _cuda_libraries, _native, _runtimes, errors
-from se600m._log import log
+from se600m._log import warn
 
 
 def open_runtime(device: str = "auto", precision: str = "auto") -> str:
@@ -57,8 +57,8 @@ def _libraries(device: str, library: str) -> list[str]:
 
 @functools.cache
 def _caution(text: str) -> None:
-    """Log a warning, once."""
-    log.warning("%s", text)
+    """Warn once in a process, not whenever a model is opened."""
+    warn(text, errors.LibraryWarning)
 
 
 def needed(device: str, precision: str = "auto") -> str:
