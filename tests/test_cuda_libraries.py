@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cuda_files
 import pytest
 
+import cuda_files
 from se600m import _cuda_libraries, _doctor, _library, _wheels, errors
 
 CUDNN = _cuda_libraries.CUDA[-1]
@@ -91,7 +91,7 @@ def test_the_first_place_counts(bare, monkeypatch):
     found, _ = _cuda_libraries.find()
     assert (found[0].origin, found[0].version) == ("loaded by this process", "13.0.96"), "another would not be asked"
     monkeypatch.setenv("SE600M_CUDA_PATH", str(bare / "nowhere"))
-    with pytest.raises(errors.DeviceError, match="SE600M_CUDA_PATH names '.*nowhere', which is not a folder"):
+    with pytest.raises(errors.DeviceError, match=r"SE600M_CUDA_PATH names '.*nowhere', which is not a folder"):
         _cuda_libraries.find()
 
 
@@ -180,7 +180,7 @@ def test_cudnn_for_another_cuda_is_refused(bare, monkeypatch):
     with pytest.raises(errors.DeviceError, match=r"libcudnn\.so\.9 \(.*is for CUDA 12, not 13\) of nvidia-cudnn-cu13"):
         _cuda_libraries.paths("cuda")
     monkeypatch.setattr(_cuda_libraries, "_loaded", lambda: [folder / "libcudnn.so.9"])
-    with pytest.raises(errors.DeviceError, match="this process has loaded .*use a process without it"):
+    with pytest.raises(errors.DeviceError, match=r"this process has loaded .*use a process without it"):
         _cuda_libraries.paths("cuda")
     monkeypatch.setattr(_cuda_libraries, "_loaded", lambda: [])
     (folder / "libcublas.so.12").write_bytes(b"")
