@@ -45,7 +45,7 @@ func openDefault(t *testing.T) (model int64) {
 	if library == "" {
 		t.Skip("needs ONNX Runtime: SE600M_ORT_LIBRARY names no library (make test-go sets it)")
 	}
-	if version, err := OpenRuntime(library); err != nil || version == "" {
+	if version, err := OpenRuntime(fmt.Sprintf(`{"path": %q, "libraries": []}`, library)); err != nil || version == "" {
 		t.Fatalf("%q, %v", version, err)
 	}
 	found, err := filepath.Glob("../python/se600m/models/*/config.yaml")
@@ -276,7 +276,7 @@ func TestFromCheckpointToEmbedding(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	_, err := OpenModel(t.TempDir(), "cpu", "auto")
 	refused(t, err, "model", "config.json")
-	_, err = OpenRuntime(filepath.Join(t.TempDir(), "nowhere.so"))
+	_, err = OpenRuntime(`{"path": "/nowhere.so", "libraries": []}`)
 	refused(t, err, "runtime", "nowhere.so")
 	if resolved, err := CheckDevice("auto", "auto"); resolved != `{"device":"cpu","precision":"fp32"}` || err != nil {
 		t.Errorf("%q, %v", resolved, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/se600m/se600m-go/gocore/graph"
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/neighbors"
+	"github.com/se600m/se600m-go/gocore/nvidia"
 	"github.com/se600m/se600m-go/gocore/ort"
 	"github.com/se600m/se600m-go/gocore/safego"
 	"github.com/se600m/se600m-go/gocore/sentence"
@@ -60,6 +61,8 @@ var codes = []struct {
 	{modeldir.ErrNotAModel, "model"},
 	{graph.ErrLayers, "model"},
 	{modeldir.ErrFormat, "model"},
+	{nvidia.ErrDriver, "device"},
+	{nvidia.ErrLibrary, "runtime"},
 	{ort.ErrPrecision, "option"},
 	{ort.ErrDevice, "device"},
 	{ort.ErrLibrary, "runtime"},
@@ -78,7 +81,7 @@ var codes = []struct {
 // packages are the names that begin the texts of gocore's errors, as is usual in
 // Go. Users of Python don't know these packages.
 var packages = []string{
-	"batch", "checkpoint", "convert", "embed", "expression", "graph", "modeldir", "neighbors", "onnx", "ort", "pybind",
+	"batch", "checkpoint", "convert", "embed", "expression", "graph", "modeldir", "neighbors", "nvidia", "onnx", "ort", "pybind",
 	"safego", "sentence", "vocabulary",
 }
 

@@ -3,14 +3,34 @@ package pybind
 import (
 	"strings"
 
+	"github.com/se600m/se600m-go/gocore/nvidia"
 	"github.com/se600m/se600m-go/gocore/ort"
 )
 
-// OpenRuntime loads ONNX Runtime's shared library and tells its version.
-func OpenRuntime(path string) (ortVersion string, err error) {
+// runtimeRequest is which ONNX Runtime a process is to have.
+type runtimeRequest struct {
+	// Path of its library.
+	Path string `json:"path"`
+	// Libraries are those that its provider needs, as absolute paths in the order
+	// in which they are loaded, all before ONNX Runtime looks for them.
+	Libraries []string `json:"libraries"`
+}
+
+// OpenRuntime loads ONNX Runtime's shared library, and others before it, and
+// tells its version. It may be asked again with other libraries.
+func OpenRuntime(requestJSON string) (ortVersion string, err error) {
 	defer export(&err)
-	err = ort.Open(path)
-	return ort.Version(), err
+	var request runtimeRequest
+	if err := fromJSON(requestJSON, &request); err != nil {
+		return "", err
+	}
+	if err := nvidia.Load(request.Libraries); err != nil {
+		return "", err
+	}
+	if err := ort.Open(request.Path); err != nil {
+		return "", err
+	}
+	return ort.Version(), nil
 }
 
 // RuntimeLibrary is the path of the library that [OpenRuntime] has loaded, or "".
@@ -29,4 +49,41 @@ func CheckDevice(devices, precision string) (resolved string, err error) {
 		names[i] = p.Name()
 	}
 	return toJSON(map[string]any{"device": strings.Join(names, ","), "precision": providers[0].Precision()})
+}
+
+// driverReport is what NVIDIA's driver tells. Problem says why it can't be
+// used, or is "".
+type driverReport struct {
+	Version int            `json:"version"`
+	Devices []deviceReport `json:"devices"`
+	Problem string         `json:"problem"`
+}
+
+type deviceReport struct {
+	Number int    `json:"number"`
+	Name   string `json:"name"`
+	Memory uint64 `json:"memory"`
+	Major  int    `json:"major"`
+	Minor  int    `json:"minor"`
+}
+
+// DescribeDriver tells of NVIDIA's driver and its devices. The library is the
+// path of a libcuda of its own, which is then the process's, or "" for the
+// system's. A driver that is not there, or too old, is no error here.
+func DescribeDriver(library string) (report string, err error) {
+	defer export(&err)
+	if library != "" {
+		if err := nvidia.Load([]string{library}); err != nil {
+			return "", err
+		}
+	}
+	driver, problem := nvidia.Query()
+	told := driverReport{Version: driver.Version, Devices: []deviceReport{}}
+	for _, d := range driver.Devices {
+		told.Devices = append(told.Devices, deviceReport(d))
+	}
+	if problem != nil {
+		told.Problem = withoutPackages(strings.TrimSuffix(problem.Error(), ": "+nvidia.ErrDriver.Error()))
+	}
+	return toJSON(told)
 }

@@ -176,7 +176,8 @@ func Query() (Driver, error) {
 	}
 	var call *C.char
 	var number C.int
-	if err := check(C.get_version(&number, &call), call); err != nil {
+	code := C.get_version(&number, &call)
+	if err := check(code, call); err != nil {
 		return d, err
 	}
 	d.Version = int(number)
@@ -191,11 +192,13 @@ func Query() (Driver, error) {
 // devices are those that this process may use.
 func devices() (all []Device, err error) {
 	var call *C.char
-	if err := check(C.init(&call), call); err != nil {
+	code := C.init(&call)
+	if err := check(code, call); err != nil {
 		return nil, err
 	}
 	var count C.int
-	if err := check(C.count_devices(&count, &call), call); err != nil {
+	code = C.count_devices(&count, &call)
+	if err := check(code, call); err != nil {
 		return nil, err
 	}
 	if count == 0 {
@@ -203,7 +206,8 @@ func devices() (all []Device, err error) {
 	}
 	for number := range int(count) {
 		var told C.device_t
-		if err := check(C.describe_device(C.int(number), &told, &call), call); err != nil {
+		code = C.describe_device(C.int(number), &told, &call)
+		if err := check(code, call); err != nil {
 			return all, err
 		}
 		all = append(all, Device{
@@ -222,11 +226,12 @@ func FreeMemory(device int) (free, total uint64, err error) {
 		return 0, 0, err
 	}
 	var call *C.char
-	if err := check(C.init(&call), call); err != nil {
+	code := C.init(&call)
+	if err := check(code, call); err != nil {
 		return 0, 0, err
 	}
 	var available, all C.size_t
-	if code := C.get_memory(C.int(device), &available, &all, &call); code != 0 {
+	if code = C.get_memory(C.int(device), &available, &all, &call); code != 0 {
 		return 0, 0, failed(fmt.Sprintf("%s for device %d", C.GoString(call), device), int(code), C.GoString(C.error_text(code)))
 	}
 	return uint64(available), uint64(all), nil

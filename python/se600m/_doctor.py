@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from se600m import _cache, _choices, _library, _models, _native, _runtimes, errors
+from se600m import _cache, _choices, _cuda_libraries, _files, _library, _models, _native, _runtimes, errors
 from se600m._model import load_model
 
 
@@ -62,6 +62,8 @@ def _checks() -> Iterator[Check]:
         ("default model", _default_model),
     ):
         yield _checked(name, look)
+    yield Check("NVIDIA driver", True, _driver())
+    yield from _cuda()
     for device in ("openvino", "cuda", "tensorrt"):
         yield Check(f"device {device}", True, _device(device))
 
@@ -82,6 +84,42 @@ def _device(device: str) -> str:
         return _native.check_device(device, "auto")["device"]
     except (errors.SE600MError, OSError) as error:
         return f"not available: {error}"
+
+
+def _driver() -> str:
+    """Describe NVIDIA's driver and its devices."""
+    try:
+        driver = _native.describe_driver(_cuda_libraries.driver())
+    except errors.SE600MError as error:
+        return f"not available: {error}"
+    version = f"supports CUDA up to {driver['version'] // 1000}.{driver['version'] % 1000 // 10}"
+    devices = [
+        f"cuda:{d['number']} is a {d['name']}, {_files.size(d['memory'])}, compute capability {d['major']}.{d['minor']}"
+        for d in driver["devices"]
+    ]
+    if driver["problem"]:
+        return "; ".join([f"not available: {driver['problem']}", *devices])
+    return "; ".join([version, *devices])
+
+
+def _cuda() -> Iterator[Check]:
+    """Tell where each library of CUDA is, or what brings it."""
+    try:
+        found, missing = _cuda_libraries.find("tensorrt")
+    except errors.SE600MError as error:
+        yield Check("libraries of CUDA", True, f"not available: {error}")
+        return
+    if not found:
+        yield Check("libraries of CUDA", True, "none; `se600m runtime install cuda` brings them, for NVIDIA GPUs")
+        return
+    lines = {}
+    for one in found:
+        version = "" if one.version is None else f" {one.version}"
+        caution = f". {one.caution}" if one.caution else ""
+        lines[one.library] = f"{one.library.soname}{version}, {one.path.parent} ({one.origin}){caution}"
+    for library in _cuda_libraries.needed("tensorrt"):
+        gone = [one for one in missing if one.library == library]
+        yield Check(library.stem, True, _cuda_libraries.remedy(gone[0]) if gone else lines[library])
 
 
 def _packages() -> str:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import importlib.util
 import os
 from pathlib import Path
 
-from se600m import _native, _runtimes, errors
+from se600m import _cuda_libraries, _native, _runtimes, errors
+from se600m._log import warn
 
 
 def open_runtime(device: str = "auto", precision: str = "auto") -> str:
     """Load the ONNX Runtime that a device and a precision need, if none is loaded, and return its version.
 
+    For NVIDIA's GPUs, the libraries of CUDA are loaded, too.
+
     Raises
     ------
     RuntimeLibraryError
         No library was found; or the process has loaded one already, and another one is needed.
+    DeviceError
+        Libraries of CUDA are missing. That there is no driver or no device is for Go to say, when it resolves the
+        device.
     """
     loaded = _native.runtime_library()
     flavour = needed(device, precision)
     if not loaded:
-        return _native.open_runtime(find(flavour))
+        library = find(flavour)
+        return _native.open_runtime(library, _libraries(device, library))
     other = None if flavour == "cpu" or os.environ.get("SE600M_ORT_LIBRARY") else _special(flavour)
     if other is not None and not os.path.samefile(other, loaded):
         raise errors.RuntimeLibraryError(
@@ -29,7 +37,28 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
             f"loaded {loaded!r} and can't change it: start a new process and load this model first, "
             "or set SE600M_ORT_LIBRARY to the former, which also runs on the CPU, before the first model is loaded"
         )
-    return _native.open_runtime(loaded)
+    return _native.open_runtime(loaded, _libraries(device, loaded))
+
+
+def _libraries(device: str, library: str) -> list[str]:
+    """List the libraries of CUDA to load for a device, which this build of ONNX Runtime would look for in vain."""
+    kind = device.partition(":")[0]
+    provider = Path(library).resolve().parent / f"libonnxruntime_providers_{kind}.so"
+    if kind not in ("cuda", "tensorrt") or not provider.is_file():
+        return []
+    driver = _cuda_libraries.driver()
+    if _native.describe_driver(driver)["problem"]:
+        return []  # nobody should download libraries for a device that is not there
+    paths, cautions = _cuda_libraries.paths(kind)
+    for caution in cautions:
+        _caution(caution)
+    return paths
+
+
+@functools.cache
+def _caution(text: str) -> None:
+    """Warn once in a process, not whenever a model is opened."""
+    warn(text, errors.LibraryWarning)
 
 
 def needed(device: str, precision: str = "auto") -> str:

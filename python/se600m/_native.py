@@ -11,7 +11,7 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
@@ -71,8 +71,6 @@ format_version = _exported(_se600m.pybind_FormatVersion)
 """Format of the model directories that the native core writes and reads."""
 fail = _exported(_se600m.pybind_Fail)
 """Panic in Go, for tests; a job of kind "fail" does so in the background."""
-open_runtime = _exported(_se600m.pybind_OpenRuntime)
-"""Load ONNX Runtime's library from a path; returns its version."""
 runtime_library = _exported(_se600m.pybind_RuntimeLibrary)
 """Path of the library that was loaded, or ""."""
 open_model = _exported(_se600m.pybind_OpenModel)
@@ -82,14 +80,39 @@ close_model = _exported(_se600m.pybind_CloseModel)
 
 _checkpoint_files = _exported(_se600m.pybind_CheckpointFiles)
 _check_device = _exported(_se600m.pybind_CheckDevice)
+_describe_driver = _exported(_se600m.pybind_DescribeDriver)
 _describe_model = _exported(_se600m.pybind_DescribeModel)
 _model_genes = _exported(_se600m.pybind_ModelGenes)
 _match_genes = _exported(_se600m.pybind_MatchGenes)
 _find_genes = _exported(_se600m.pybind_FindGenes)
+_open_runtime = _exported(_se600m.pybind_OpenRuntime)
 _start = _exported(_se600m.pybind_Start)
 _wait = _exported(_se600m.pybind_Wait)
 _cancel = _exported(_se600m.pybind_Cancel)
 _finish = _exported(_se600m.pybind_Finish)
+
+
+def open_runtime(path: str, libraries: Sequence[str] = ()) -> str:
+    """Load ONNX Runtime's library from a path, after the libraries that its provider needs; returns its version."""
+    return _open_runtime(json.dumps({"path": path, "libraries": list(libraries)}))
+
+
+def describe_driver(library: str = "") -> dict[str, Any]:
+    """Ask NVIDIA's driver what it is and which devices there are.
+
+    Parameters
+    ----------
+    library
+        Path of a libcuda to load first; by default, the system's is asked.
+
+    Returns
+    -------
+    dict
+        ``version``, the newest CUDA that it supports (13000 for 13.0; 0 without a driver); ``devices``, each with
+        ``number``, ``name``, ``memory`` (bytes), ``major`` and ``minor`` (compute capability); ``problem``, why they
+        can't be used, or "".
+    """
+    return dict(json.loads(_describe_driver(library)))
 
 
 def check_device(device: str, precision: str) -> dict[str, str]:

@@ -3,90 +3,119 @@
 The wheels ``onnxruntime``, ``onnxruntime-gpu`` and ``onnxruntime-openvino`` all write into
 ``site-packages/onnxruntime``, where the last one wins. Only their shared libraries are needed here, so these
 are unpacked into a folder for each build and version, and a process loads one of them (:mod:`se600m._library`).
-A library does not care which Python a wheel is for, so one wheel a build serves every Python.
+With the build for GPUs come those libraries of CUDA that this machine lacks (:mod:`se600m._cuda_libraries`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from se600m import _cache, _files, _progress, errors
-
-_MANIFEST = "manifest.json"
-_LICENCES = ("LICENSE", "ThirdPartyNotices.txt", "Privacy.md", "METADATA")
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """The wheel that a runtime is made from. The SHA-256 is the package index's."""
-
-    distribution: str
-    version: str
-    sha256: str
-    python: str = "3.13"
-    platform: str = "manylinux_2_28_x86_64"
-
-    @property
-    def file(self) -> str:
-        """Name of the wheel."""
-        tag = "cp" + self.python.replace(".", "")
-        return f"{self.distribution.replace('-', '_')}-{self.version}-{tag}-{tag}-{self.platform}.whl"
-
+from se600m import _cache, _cuda_libraries, _files, _wheels, errors
+from se600m._log import log
 
 PINNED = {
-    "cpu": Pinned("onnxruntime", "1.32.0", "02ea12a28c069ea8510093d95a7f6ff8126bfd9fc5c0d3381c03b80fb2b424ba"),
-    "cuda": Pinned("onnxruntime-gpu", "1.31.1", "f659529e07c21ec6b6179fd1bfaf82ffb7c3dc9c0916e18f6f313f9a690891be"),
+    "cpu": _wheels.Pinned(
+        "onnxruntime",
+        "1.32.0",
+        "02ea12a28c069ea8510093d95a7f6ff8126bfd9fc5c0d3381c03b80fb2b424ba",
+        27_780_404,
+        34_839_312,
+    ),
+    "cuda": _wheels.Pinned(
+        "onnxruntime-gpu",
+        "1.31.1",
+        "f659529e07c21ec6b6179fd1bfaf82ffb7c3dc9c0916e18f6f313f9a690891be",
+        255_567_609,
+        314_446_184,
+    ),
     # 1.24.1 is the newest there is; gocore/ort loads from 1.24.1 on.
-    "openvino": Pinned(
-        "onnxruntime-openvino", "1.24.1", "2c3bb73e68ac27f4891af8a595c1faf574ec68b772e6583c90a0b997a1822782"
+    "openvino": _wheels.Pinned(
+        "onnxruntime-openvino",
+        "1.24.1",
+        "2c3bb73e68ac27f4891af8a595c1faf574ec68b772e6583c90a0b997a1822782",
+        84_433_183,
+        224_752_905,
     ),
 }
 """The runtimes by name."""
 
+folder = _wheels.folder
+
 
 @dataclass(frozen=True)
-class Runtime:
+class Runtime(_wheels.Unpacked):
     """A build of ONNX Runtime in the cache."""
 
     flavour: str
-    version: str
-    folder: Path
     library: Path
-    files: dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One wheel of a runtime: of ONNX Runtime itself, or of libraries of CUDA."""
+
+    pinned: _wheels.Pinned
+    flavour: str
 
     @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return sum({(s := p.stat()).st_ino: s.st_size for p in self.folder.iterdir()}.values())
+    def place(self) -> Path:
+        """Where it is unpacked."""
+        return folder() / f"{self._name}-{self.pinned.version}"
 
-    def damage(self) -> str | None:
-        """Compare every file with its checksum; tell the first that differs."""
-        for name, want in self.files.items():
-            path = self.folder / name
-            if not path.is_file() or path.stat().st_size != want["size"] or _sha256(path) != want["sha256"]:
-                return name
-        return None
+    @property
+    def _name(self) -> str:
+        return self.flavour if self.pinned is PINNED[self.flavour] else self.pinned.distribution
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where this version of se600m and others have unpacked it."""
+        return sorted(p for p in folder().glob(f"{self._name}-*") if p.is_dir())
+
+    def unpacked(self) -> _wheels.Unpacked | None:
+        """Read what is in the cache."""
+        manifest = _wheels.manifest(self.place, self.flavour)
+        return None if manifest is None else _wheels.Unpacked(manifest["version"], self.place, manifest["files"])
+
+    def elsewhere(self) -> Path | None:
+        """Folder outside of the cache that has what this part would bring, in good versions."""
+        wanted = {one for one in _cuda_libraries.CUDA if one.package == self.pinned.distribution}
+        if not wanted:
+            return None
+        there = [found for found in _cuda_libraries.find()[0] if found.library in wanted and not found.caution]
+        if len(there) < len(wanted) or self.place in there[0].path.parents:
+            return None
+        return there[0].path.parent
+
+    def unpack(self, wheel: Path) -> None:
+        """Unpack the wheel into the cache."""
+        _wheels.check(wheel, self.pinned)
+        if self.pinned is PINNED[self.flavour]:
+            _wheels.unpack(wheel, self.pinned, self.place, _of_onnxruntime, "libonnxruntime.so")
+        else:
+            first = next(one for one in _cuda_libraries.CUDA if one.package == self.pinned.distribution)
+            _wheels.unpack(wheel, self.pinned, self.place, _of_cuda, first.soname)
 
 
-def folder() -> Path:
-    """Folder of all runtimes."""
-    return _cache.cache_dir() / "runtimes"
+def _of_onnxruntime(member: PurePosixPath) -> bool:
+    return member.is_relative_to("onnxruntime/capi") and "pybind11" not in member.name
 
 
-def _place(flavour: str) -> Path:
-    return folder() / f"{flavour}-{PINNED[flavour].version}"
+def _of_cuda(member: PurePosixPath) -> bool:
+    """Whether a library is needed: not the one that stands in for BLAS, and no alternative compiler."""
+    return member.match("nvidia/*/lib/*") and ".alt." not in member.name and not member.name.startswith("libnvblas")
+
+
+def parts(flavour: str) -> list[Part]:
+    """List the wheels of a runtime: ONNX Runtime's, then those of CUDA."""
+    cuda = _cuda_libraries.PACKAGES.values() if flavour == "cuda" else ()
+    return [Part(pinned, flavour) for pinned in (PINNED[flavour], *cuda)]
 
 
 def installed() -> list[Runtime]:
@@ -100,69 +129,131 @@ def find(flavour: str) -> Runtime | None:
 
 
 def _read(flavour: str) -> Runtime | None:
-    place = _place(flavour)
-    try:
-        manifest = json.loads((place / _MANIFEST).read_text())
-        return Runtime(flavour, manifest["version"], place, place / manifest["library"], manifest["files"])
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # a cache that can't be entered has none for us
+    place = parts(flavour)[0].place
+    manifest = _wheels.manifest(place, flavour)
+    if manifest is None:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise errors.RuntimeLibraryError(
-            f"the runtime in {str(place)!r} is damaged ({error}): "
-            f"run `se600m runtime remove {flavour}`, then `se600m runtime install {flavour}`"
-        ) from error
+    return Runtime(manifest["version"], place, manifest["files"], flavour, place / manifest["library"])
 
 
-def install(flavour: str, wheel: str | os.PathLike[str] | None = None, progress: bool | None = None) -> Runtime:
-    """Unpack a build's libraries into the cache, from its pinned wheel.
+def install(
+    flavour: str,
+    wheels: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
+    progress: bool | None = None,
+    tell: Callable[[str], None] = log.info,
+) -> Runtime:
+    """Unpack a build's libraries into the cache, from its pinned wheels.
+
+    For ``"cuda"``, these are ONNX Runtime's and those of the libraries of CUDA that this machine lacks.
 
     Parameters
     ----------
     flavour
         ``"openvino"``, ``"cuda"`` or ``"cpu"``.
-    wheel
-        Path of the wheel, for machines without a network. By default, pip downloads it from the user's own index.
+    wheels
+        Paths of wheels, or of folders that have them, for machines without a network: what they bring is unpacked. By
+        default, pip downloads what is needed from the user's own index.
     progress
         Show pip's progress; by default in notebooks and terminals.
+    tell
+        Called with lines for the user: before anything is downloaded, what will be, its size and where it goes, and
+        what is there already; afterwards, what is still missing.
 
     Raises
     ------
     OptionError, RuntimeLibraryError, MissingPackageError
-        Nothing is left behind.
+        Of the wheel that the error is about, nothing is left behind; those before it are complete, and stay.
     """
-    pinned = _pinned(flavour)
+    _known(flavour)
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise errors.RuntimeLibraryError(
             f"runtimes are for Linux on x86_64, not {sys.platform} on {platform.machine()}: `pip install onnxruntime`"
         )
-    there = _read(flavour)
-    if there is not None and there.damage() is None:
-        return there
-    reason = _cache.why_not_writable(folder())
-    if reason is not None:
-        raise errors.RuntimeLibraryError(
-            f"{str(folder())!r} is not writable ({reason}): set SE600M_CACHE to a writable folder"
-        )
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder()) as downloads:
-        path = _download(flavour, pinned, Path(downloads), progress) if wheel is None else Path(wheel).expanduser()
-        if not path.is_file():
-            raise errors.RuntimeLibraryError(f"wheel {str(path)!r} does not exist")
-        found = _sha256(path)
-        if found != pinned.sha256:
+    to_get, there = [], []
+    for part in parts(flavour):
+        unpacked = part.unpacked()
+        if unpacked is not None and unpacked.damage() is None:
+            there.append(f"{part.pinned}: installed in {unpacked.folder}")
+        elif (elsewhere := part.elsewhere()) is not None:
+            there.append(f"{part.pinned.distribution}: its libraries are in {elsewhere}, and are used")
+        else:
+            to_get.append(part)
+    if flavour == "cuda":
+        for line in there:
+            tell(line)
+    if to_get:
+        reason = _cache.why_not_writable(folder())
+        if reason is not None:
             raise errors.RuntimeLibraryError(
-                f"{path.name} has the SHA-256 {found}, but the wheel of {flavour!r}, {pinned.file}, "
-                f"has {pinned.sha256}: nothing was unpacked"
+                f"{str(folder())!r} is not writable ({reason}): set SE600M_CACHE to a writable folder"
             )
-        _unpack(path, flavour, pinned)
+        if wheels is None:
+            _download(flavour, to_get, progress, tell)
+        else:
+            given = [wheels] if isinstance(wheels, str | os.PathLike) else list(wheels)
+            _from_files(flavour, to_get, [Path(path).expanduser() for path in given])
     done = _read(flavour)
-    assert done is not None  # it was renamed into place
+    assert done is not None  # it was renamed into place, or to_get had named it
+    if flavour == "cuda" and (missing := _cuda_libraries.find()[1]):
+        tell(f"device='cuda' still needs {_cuda_libraries.absent(missing)}")
     return done
 
 
+def _download(flavour: str, to_get: list[Part], progress: bool | None, tell: Callable[[str], None]) -> None:
+    sizes = [part.pinned.size for part in to_get]
+    for part in to_get:
+        tell(f"{part.pinned}: {_files.size(part.pinned.size)} to download")
+    kept = sum(part.pinned.unpacked for part in to_get)
+    tell(f"downloading {_files.size(sum(sizes))}, which will take {_files.size(kept)} in {folder()}")
+    _need_room(kept + 2 * max(sizes))  # of a wheel there is pip's draft, too
+    names = " ".join(part.pinned.file for part in to_get)
+    options = " ".join(f"--from {part.pinned.file}" for part in to_get)
+    by_hand = f"get {names} elsewhere and run `se600m runtime install {flavour} {options}`"
+    for part in to_get:
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder()) as downloads:
+            part.unpack(_wheels.download(part.pinned, Path(downloads), progress, by_hand))
+
+
+def _from_files(flavour: str, to_get: list[Part], given: list[Path]) -> None:
+    """Unpack those of the wheels that are needed and given."""
+    for path in given:
+        if not path.exists():
+            raise errors.RuntimeLibraryError(f"wheel {str(path)!r} does not exist")
+    files = [file for path in given for file in (sorted(path.glob("*.whl")) if path.is_dir() else [path])]
+    wheels = {part: file for part in to_get if (file := _wheel_of(part, files)) is not None}
+    if len(files) == 1 and not wheels and not given[0].is_dir():
+        wheels = {to_get[0]: files[0]}  # another name, or another wheel, which its checksum tells
+    for part, file in wheels.items():
+        _wheels.check(file, part.pinned)
+    if not wheels or (parts(flavour)[0] in to_get and parts(flavour)[0] not in wheels):
+        wanted = to_get[0].pinned.file
+        raise errors.RuntimeLibraryError(
+            f"{', '.join(map(repr, map(str, given)))} has no {wanted}, which {flavour!r} needs: nothing was unpacked"
+        )
+    _need_room(sum(part.pinned.unpacked for part in wheels))
+    for part, file in wheels.items():
+        part.unpack(file)
+
+
+def _wheel_of(part: Part, files: list[Path]) -> Path | None:
+    start = f"{part.pinned.distribution.replace('-', '_')}-{part.pinned.version}-"
+    named = [file for file in files if file.name.startswith(start)]
+    return next((file for file in named if file.name == part.pinned.file), named[0] if named else None)
+
+
+def _need_room(n_bytes: int) -> None:
+    disk = shutil.disk_usage(folder())
+    if disk.total and disk.free < n_bytes:  # some network file systems don't tell, and say 0
+        raise errors.RuntimeLibraryError(
+            f"this needs {_files.size(n_bytes)}, but only {_files.size(disk.free)} are free in {str(folder())!r}: free "
+            "some space, or set SE600M_CACHE to a folder on another disk"
+        )
+
+
 def remove(flavour: str) -> list[Path]:
-    """Remove a runtime from the cache, those of other versions of se600m included."""
-    _pinned(flavour)
-    folders = sorted(p for p in folder().glob(f"{flavour}-*") if p.is_dir())
+    """Remove a runtime from the cache, its libraries of CUDA and other versions included."""
+    _known(flavour)
+    folders = [place for part in parts(flavour) for place in part.folders]
     if not folders:
         raise errors.RuntimeLibraryError(f"runtime {flavour!r} is not installed in {str(folder())!r}")
     for place in folders:
@@ -171,71 +262,12 @@ def remove(flavour: str) -> list[Path]:
     return folders
 
 
-def _pinned(flavour: str) -> Pinned:
+def flavour_of(place: Path) -> str:
+    """Name the runtime that a folder in the cache belongs to."""
+    name = place.name.rpartition("-")[0]
+    return name if name in PINNED else "cuda"
+
+
+def _known(flavour: str) -> None:
     if flavour not in PINNED:
         raise errors.OptionError(f"runtime {flavour!r} is not one of {', '.join(map(repr, PINNED))}")
-    return PINNED[flavour]
-
-
-def _download(flavour: str, pinned: Pinned, into: Path, progress: bool | None) -> Path:
-    """Have pip fetch a wheel: its index, proxies and certificates are those that the user has set up."""
-    by_hand = f"get {pinned.file} elsewhere and run `se600m runtime install {flavour} --from {pinned.file}`"
-    if importlib.util.find_spec("pip") is None:
-        raise errors.MissingPackageError(
-            f"pip is needed to download {pinned.file}, but is not installed: install pip, or {by_hand}"
-        )
-    shown = _progress.wanted(progress)
-    command = [
-        sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps",
-        "--only-binary=:all:", f"--python-version={pinned.python}", f"--platform={pinned.platform}",
-        f"--dest={into}", *([] if shown else ["--quiet"]), f"{pinned.distribution}=={pinned.version}",
-    ]  # fmt: skip
-    # What pip shows goes to standard error. It is in the foreground, so Ctrl-C reaches it, too.
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=2 if shown else subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        check=False,
-    )  # fmt: skip
-    wheels = sorted(into.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = [line for line in (done.stderr or "").splitlines() if line.startswith("ERROR:")] or [done.stderr.strip()]
-        raise errors.RuntimeLibraryError(f"pip could not download {pinned.file}: {' '.join(said)}: {by_hand}")
-    return wheels[0]
-
-
-def _unpack(wheel: Path, flavour: str, pinned: Pinned) -> None:
-    """Write the libraries and licences of a wheel, and the manifest, in one step."""
-    place = _place(flavour)
-    files: dict[str, dict[str, object]] = {}
-    libraries: list[str] = []
-    with zipfile.ZipFile(wheel) as archive, _files.appearing(place, folder=True) as draft:
-        known: dict[str, Path] = {}
-        for member in archive.infolist():
-            name = PurePosixPath(member.filename).name
-            library = ".so" in name and "pybind11" not in name and member.filename.startswith("onnxruntime/capi/")
-            if not library and name not in _LICENCES:
-                continue
-            with archive.open(member) as source, (draft / name).open("wb") as target:
-                shutil.copyfileobj(source, target, _BLOCK)
-            digest = _sha256(draft / name)
-            files[name] = {"size": member.file_size, "sha256": digest}
-            if digest in known:  # wheels hold no links: a library under three names is there three times
-                (draft / name).unlink()
-                os.link(known[digest], draft / name)
-            known.setdefault(digest, draft / name)
-            if name.startswith("libonnxruntime.so"):
-                libraries.append(name)
-        if len(libraries) != 1:
-            raise errors.RuntimeLibraryError(f"{wheel.name} has no libonnxruntime.so: {sorted(files)}")
-        manifest = {
-            "distribution": pinned.distribution,
-            "version": pinned.version,
-            "wheel": {"file": pinned.file, "sha256": pinned.sha256},
-            "library": libraries[0],
-            "files": files,
-        }
-        (draft / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

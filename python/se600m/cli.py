@@ -288,14 +288,22 @@ app.add_typer(runtimes, name="runtime")
 @runtimes.command("install")
 def install_runtime(
     flavour: _Flavour,
-    wheel: Annotated[
-        Path | None, typer.Option("--from", metavar="WHEEL", help="Use this wheel instead of downloading one.")
+    wheels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="WHEEL|FOLDER",
+            help="Use this wheel, or the wheels in this folder, instead of downloading; may be given several times.",
+        ),
     ] = None,
 ) -> None:
-    """Download a build of ONNX Runtime into the cache. Installed Python packages do not change."""
+    """Download a build of ONNX Runtime into the cache. Installed Python packages do not change.
+
+    For cuda, the libraries of CUDA that this machine lacks are downloaded, too.
+    """
     from se600m import _runtimes
 
-    runtime = _runtimes.install(flavour, wheel)
+    runtime = _runtimes.install(flavour, wheels or None, tell=say.print)
     say.print(f"{flavour}: ONNX Runtime {runtime.version}, {runtime.size / 1e6:,.1f} MB, in {runtime.folder}")
 
 
@@ -304,10 +312,15 @@ def list_runtimes() -> None:
     """List the available builds and show which are installed."""
     from se600m import _runtimes
 
-    there = {runtime.flavour: runtime for runtime in _runtimes.installed()}
-    for flavour, pinned in _runtimes.PINNED.items():
-        found = f"{there[flavour].size / 1e6:,.1f} MB, {there[flavour].folder}" if flavour in there else "not installed"
-        print(f"{flavour:<8}  {pinned.distribution} {pinned.version}  {found}")
+    for flavour in _runtimes.PINNED:
+        for number, part in enumerate(_runtimes.parts(flavour)):
+            there, name = part.unpacked(), "" if number else flavour
+            if there is not None:
+                found = f"{there.size / 1e6:,.1f} MB, {there.folder}"
+            else:
+                elsewhere = part.elsewhere()
+                found = "not installed" if elsewhere is None else f"its libraries are in {elsewhere}"
+            print(f"{name:<8}  {part.pinned}  {found}")
 
 
 @runtimes.command("remove")
@@ -344,13 +357,13 @@ def _print_entry(entry: _conversions.Entry) -> None:
 
 
 def _print_runtimes() -> None:
-    from se600m import _runtimes
+    from se600m import _runtimes, _wheels
 
-    for folder in sorted(p for p in _runtimes.folder().glob("*-*") if (p / "manifest.json").is_file()):
-        size = sum({(s := p.stat()).st_ino: s.st_size for p in folder.iterdir()}.values())
+    for folder in _wheels.folders():
+        what = "libraries of CUDA" if folder.name.startswith("nvidia-") else "a build of ONNX Runtime"
         print(
-            f"{folder.name}  a build of ONNX Runtime  {size / 1e6:,.1f} MB  {folder}  "
-            f"(`se600m runtime remove {folder.name.partition('-')[0]}` removes it)"
+            f"{folder.name}  {what}  {_wheels.size(folder) / 1e6:,.1f} MB  {folder}  "
+            f"(`se600m runtime remove {_runtimes.flavour_of(folder)}` removes it)"
         )
 
 

@@ -15,6 +15,10 @@ class DefaultModelWarning(UserWarning):
     """No model was named, so the small model of the package is used. It is no substitute for SE-600M."""
 
 
+class LibraryWarning(UserWarning):
+    """A library of this machine has a version that is known to be slow or broken; it is used nevertheless."""
+
+
 class OptionError(SE600MError, ValueError):
     """An argument has an invalid value."""
 
