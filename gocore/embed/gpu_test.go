@@ -1,10 +1,12 @@
 package embed_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/se600m/se600m-go/gocore/embed"
 	"github.com/se600m/se600m-go/gocore/internal/standin"
@@ -207,4 +209,43 @@ func TestGPUAttention(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A batch that does not fit is told as such, or done in smaller ones; the model
+// can be used afterwards.
+func TestGPUOutOfMemory(t *testing.T) {
+	outcome := standin.Run(t, standin.GPU{Memory: 64 << 20}, func(t *testing.T) {
+		m := openOn(t, heads128, "soft-bins", true, "cuda", "fp32")
+		const n, length = 64, 512
+		err := m.EmbedSentences(t.Context(), alike(m, n, length, false), output(m, n))
+		if err != nil && !strings.Contains(err.Error(), "Failed to allocate memory for requested buffer of size") {
+			t.Errorf("got %v", err)
+		}
+		runGraph(t, m, modeldir.Dense, 1, 64)
+	})
+	if d := outcome.Devices[0]; d.Refusals == 0 || d.Memory != 0 || d.Peak > 64<<20 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// Ctrl-C ends work within a batch, between two nodes.
+func TestGPUCancel(t *testing.T) {
+	const pause = 30 * time.Millisecond
+	standin.Run(t, standin.GPU{Pause: pause}, func(t *testing.T) {
+		m := openOn(t, statetest.Small, "soft-bins", true, "cuda", "fp32")
+		runGraph(t, m, modeldir.Dense, 1, 20)
+		before := standin.Now(t)[0]
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*pause, cancel)
+		err := m.EmbedSentences(ctx, alike(m, 1, 20, false), output(m, 1))
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		// The graph has 66 nodes, of which some launch several kernels.
+		after := standin.Now(t)[0]
+		if ran := after.Launches + after.Products - before.Launches - before.Products; ran == 0 || ran > 40 {
+			t.Errorf("%d kernels ran", ran)
+		}
+		runGraph(t, m, modeldir.Dense, 1, 20)
+	})
 }

@@ -37,6 +37,8 @@ LIBRARIES = (
     Library("libcublasLt.so.13", "cublasLt.c", ""),
     Library("libcurand.so.10", None, ""),
     Library("libcudnn.so.9", "cudnn.c", ""),
+    Library("libnvinfer.so.10", "nvinfer.c", r"createInfer\w*|getInferLibVersion|getPluginRegistry", versioned=False),
+    Library("libnvonnxparser.so.10", "nvonnxparser.c", r"createNvOnnx\w*", versioned=False),
 )
 
 LOOKED_UP = re.compile(rb"\0(cudnn[A-Z]\w+)(?=\0)")
