@@ -79,7 +79,9 @@ def build(library: Library, functions: set[str], out: Path, work: Path) -> None:
     objects: list[Path] = []
     if library.source:
         objects.append(compiled(HERE / library.source, work, "-Wall", "-Wextra", "-Werror"))
-    there = {line.split()[-1] for line in run("nm", "--defined-only", *objects).splitlines() if line} if objects else set()
+    there = (
+        {line.split()[-1] for line in run("nm", "--defined-only", *objects).splitlines() if line} if objects else set()
+    )
     rest = work / f"{library.file}.c"
     rest.write_text(written(functions - there))
     objects.append(compiled(rest, work, "-fno-builtin"))

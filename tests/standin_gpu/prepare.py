@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import build
+
 from se600m import _runtimes
 
 
