@@ -211,6 +211,46 @@ func TestGPUAttention(t *testing.T) {
 	}
 }
 
+// The memory of a cell more in a batch, as multiples of what its tokens take in
+// fp32 (at SE-600M's width and 2,049 tokens 16.8 MB).
+func TestGPUMemoryPerCell(t *testing.T) {
+	standin.Need(t)
+	most := map[string]float64{"fp32": 11.5, "fp16": 8, "bf16": 8}
+	const length = 511 // with the dataset token, attention does not make the whole matrix of scores in fp32
+	for _, precision := range gpuPrecisions() {
+		for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
+			t.Run(fmt.Sprintf("%s, %s", precision, v), func(t *testing.T) {
+				var peaks []float64
+				cells := []int{4, 12}
+				for _, n := range cells {
+					t.Run(fmt.Sprint(n), func(t *testing.T) {
+						outcome := standin.Run(t, standin.GPU{}, func(t *testing.T) {
+							runGraph(t, openOn(t, heads128, "soft-bins", true, "cuda", precision), v, n, length)
+						})
+						s := outcome.Sessions[len(outcome.Sessions)-1]
+						if s.Graph != string(v) {
+							t.Fatalf("the last graph was %s", s.Graph)
+						}
+						var peak uint64
+						for _, node := range s.Nodes {
+							peak = max(peak, node.Peak)
+						}
+						peaks = append(peaks, float64(peak))
+					})
+				}
+				if len(peaks) < 2 {
+					return // within a process of a subtest's own, or after it has failed
+				}
+				perCell := (peaks[1] - peaks[0]) / float64(cells[1]-cells[0]) / float64((length+1)*heads128.EmSize*4)
+				t.Logf("%.1f times its tokens", perCell)
+				if perCell > most[precision] {
+					t.Errorf("%.1f times its tokens, want %v at most", perCell, most[precision])
+				}
+			})
+		}
+	}
+}
+
 // A batch that does not fit is told as such, or done in smaller ones; the model
 // can be used afterwards.
 func TestGPUOutOfMemory(t *testing.T) {

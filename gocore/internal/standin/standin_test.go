@@ -40,7 +40,7 @@ func TestSessionsAreReadFromProfiles(t *testing.T) {
 	if got := ops(sessions[0].Copies()); !slices.Equal(got, []string{"MemcpyToHost", "MemcpyFromHost"}) {
 		t.Errorf("copies: %q", got)
 	}
-	if n := sessions[0].Nodes[0]; n.InUse != 768 || n.Held != 1<<20 {
+	if n := sessions[0].Nodes[0]; n.Peak != 768 || n.Held != 1<<20 {
 		t.Errorf("memory: %+v", n)
 	}
 }
