@@ -1,6 +1,7 @@
 # make demo   all set-up, then real cells embedded, an h5ad and a picture
 # make test   all set-up, then every Go and Python test; what is skipped is listed by name
 # make test-race  the Go tests with the race detector
+# make test-gpu-dry  tests of the GPU code on stand-in GPUs: ONNX Runtime's own CUDA provider, kernels that do nothing
 # make test-lowest  the Python tests with the lowest versions that pyproject.toml allows, in environments of their own
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
@@ -24,7 +25,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-lowest fuzz bench bench-go check check-go check-python fmt docs train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry test-lowest fuzz bench bench-go check check-go check-python fmt docs train-mini \
         parity golden clean preflight
 
 help:
@@ -72,6 +73,19 @@ WORKERS ?= 2
 PYTEST  := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test-python: setup
 	$(PY) $(PYTEST) $(ARGS)
+
+# ONNX Runtime's GPU build (downloaded once, 255 MB; GPU_WHEEL names its wheel if you have it) over stand-ins for
+# NVIDIA's libraries, in a folder of its own.
+GPU_CACHE := $(CURDIR)/.cache-gpu
+GPU_ENV    = SE600M_STANDIN_GPU=$(GPU_CACHE)/standin SE600M_ORT_LIBRARY=$(GPU_CACHE)/libonnxruntime.so
+
+$(GPU_CACHE)/.built: $(wildcard tests/standin_gpu/*.*) python/se600m/_runtimes.py | setup
+	$(PY) tests/standin_gpu/prepare.py $(GPU_CACHE) $(GPU_WHEEL)
+	@touch $@
+
+test-gpu-dry: $(GPU_CACHE)/.built
+	$(GPU_ENV) $(GOTESTSUM) -- -run '^TestGPU' ./gocore/internal/standin ./gocore/ort ./gocore/embed
+	$(GPU_ENV) $(PY) -m pytest tests/test_gpu_dry.py $(ARGS)
 
 # What `pip install se600m-go` asks for, and what it asks for with the extras, each in its lowest version (and what
 # those need in the newest). Left out: how wheels are built, and the page of messages, which quotes other packages.
@@ -174,4 +188,4 @@ bench-go: setup
 	    go test -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(GO) | tee out/bench-go.txt
 
 clean:
-	rm -rf build dist out python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST)
+	rm -rf build dist out .cache-gpu python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST)

@@ -1,6 +1,7 @@
 package embed_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -213,6 +214,68 @@ func TestGPUAttention(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The memory of a cell more in a batch, as multiples of what its tokens take in
+// fp32 (at SE-600M's width and 2,049 tokens 16.8 MB).
+func TestGPUMemoryPerCell(t *testing.T) {
+	standin.Need(t)
+	most := map[string]float64{"fp32": 11.5, "fp16": 8, "bf16": 8}
+	const length = 511 // with the dataset token, attention does not make the whole matrix of scores in fp32
+	for _, precision := range gpuPrecisions() {
+		for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted} {
+			t.Run(fmt.Sprintf("%s, %s", precision, v), func(t *testing.T) {
+				var peaks []float64
+				cells := []int{4, 12}
+				for _, n := range cells {
+					t.Run(fmt.Sprint(n), func(t *testing.T) {
+						outcome := standin.Run(t, standin.GPU{}, func(t *testing.T) {
+							runGraph(t, openOn(t, heads128, "soft-bins", true, "cuda", precision), v, n, length)
+						})
+						s := outcome.Sessions[len(outcome.Sessions)-1]
+						if s.Graph != string(v) {
+							t.Fatalf("the last graph was %s", s.Graph)
+						}
+						var peak uint64
+						for _, node := range s.Nodes {
+							peak = max(peak, node.Peak)
+						}
+						peaks = append(peaks, float64(peak))
+					})
+				}
+				if len(peaks) < 2 {
+					return // within a process of a subtest's own, or after it has failed
+				}
+				perCell := (peaks[1] - peaks[0]) / float64(cells[1]-cells[0]) / float64((length+1)*heads128.EmSize*4)
+				t.Logf("%.1f times its tokens", perCell)
+				if perCell > most[precision] {
+					t.Errorf("%.1f times its tokens, want %v at most", perCell, most[precision])
+				}
+			})
+		}
+	}
+}
+
+// Ctrl-C ends work within a batch, between two nodes.
+func TestGPUCancel(t *testing.T) {
+	const pause = 30 * time.Millisecond
+	standin.Run(t, standin.GPU{Pause: pause}, func(t *testing.T) {
+		m := openOn(t, statetest.Small, "soft-bins", true, "cuda", "fp32")
+		runGraph(t, m, modeldir.Dense, 1, 20)
+		before := standin.Now(t)[0]
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*pause, cancel)
+		err := m.EmbedSentences(ctx, alike(m, 1, 20, false), output(m, 1))
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		// The graph has 66 nodes, of which some launch several kernels.
+		after := standin.Now(t)[0]
+		if ran := after.Launches + after.Products - before.Launches - before.Products; ran == 0 || ran > 40 {
+			t.Errorf("%d kernels ran", ran)
+		}
+		runGraph(t, m, modeldir.Dense, 1, 20)
+	})
 }
 
 // A batch that the device has no memory for runs in halves, with a word, and

@@ -114,18 +114,47 @@ func TestGPUAttentionKernels(t *testing.T) {
 // add runs x + 1 on a device.
 func add(t *testing.T, device string) error {
 	t.Helper()
-	g := onnx.NewGraph("add")
-	g.Output(g.Op("Add", []onnx.Value{g.Input("x", onnx.Float32, "n"), g.Scalar(1)}), "y", onnx.Float32, "n")
-	s, err := openOn(t, g, device, []string{"x"}, []string{"y"})
-	if err != nil {
-		return err
-	}
-	y := []float32{7, 7, 7}
-	err = s.Run(t.Context(), []ort.Tensor{{Shape: []int{3}, Float32: []float32{1, 2, 3}}}, []ort.Tensor{{Shape: []int{3}, Float32: y}})
+	y, err := plusOne(t, device)
 	if err == nil && !slices.Equal(y, []float32{0, 0, 0}) {
 		t.Errorf("a kernel that does nothing gave %v", y)
 	}
 	return err
+}
+
+// plusOne is 1, 2 and 3, each plus 1, as a device computes it.
+func plusOne(t *testing.T, device string) ([]float32, error) {
+	t.Helper()
+	g := onnx.NewGraph("add")
+	g.Output(g.Op("Add", []onnx.Value{g.Input("x", onnx.Float32, "n"), g.Scalar(1)}), "y", onnx.Float32, "n")
+	s, err := openOn(t, g, device, []string{"x"}, []string{"y"})
+	if err != nil {
+		return nil, err
+	}
+	y := []float32{7, 7, 7}
+	return y, s.Run(t.Context(), []ort.Tensor{{Shape: []int{3}, Float32: []float32{1, 2, 3}}}, []ort.Tensor{{Shape: []int{3}, Float32: y}})
+}
+
+// TensorRT's provider opens. The stand-in takes no node, so CUDA runs them all,
+// on the device of the same number.
+func TestGPUTensorRT(t *testing.T) {
+	outcome := standin.Run(t, standin.GPU{Count: 2}, func(t *testing.T) {
+		if _, err := plusOne(t, "tensorrt:1"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(outcome.Sessions) != 1 || len(outcome.Sessions[0].Nodes) != 1 {
+		t.Fatalf("%+v", outcome.Sessions)
+	}
+	switch node := outcome.Sessions[0].Nodes[0]; node.Provider {
+	case standin.CPU:
+		t.Skip("what TensorRT does not take runs on the processor, as CUDA is not put behind it yet")
+	case standin.CUDA:
+		if outcome.Devices[0].Launches != 0 || outcome.Devices[1].Launches == 0 {
+			t.Errorf("%+v", outcome.Devices[:2])
+		}
+	default:
+		t.Error(node)
+	}
 }
 
 // A session runs on the device of the number, and on no other.
@@ -199,6 +228,8 @@ func TestGPUFailures(t *testing.T) {
 		{"no cuBLAS", "cuda", standin.GPU{Without: []string{"libcublas.so.13"}}, []string{"libcublas.so.13"}},
 		{"no cuBLASLt", "cuda", standin.GPU{Without: []string{"libcublasLt.so.13"}}, []string{"libcublasLt.so.13"}},
 		{"no cuRAND", "cuda", standin.GPU{Without: []string{"libcurand.so.10"}}, []string{"libcurand.so.10"}},
+		{"no TensorRT", "tensorrt", standin.GPU{Without: []string{"libnvinfer.so.10"}}, []string{"libnvinfer.so.10"}},
+		{"no parser", "tensorrt", standin.GPU{Without: []string{"libnvonnxparser.so.10"}}, []string{"libnvonnxparser.so.10"}},
 		{"no memory", "cuda", standin.GPU{Memory: 1 << 10}, []string{"memory"}},
 		{"a dead device", "cuda", standin.GPU{Dead: "0"}, []string{"unspecified launch failure"}},
 	} {

@@ -37,6 +37,8 @@ LIBRARIES = (
     Library("libcublasLt.so.13", "cublasLt.c", ""),
     Library("libcurand.so.10", None, ""),
     Library("libcudnn.so.9", "cudnn.c", ""),
+    Library("libnvinfer.so.10", "nvinfer.c", r"createInfer\w*|getInferLibVersion|getPluginRegistry", versioned=False),
+    Library("libnvonnxparser.so.10", "nvonnxparser.c", r"createNvOnnx\w*", versioned=False),
 )
 
 LOOKED_UP = re.compile(rb"\0(cudnn[A-Z]\w+)(?=\0)")
@@ -77,7 +79,9 @@ def build(library: Library, functions: set[str], out: Path, work: Path) -> None:
     objects: list[Path] = []
     if library.source:
         objects.append(compiled(HERE / library.source, work, "-Wall", "-Wextra", "-Werror"))
-    there = {line.split()[-1] for line in run("nm", "--defined-only", *objects).splitlines() if line} if objects else set()
+    there = (
+        {line.split()[-1] for line in run("nm", "--defined-only", *objects).splitlines() if line} if objects else set()
+    )
     rest = work / f"{library.file}.c"
     rest.write_text(written(functions - there))
     objects.append(compiled(rest, work, "-fno-builtin"))

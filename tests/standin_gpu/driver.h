@@ -23,8 +23,7 @@ enum { CUDA_VERSION = 13000, MOST_DEVICES = 16 };
 enum place { PAGEABLE = 0, PINNED = 1, ON_DEVICE = 2 };
 
 /* What a device has done. STANDIN_GPU_LOG names a file that holds these, MOST_DEVICES times, while the process runs
- * and after it: numbers of 64 bits in this order, in the machine's byte order. read.py and gocore/internal/standin
- * read it. */
+ * and after it: numbers of 64 bits in this order, in the machine's byte order. gocore/internal/standin reads it. */
 struct counters {
     uint64_t memory;           /* bytes allocated now */
     uint64_t peak;             /* the most that it was */

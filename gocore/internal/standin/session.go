@@ -34,9 +34,9 @@ type Node struct {
 	// Outputs are the element types and shapes of its outputs, such as
 	// "float[4,20,16]", in its first run.
 	Outputs []string
-	// InUse and Held are bytes of its provider's arena after its first run: those
-	// that tensors have, and all that the arena has taken.
-	InUse, Held uint64
+	// Peak and Held are bytes of its provider's arena after its first run: the most
+	// that tensors had until then, and all that the arena has taken.
+	Peak, Held uint64
 }
 
 // String is the node as messages name it.
@@ -120,7 +120,7 @@ func parseProfile(content []byte) (s Session, err error) {
 			Provider string                       `json:"provider"`
 			Index    string                       `json:"node_index"`
 			Outputs  []map[string]json.RawMessage `json:"output_type_shape"`
-			InUse    uint64                       `json:"mem_bytes_in_use,string"`
+			Peak     uint64                       `json:"mem_in_use_peak,string"`
 			Held     uint64                       `json:"mem_arena_held,string"`
 		} `json:"args"`
 	}
@@ -134,7 +134,7 @@ func parseProfile(content []byte) (s Session, err error) {
 			continue
 		}
 		seen[e.Args.Index] = true
-		n := Node{Name: name, Op: e.Args.Op, Provider: e.Args.Provider, InUse: e.Args.InUse, Held: e.Args.Held}
+		n := Node{Name: name, Op: e.Args.Op, Provider: e.Args.Provider, Peak: e.Args.Peak, Held: e.Args.Held}
 		for _, output := range e.Args.Outputs {
 			for element, shape := range output {
 				n.Outputs = append(n.Outputs, element+string(shape))

@@ -40,7 +40,7 @@ func TestSessionsAreReadFromProfiles(t *testing.T) {
 	if got := ops(sessions[0].Copies()); !slices.Equal(got, []string{"MemcpyToHost", "MemcpyFromHost"}) {
 		t.Errorf("copies: %q", got)
 	}
-	if n := sessions[0].Nodes[0]; n.InUse != 768 || n.Held != 1<<20 {
+	if n := sessions[0].Nodes[0]; n.Peak != 768 || n.Held != 1<<20 {
 		t.Errorf("memory: %+v", n)
 	}
 }
@@ -88,7 +88,7 @@ func TestPattern(t *testing.T) {
 }
 
 // The devices of a process are those that the test asks for.
-func TestRun(t *testing.T) {
+func TestGPURun(t *testing.T) {
 	outcome := Run(t, GPU{Count: 3, Environment: []string{"SE600M_TEST_WORD=word"}}, func(t *testing.T) {
 		if os.Getenv("SE600M_TEST_WORD") != "word" || os.Getenv("STANDIN_GPU_COUNT") != "3" {
 			t.Errorf("the environment is %v", os.Environ())
