@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from se600m import _anndata, _chunks, _native, errors
 from se600m._report import Report
+from se600m._words import verb
 
 _MOST_PATTERNS = 64
 """More sets of genes that cells lack are no trace of an outer join; as many are kept (embed.NotFinite)."""
@@ -101,8 +102,8 @@ class _NotFinite:
         place = f"{where}[{cell}, {source.column_of(gene)}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
         if n == 1 and self.nan == "NaN":
-            end = "." if ":" in value else ":"
-            return f"{place}{end} replace it, or drop the cell or the gene, before embedding"
+            way = "replace it, or drop the cell or the gene, before embedding"
+            return f"{place}. {way.capitalize()}" if ":" in value else f"{place}: {way}"
         kinds = [
             f"{count:,} {kind}"
             for count, kind in ((self.n_nan, self.nan), (self.n_infinite, "infinite"), (self.n_too_large, "too large"))
@@ -110,7 +111,7 @@ class _NotFinite:
         ]
         n_genes = int((self.of_genes > 0).sum())
         total = (
-            f"{place}. In total, {' and '.join(kinds)} {'values are' if n > 1 else 'value is'} in {n_genes:,} of "
+            f"{place}. In total, {' and '.join(kinds)} {'value' if n == 1 else 'values'} {verb(n, 'are')} in {n_genes:,} of "
             f"{source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
         )
         return f"{total}: {self._way(source)}"
