@@ -623,7 +623,7 @@ OPTIONS = [
         "a fill policy that does not suit",
         embed(fill="expected"),
         errors.OptionError,
-        'fill="expected" .*room for 2047, but there are [0-9]+ valid genes: use fill="shared"',
+        'fill="expected" .*room for 2,047, but there are [0-9,]+ valid genes: use fill="shared"',
     ),
     Case("an unknown scale", embed(expression="cpm"), errors.OptionError, 'expression="cpm" is not one of .*"log1p"'),
     Case(
@@ -1128,7 +1128,7 @@ MODELS = [
         "weights of another length",
         converted(lambda d: (d / "weights.bin").write_bytes(b"x")),
         errors.ModelError,
-        "weights.bin has 1 bytes instead of .*convert the checkpoint again",
+        "weights.bin has 1 byte instead of .*convert the checkpoint again",
     ),
     Case(
         "the list of weights is missing",

@@ -55,6 +55,13 @@ class Expression:
         """Find the column of the matrix that is a gene's."""
         return gene if self.features is None else int(np.flatnonzero(self.features.genes)[gene])
 
+    def totals(self) -> npt.NDArray[np.float64] | None:
+        """Give the sum of each gene's values, if that takes no time; None where values are no expression."""
+        if self.whole is None or not self.whole.size or not np.isfinite(least := self.whole.min()) or least < 0:
+            return None
+        sums = np.asarray(self.whole.sum(0, dtype=np.float64)).ravel()
+        return sums if np.isfinite(sums).all() else None
+
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
         """Yield (first row, rows), with at most ``most`` rows at a time.
 
@@ -221,8 +228,10 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     features = _var.feature_types(var)
     cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
     columns = adata._vidx if view and not use_raw else slice(None)
+    names = _var.gene_columns(var, gene_column, "adata.raw" if use_raw else "adata", features)
+    n_genes = len(var)
     if features is not None:
-        var = var[features.genes]
+        n_genes = int(features.genes.sum())
         columns = _as_slice(np.arange(found.shape[1])[columns][features.genes])
 
     spool = None
@@ -239,8 +248,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     whole = None if view or not _ready(found) else found
     if features is not None and whole is not None:  # without copying, if that is possible
         whole = whole[:, columns] if isinstance(whole, np.ndarray) and isinstance(columns, slice) else None
-    names = _var.gene_columns(var, gene_column, "adata.raw" if use_raw else "adata")
-    return Expression(adata.n_obs, len(var), where, names, features, rows, whole, _values_per_row(found))
+    return Expression(adata.n_obs, n_genes, where, names, features, rows, whole, _values_per_row(found))
 
 
 def _as_slice(numbers: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
