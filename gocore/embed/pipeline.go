@@ -32,24 +32,29 @@ func (s *batchSink) end() error {
 
 // Embed embeds cells.
 func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error) {
+	return m.pipeline(ctx, c, func(*sentence.Plan) error {
+		return m.checkOutput(out, c.Matrix.NCells())
+	}, func(ctx context.Context, l *lane, b *batch.Batch) error {
+		return embedBatch(ctx, l, b, out)
+	})
+}
+
+// pipeline tokenises cells ahead of the lanes, which run the batches. Before
+// that, check looks at the caller's memory.
+func (m *Model) pipeline(
+	ctx context.Context, c *Cells, check func(*sentence.Plan) error, run func(context.Context, *lane, *batch.Batch) error,
+) (report Report, err error) {
 	if err := m.begin(); err != nil {
-		return Report{}, err
+		return report, err
 	}
 	defer m.end()
 	plan, err := m.Plan(c)
 	if err != nil {
-		return Report{}, err
+		return report, err
 	}
-	if err := m.checkOutput(out, c.Matrix.NCells()); err != nil {
-		return Report{}, err
+	if err := check(plan); err != nil {
+		return report, err
 	}
-	return m.pipeline(ctx, c, plan, func(ctx context.Context, l *lane, b *batch.Batch) error { return embedBatch(ctx, l, b, out) })
-}
-
-// pipeline tokenises cells ahead of the lanes, which run the batches.
-func (m *Model) pipeline(
-	ctx context.Context, c *Cells, plan *sentence.Plan, run func(context.Context, *lane, *batch.Batch) error,
-) (report Report, err error) {
 	d := m.Config.Dimensions
 	how, err := m.spread(c.Threads, d.EmSize)
 	if err != nil {

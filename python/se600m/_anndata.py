@@ -76,10 +76,6 @@ class Expression:
             yield first, Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
 
 
-def _is_sparse(matrix: Any) -> bool:
-    return bool(sp.issparse(matrix))
-
-
 def _ready(matrix: Any) -> bool:
     """Whether the core can view a matrix where it is."""
     if isinstance(matrix, sp.csr_matrix | sp.csr_array):
@@ -104,7 +100,7 @@ class Chunk:
             rows = _viewable(rows, where)
         self.rows = rows
         """CSR or a plain array."""
-        self.sparse = _is_sparse(rows)
+        self.sparse = _lazy.is_sparse(rows)
         self.n_cells, n_genes = rows.shape
         self._keep: list[npt.NDArray[Any]] = []
         self.request: dict[str, Any] = {"n_cells": self.n_cells, "n_genes": n_genes}
@@ -136,7 +132,7 @@ class Chunk:
 
 def _viewable(rows: Any, where: str) -> Any:
     """Bring rows into a form that the core can view: CSR or a plain array, of a type that Go has."""
-    if _is_sparse(rows):
+    if _lazy.is_sparse(rows):
         rows = _csr(rows)
     elif isinstance(rows, np.ndarray):
         rows = np.require(np.asarray(rows), requirements=["C", "ALIGNED"])
@@ -221,7 +217,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     if found is None:
         raise errors.DataError(f"{where} is None: pass layer=... or use_raw=True")
     found, var = _lazy.matrix(found, where), _lazy.table(var)
-    if _is_sparse(found) and found.format not in ("csr", "csc"):
+    if _lazy.is_sparse(found) and found.format not in ("csr", "csc"):
         found = _csr(found)  # others have no slices, or slow ones
     if len(var) == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
@@ -278,7 +274,7 @@ def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
 def _values_per_row(matrix: Any) -> int:
     """Estimate the number of stored values per row of a matrix in memory or on disk; a dense one stores all."""
     n_rows, n_genes = matrix.shape
-    if _is_sparse(matrix):
+    if _lazy.is_sparse(matrix):
         stored = int(matrix.nnz)
     elif isinstance(matrix, anndata.abc.CSRDataset | anndata.abc.CSCDataset):
         stored = int(matrix.group["indices"].shape[0])
@@ -313,4 +309,4 @@ def _first_values(matrix: Any) -> npt.NDArray[Any]:
     if isinstance(matrix, anndata.abc.CSCDataset):
         return np.asarray(matrix.group["data"][: _SAMPLE * 1024])
     rows = _rows(matrix, slice(0, _SAMPLE))
-    return np.asarray(rows.data if _is_sparse(rows) else rows)
+    return np.asarray(rows.data if _lazy.is_sparse(rows) else rows)
