@@ -201,12 +201,16 @@ def test_the_kind_of_most_unknown_names_is_told(model, caplog):
     clones = [f"RP11-{900000 + i}P13.2" for i in range(60)]
     x = np.ones((2, 100), np.float32)
     adata = anndata.AnnData(x, var=pd.DataFrame(index=[*model.genes[:40], *clones]))
-    said = '60 of the 60 unknown names, such as "RP11-900000P13.2", are names of clones, which Ensembl gives genes without'
+    said = (
+        '60 of the 60 unknown names, such as "RP11-900000P13.2", are names of clones, which Ensembl gives genes without'
+    )
     caplog.set_level("INFO", "se600m")
     with pytest.warns(errors.DataWarning, match=re.escape(said)):
         sentences(adata)
     assert any(said in message for message in caplog.messages)
-    with pytest.raises(errors.GeneCoverageError, match=re.escape(said) + ".*: choose the column of var with Ensembl ids"):
+    with pytest.raises(
+        errors.GeneCoverageError, match=re.escape(said) + ".*: choose the column of var with Ensembl ids"
+    ):
         sentences(adata, min_coverage=0.5)
 
 
@@ -397,7 +401,9 @@ def test_antibodies_without_feature_types_get_a_word(panel, model):
     for data in (adata, first):
         data.var_names_make_unique()
         gene = panel.var_names[0]
-        with pytest.warns(errors.DataWarning, match=rf"1 name .*such as '{gene}' \([\d,]+\) and '{gene}-1' \([\d,]+\): these"):
+        with pytest.warns(
+            errors.DataWarning, match=rf"1 name .*such as '{gene}' \([\d,]+\) and '{gene}-1' \([\d,]+\): these"
+        ):
             sentences(data)
 
 
@@ -450,7 +456,7 @@ def test_peaks_with_a_gene_or_two_are_refused_and_named(model):
     said = str(raised.value)
     for part in (
         "400 of 20,400 genes (2.0 %)",
-        "4.2 % of the model's 9,429 genes, and account for 100.0 % of the counts",
+        "4.2 % of the model's 9,429 genes, and account for 100.0 % of the values",
         "min_coverage=0.1",
         "20,000 of the 20,000 unknown names",
         '"chr1:0-300", are peaks',
@@ -468,7 +474,7 @@ def test_min_coverage_is_of_either_side(immune, model):
 
 
 @pytest.mark.parametrize(
-    "totals, share", [(None, ""), (np.array([3.0, 1.0, 0.0]), ", and accounts for 75.0 % of the counts")]
+    "totals, share", [(None, ""), (np.array([3.0, 1.0, 0.0]), ", and accounts for 75.0 % of the values")]
 )
 def test_the_share_of_the_counts_is_told_if_it_is_known(model, totals, share):
     columns = [_var.GeneNames("var_names", [model.genes[0], "x", "y"])]
@@ -520,17 +526,22 @@ def test_two_columns_never_become_one_gene_unsaid(model, caplog):
     caplog.set_level("INFO", "se600m")
     seen = model.compute(adata, fill="none").provenance
     assert (seen["n_left_out"], seen["n_renamed"], seen["n_matched"]) == (1, 0, 21)
-    assert any("1 name in var_names is another symbol of a gene in another column and was ignored" in message for message in caplog.messages)
+    assert any(
+        "1 name in var_names is another symbol of a gene in another column and was ignored" in message
+        for message in caplog.messages
+    )
     match = match_of(adata, model)
     assert _gene_report.cautions(match, "adata.X", 0.9) == []
     assert _gene_report.cautions(match, "adata.X", 0.9, np.where(match["is_left_out"], 0.1, 1)) == []
     (said,) = _gene_report.cautions(match, "adata.X", 0.9, np.where(match["is_left_out"], 7, 1))
     assert said == (
-        "1 name in var_names is another symbol of a gene in another column, such as 'RACK1' for 'GNB2L1', and was ignored "
-        "and accounts for 25.0 % of the values: add up the columns of a gene if they are parts of it"
+        "1 name in var_names is another symbol of a gene in another column, such as 'RACK1' for 'GNB2L1', and was "
+        "ignored and accounts for 25.0 % of the values: add up the columns of a gene if they are parts of it"
     )
     (said,) = _gene_report.cautions(match | {"n_left_out": 5}, "adata.X", 0.9)
-    assert said.startswith("5 names in var_names are other symbols of genes in another column, such as 'RACK1' for 'GNB2L1'")
+    assert said.startswith(
+        "5 names in var_names are other symbols of genes in another column, such as 'RACK1' for 'GNB2L1'"
+    )
 
 
 def test_ids_without_a_gene_are_counted(panel, model, caplog):
@@ -598,7 +609,10 @@ def test_what_is_no_name_is_an_error_of_ours(model, genes, says):
 
 
 def test_other_unknown_genes_are_counted(model):
-    for more, says in (([], r"is not among the model's 9,429 genes:"), (["!!"], r"genes \(and 1 other unknown gene\):")):
+    for more, says in (
+        ([], r"is not among the model's 9,429 genes:"),
+        (["!!"], r"genes \(and 1 other unknown gene\):"),
+    ):
         with pytest.raises(errors.UnknownGeneError, match=says):
             model.gene_embeddings(["!?", "!?", *more])
     with pytest.raises(errors.UnknownGeneError, match=r"\(and 2 other unknown genes\)"):

@@ -183,7 +183,10 @@ WRONG = {
         r"^the largest value of adata\.X is 4,000,000,000, but no gene is counted more than 1,000,000,000 times in a "
         r"cell\. Embed counts or log1p values$",
     ),
-    "fractional values that no count reaches": (lambda x: ambient(x) * 1e9, r"largest value of adata\.X is [\d,]+, but"),
+    "fractional values that no count reaches": (
+        lambda x: ambient(x) * 1e9,
+        r"largest value of adata\.X is [\d,]+, but",
+    ),
     "zeros and ones": (lambda x: (x > 0) * 1.0, "all values of the 60 cells of adata.X are 0 or 1"),
     "ranks": (lambda x: ranks(x, "ordinal"), "most likely ranks: .*treated as raw counts"),
     "ranks, ties averaged": (lambda x: ranks(x, "average"), "most likely ranks"),

@@ -13,9 +13,9 @@ func (m *Match) Coverage() float64 { return share(m.NMatched, len(m.Tokens)) }
 // CoverageOfModel is the share of the vocabulary that the data set has.
 func (m *Match) CoverageOfModel() float64 { return share(m.nDistinct, m.vocabulary.NGenes()) }
 
-// CoverageOfCounts is the share of the summed values that genes with a token
+// CoverageOfValues is the share of the summed values that genes with a token
 // carry; false without totals.
-func (m *Match) CoverageOfCounts() (float64, bool) {
+func (m *Match) CoverageOfValues() (float64, bool) {
 	if len(m.Totals) != len(m.Tokens) {
 		return 0, false
 	}
@@ -51,9 +51,9 @@ func (m *Match) Require(minimum float64) error {
 		return nil
 	}
 	n := min(nExamples, m.vocabulary.NGenes())
-	counts := ""
-	if share, known := m.CoverageOfCounts(); known {
-		counts = fmt.Sprintf(", and %s for %.1f %% of the counts", words.Agreeing(m.NMatched, "accounts", "account"), 100*share)
+	values := ""
+	if share, known := m.CoverageOfValues(); known && m.NMatched > 0 {
+		values = fmt.Sprintf(", and %s for %.1f %% of the values", words.Agreeing(m.NMatched, "accounts", "account"), 100*share)
 	}
 	why, examples := m.reason()
 	places := make([]string, len(m.looked))
@@ -64,8 +64,8 @@ func (m *Match) Require(minimum float64) error {
 		"One of these two shares must be at least %.1f %% (min_coverage=%v). Searched in %s; unknown names are, for example, %s%s. "+
 		"The model's genes are named like %s: %w",
 		words.Thousands(m.NMatched), words.Many(len(m.Tokens), "gene"), 100*m.Coverage(), words.Agreeing(m.NMatched, "is", "are"),
-		words.Agreeing(m.NMatched, "it is", "they are"), 100*m.CoverageOfModel(), words.Many(m.vocabulary.NGenes(), "gene"), counts,
-		 100*minimum, minimum, strings.Join(places, ", "), quoted(examples), why, quoted(m.vocabulary.genes[:n]), ErrCoverage)
+		words.Agreeing(m.NMatched, "it is", "they are"), 100*m.CoverageOfModel(), words.Many(m.vocabulary.NGenes(), "gene"), values,
+		100*minimum, minimum, strings.Join(places, ", "), quoted(examples), why, quoted(m.vocabulary.genes[:n]), ErrCoverage)
 }
 
 // reason looks for the reasons why genes are not found, and gives names that

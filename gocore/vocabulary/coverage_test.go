@@ -99,7 +99,7 @@ func TestWhatDominates(t *testing.T) {
 			m := v.MatchBest([]Column{named(names...)})
 			m.Totals = make([]float64, len(names))
 			m.Totals[0], m.Totals[7] = 1, 3
-			refused(t, m, 0.1, []string{"2 of 303 genes", "of the 300 unknown names, such as", c.says, "account for 25.0 % of the counts"})
+			refused(t, m, 0.1, []string{"2 of 303 genes", "of the 300 unknown names, such as", c.says, "account for 25.0 % of the values"})
 			for _, name := range m.Missing {
 				if v.Token(name) != Unknown {
 					t.Errorf("%s is known", name)

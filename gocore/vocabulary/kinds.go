@@ -64,7 +64,7 @@ var kinds = []kind{
 		are: "are NCBI's names for genes without a symbol", way: idColumn,
 	},
 	{
-		is: pattern(`^(RP[0-9]{1,2}-[0-9]+[A-Z][0-9]+|CT[ABCD]-[0-9]+[A-Z]|(KB|GS1|LA16c|LL[0-9A-Z]+|XX\w*)-\w+|[A-Z]{1,2}[0-9]{5,6})(\.[0-9]+)?(-[0-9]+)?$`),
+		is:  pattern(`^(RP[0-9]{1,2}-[0-9]+[A-Z][0-9]+|CT[ABCD]-[0-9]+[A-Z]|(KB|GS1|LA16c|LL[0-9A-Z]+|XX\w*)-\w+|[A-Z]{1,2}[0-9]{5,6})(\.[0-9]+)?(-[0-9]+)?$`),
 		are: "are names of clones, which Ensembl gives genes without a symbol",
 		way: idColumn,
 	},

@@ -33,7 +33,8 @@ def summary(match: dict[str, Any], where: str, median_share: float, least_share:
         by.append(f"{match['n_renamed']:,} by a newer or older symbol, such as {_pairs(match['renamed'][:1])}")
     said = (
         f"{_known(match, where)} known to the model, by {match['column']} "
-        f"({', '.join(by)}); {'it accounts' if match['n_matched'] == 1 else 'they account'} for {100 * median_share:.1f} % of a cell's expression "
+        f"({', '.join(by)}); {'it accounts' if match['n_matched'] == 1 else 'they account'} for "
+        f"{100 * median_share:.1f} % of a cell's expression "
         f"(median), and for at least {100 * least_share:.1f} %"
     )
     if n := match["n_ids_unknown"]:
@@ -82,7 +83,8 @@ def _repairs(match: dict[str, Any], totals: Totals | None) -> str:
         if repair["n"] <= max(1, match["n_matched"] // 20) and share < _LEAST_SHARE:
             continue
         carry = _carried(repair["n"], share, totals)
-        said.append(f"{repair['n']:,} {verb(repair['n'], 'have')} {repair['what']}, such as {_pairs(repair['examples'][:3])}{carry}")
+        have = verb(repair["n"], "have")
+        said.append(f"{repair['n']:,} {have} {repair['what']}, such as {_pairs(repair['examples'][:3])}{carry}")
         if repair["line"]:
             lines.append(repair["line"])
     if not said:
@@ -128,14 +130,16 @@ def _repeated(match: dict[str, Any], totals: Totals | None) -> str:
         n = len(different)
         return (
             f"{many(n, 'name')} in {match['column']} {verb(n, 'occur')} in columns with very different totals, such as "
-            f"{', '.join(different[:3])}: these are different kinds of measurements, such as antibodies that are named after genes. "
-            "Remove what is not gene expression, or mark what is with 'Gene Expression' in var['feature_types']"
+            f"{', '.join(different[:3])}: these are different kinds of measurements, such as antibodies that are named "
+            "after genes. Remove what is not gene expression, or mark what is with 'Gene Expression' in "
+            "var['feature_types']"
         )
-    if match["n_repeated"] <= max(1, match["n_matched"] // 100):
+    n = match["n_repeated"]
+    if n <= max(1, match["n_matched"] // 100):
         return ""
     return (
-        f"{many(match['n_repeated'], 'name')} in {match['column']} {verb(match['n_repeated'], 'refer')} to the same gene "
-        f"as an earlier name, such as {', '.join(map(repr, match['repeated']))}: each remains a separate token, as in arc-state"
+        f"{many(n, 'name')} in {match['column']} {verb(n, 'refer')} to the same gene as an earlier name, such as "
+        f"{', '.join(map(repr, match['repeated']))}: each remains a separate token, as in arc-state"
     )
 
 

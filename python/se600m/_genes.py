@@ -24,7 +24,7 @@ def match(
         What the share of the data set's genes that the model knows, or else the share of the model's genes that
         the data set has, must reach.
     totals
-        Sum of the values of each gene, ``[n_genes]``, if it is known: the error tells the share of the counts, too.
+        Sum of the values of each gene, ``[n_genes]``, if it is known: the error tells their share of the values, too.
 
     Returns
     -------
@@ -98,7 +98,9 @@ def _unknown(name: str, symbols: list[str], found: dict[str, Any], others: str) 
     near = found["suggestions"]
     if not near and found["genes"]:
         known = found["genes"][:3]
-        return f"{gene} is another name of {', '.join(known)}, which {verb(len(known), 'are')} not among {model}{others}"
+        return (
+            f"{gene} is another name of {', '.join(known)}, which {verb(len(known), 'are')} not among {model}{others}"
+        )
     if not near:
         near = difflib.get_close_matches(name.upper(), [s for s in symbols if not s.startswith("ENSG")], n=1)
     if not near:

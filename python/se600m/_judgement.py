@@ -121,8 +121,11 @@ def warnings(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str
     if c["n_empty"]:
         yield (
             f"{seen.some('n_empty', 'express')} no gene that the model knows: "
-            + ("its embedding has no meaning, so drop it" if c["n_empty"] == 1 else
-               "their embeddings have no meaning, so drop these cells")
+            + (
+                "its embedding has no meaning, so drop it"
+                if c["n_empty"] == 1
+                else "their embeddings have no meaning, so drop these cells"
+            )
         )
 
 
@@ -269,8 +272,8 @@ def _not_logarithms(seen: Seen, e: Evidence, elsewhere: str | None) -> list[str]
     """Say what of counts that were divided or multiplied, of which no logarithm was taken."""
     if e.one_unit is not None:
         return [
-            f"the values of {seen.where} are most likely counts times {number(e.one_unit)}: all are whole multiples of it "
-            f"{e.in_cells}. {_taken(seen)}. Embed the counts"
+            f"the values of {seen.where} are most likely counts times {number(e.one_unit)}: all are whole multiples "
+            f"of it {e.in_cells}. {_taken(seen)}. Embed the counts"
             f"{_way(elsewhere)}{', or use' if elsewhere else ':'} {_back(seen, e, 'X')}"
         ]
     if e.total is not None:
@@ -312,8 +315,8 @@ def _scaled_genes(seen: Seen) -> str | None:
 def _scaled_genes_warning(seen: Seen, elsewhere: str | None) -> str:
     return (
         f"the genes of {seen.where} were most likely scaled separately: nearly all have {_scaled_genes(seen)} over "
-        f"the {many(seen.n_cells, 'cell')}, so that the genes of a cell can no longer be compared. {_taken(seen)}. Embed "
-        f"counts or log1p values{_way(elsewhere)}"
+        f"the {many(seen.n_cells, 'cell')}, so that the genes of a cell can no longer be compared. {_taken(seen)}. "
+        f"Embed counts or log1p values{_way(elsewhere)}"
     )
 
 
@@ -342,9 +345,10 @@ def _judged(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str]
     c = seen.counted
     if expression == "auto":
         if c["n_whole_log1p"]:
+            were = verb(c["n_whole_log1p"], "were")
             yield (
-                f"{seen.some('n_whole_log1p', 'have')} only small whole numbers, as shallow counts do, and "
-                f"{verb(c['n_whole_log1p'], 'were')} treated as log1p values, as in arc-state: use expression='counts' if they are counts"
+                f"{seen.some('n_whole_log1p', 'have')} only small whole numbers, as shallow counts do, and {were} "
+                "treated as log1p values, as in arc-state: use expression='counts' if they are counts"
             )
         if c["n_counts"] and c["n_log1p"] > c["n_whole_log1p"]:
             yield (
