@@ -18,6 +18,9 @@ type matchRequest struct {
 	// Names are the genes of one column after another, a line each (uint8): a
 	// JSON string for each would take longer than finding it.
 	Names array `json:"names"`
+	// Others are the names of what is no gene, in the same way; nil if there is
+	// nothing else.
+	Others *array `json:"others"`
 	// Minimum is the least coverage.
 	Minimum float64 `json:"minimum"`
 	// Tokens takes the genes' tokens, -1 for genes that the model lacks.
@@ -25,6 +28,8 @@ type matchRequest struct {
 	// RepairOf takes the number of the repair that would make a gene of the name,
 	// -1 for none (int32).
 	RepairOf *array `json:"repair_of"`
+	// LeftOut takes 1 for genes whose token another one has, else 0 (uint8).
+	LeftOut *array `json:"left_out"`
 	// Totals are the summed values of the genes, if they are known (float64).
 	Totals *array `json:"totals"`
 }
@@ -49,12 +54,16 @@ func MatchGenes(handle int64, requestJSON string) (report string, err error) {
 	if err != nil {
 		return "", err
 	}
+	leftOut, err := optional[uint8](request.LeftOut, "uint8")
+	if err != nil {
+		return "", err
+	}
 	totals, err := optional[float64](request.Totals, "float64")
 	if err != nil {
 		return "", err
 	}
-	if repairOf != nil && len(repairOf) != len(tokens) || totals != nil && len(totals) != len(tokens) {
-		return "", fmt.Errorf("pybind: %d repairs and %d totals for %d genes: %w", len(repairOf), len(totals), len(tokens), errMemory)
+	if repairOf != nil && len(repairOf) != len(tokens) || leftOut != nil && len(leftOut) != len(tokens) || totals != nil && len(totals) != len(tokens) {
+		return "", fmt.Errorf("pybind: %d repairs, %d marks and %d totals for %d genes: %w", len(repairOf), len(leftOut), len(totals), len(tokens), errMemory)
 	}
 	columns, err := request.columns(len(tokens))
 	if err != nil {
@@ -67,8 +76,10 @@ func MatchGenes(handle int64, requestJSON string) (report string, err error) {
 	}
 	copy(tokens, match.Tokens)
 	copy(repairOf, match.RepairOf)
+	copy(leftOut, match.IsLeftOut)
 	return toJSON(map[string]any{
 		"column": match.Column, "index": match.Index, "n_genes": len(match.Tokens), "n_matched": match.NMatched, "n_by_id": match.NByID,
+		"n_numbered": match.NNumbered, "kind": match.Kind(),
 		"n_renamed": match.NRenamed, "renamed": match.Renamed, "n_left_out": match.NLeftOut, "left_out": match.LeftOut,
 		"n_ids_unknown": match.NIDsUnknown, "n_repeated": match.NRepeated, "repeated": match.Repeated,
 		"n_unnamed": match.NUnnamed, "n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,
@@ -89,9 +100,23 @@ func (r *matchRequest) columns(nGenes int) ([]vocabulary.Column, error) {
 	if len(r.Targets) != len(r.Columns) {
 		return nil, fmt.Errorf("pybind: %d targets for %d columns: %w", len(r.Targets), len(r.Columns), errMemory)
 	}
+	var others []string
+	if r.Others != nil {
+		text, err := typed[uint8](*r.Others, "uint8")
+		if err != nil {
+			return nil, err
+		}
+		others = strings.Split(string(text), "\n")
+	}
+	nOthers := len(others) / len(r.Columns)
+	if nOthers*len(r.Columns) != len(others) {
+		return nil, fmt.Errorf("pybind: %d other names in %d columns: %w", len(others), len(r.Columns), errMemory)
+	}
 	columns := make([]vocabulary.Column, len(r.Columns))
 	for i, name := range r.Columns {
-		columns[i] = vocabulary.Column{Name: name, Genes: lines[i*nGenes : (i+1)*nGenes], Target: r.Targets[i]}
+		columns[i] = vocabulary.Column{
+			Name: name, Genes: lines[i*nGenes : (i+1)*nGenes], Others: others[i*nOthers : (i+1)*nOthers], Target: r.Targets[i],
+		}
 	}
 	return columns, nil
 }

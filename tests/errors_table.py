@@ -210,7 +210,7 @@ DATA = [
         "what would be a warning, with strict=True",
         embed(one_empty_cell, strict=True),
         errors.SuspiciousDataError,
-        r"^1 of 24 cells of adata\.X express no gene",
+        r"^1 of 24 cells of adata\.X expresses no gene",
     ),
     Case(
         "a value that no count reaches",
@@ -229,7 +229,7 @@ DATA = [
         "an empty cell, divided by its sum",
         embed(divided_by_sum),
         errors.NotFiniteError,
-        r"1 of 24 cells: these cells have no other value, as after dividing an empty cell by its sum\. Drop them",
+        r"1 of 24 cells: this cell has no other value, as after dividing an empty cell by its sum\. Drop it",
     ),
     Case(
         "genes divided by a deviation of zero",
@@ -303,7 +303,7 @@ DATA = [
         "a chance match or two",
         embed(names(lambda i: "CD3D" if i == 5 else f"peak{i}")),
         errors.GeneCoverageError,
-        r"1 of 32,786 genes \(0\.0 %\) are known to the model; .*at least 10\.0 %",
+        r"1 of 32,786 genes \(0\.0 %\) is known to the model; .*at least 10\.0 %",
     ),
     Case(
         "more coverage asked for than there is",
@@ -623,7 +623,7 @@ OPTIONS = [
         "a fill policy that does not suit",
         embed(fill="expected"),
         errors.OptionError,
-        'fill="expected" .*room for 2047, but there are [0-9]+ valid genes: use fill="shared"',
+        'fill="expected" .*room for 2,047, but there are [0-9,]+ valid genes: use fill="shared"',
     ),
     Case("an unknown scale", embed(expression="cpm"), errors.OptionError, 'expression="cpm" is not one of .*"log1p"'),
     Case(
@@ -1095,6 +1095,12 @@ MODELS = [
         "no dataset embedding",
     ),
     Case(
+        "a gene that is no text",
+        lambda _: se600m.load_model().gene_embeddings(["CD3D", None]),
+        errors.OptionError,
+        "genes contains None: give gene symbols or Ensembl ids",
+    ),
+    Case(
         "a gene that the model does not know",
         lambda _: se600m.load_model().gene_embeddings(["CD3D", "MS4A1B"]),
         errors.UnknownGeneError,
@@ -1140,7 +1146,7 @@ MODELS = [
         "weights of another length",
         converted(lambda d: (d / "weights.bin").write_bytes(b"x")),
         errors.ModelError,
-        "weights.bin has 1 bytes instead of .*convert the checkpoint again",
+        "weights.bin has 1 byte instead of .*convert the checkpoint again",
     ),
     Case(
         "the list of weights is missing",
@@ -1240,6 +1246,15 @@ def repeated(adata: anndata.AnnData) -> anndata.AnnData:
     )
 
 
+def antibodies(adata: anndata.AnnData) -> anndata.AnnData:
+    both = anndata.AnnData(
+        sp.hstack([adata.X, sp.csr_matrix(np.full((adata.n_obs, 1), 900.0))]).tocsr(),
+        var=pd.DataFrame(index=[*adata.var_names, "CD3E"]),
+    )
+    both.var_names_make_unique()
+    return both
+
+
 def few_known(adata: anndata.AnnData) -> None:
     adata.var_names = [name if i % 3 else f"x{i}" for i, name in enumerate(adata.var_names)]
     known = adata.var_names.isin(se600m.load_model().genes)
@@ -1276,6 +1291,18 @@ WARNINGS = [
         embed(normalised),
         errors.DataWarning,
         "24 of 24 cells of adata.X have fractional values that add up to 1,000,000 in every cell.*try layer='counts'",
+    ),
+    Case(
+        "counts per million, alone",
+        embed(transformed(per_million)),
+        errors.DataWarning,
+        r"add up to 1,000,000 in every cell.* Embed counts or log1p values: adata\.X = np\.log1p\(adata\.X\)$",
+    ),
+    Case(
+        "a value that no count reaches in the data's own type",
+        embed(put(4e9, (3, 2))),
+        errors.DataWarning,
+        "the largest value of adata.X is 4,000,000,000, but no gene is counted more than 1,000,000,000 times in a cell",
     ),
     Case(
         "counts that were corrected",
@@ -1333,6 +1360,12 @@ WARNINGS = [
         r"most likely counts times 0\.001: .* adata\.X = np\.rint\(adata\.X / 0\.001\)$",
     ),
     Case(
+        "counts times a whole number",
+        embed(transformed(lambda x: x * 7)),
+        errors.DataWarning,
+        r"most likely counts times 7: .* adata\.X = np\.rint\(adata\.X / 7\)$",
+    ),
+    Case(
         "zeros and ones",
         embed(transformed(lambda x: x > 0)),
         errors.DataWarning,
@@ -1372,7 +1405,7 @@ WARNINGS = [
         "cells without expression",
         embed(one_empty_cell),
         errors.DataWarning,
-        "1 of 24 cells of adata.X express no gene",
+        "1 of 24 cells of adata.X expresses no gene that the model knows: its embedding has no meaning, so drop it",
     ),
     Case(
         "names in the wrong case",
@@ -1397,6 +1430,13 @@ WARNINGS = [
         embed(column("feature_types", lambda a: ["Gene Expression"] * (a.n_vars - 9) + [None] * 9)),
         errors.DataWarning,
         r"9 columns have no type in var\['feature_types'\].*fill in the type if they are genes",
+    ),
+    Case(
+        "antibodies without a feature type, whose names were made unique",
+        embed(antibodies),
+        errors.DataWarning,
+        r"1 name in var_names occurs in columns with very different totals, such as 'CD3E' \([\d,]+\) and 'CD3E-1' "
+        r"\([\d,]+\): .*var\['feature_types'\]",
     ),
     Case("few known genes", embed(few_known), errors.DataWarning, r"account for \d+ % of a cell's expression"),
 ]

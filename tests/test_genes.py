@@ -187,13 +187,41 @@ def test_spreadsheet_dates(model):
     genes = [*model.genes[:20], "MARCH7", "MARCH5", "SEPT2", "SEPT7"]
     assert set(genes[-4:]) <= set(model.genes)
     dates = anndata.AnnData(
-        np.ones((2, 24), np.float32), var=pd.DataFrame(index=[*genes[:20], "7-Mar", "Mar-05", "2-Sep", "Sep-07"])
+        np.ones((2, 24), np.float32), var=pd.DataFrame(index=[*genes[:20], "7-Mar", "Mar-05", "02. SEP", "sep-07"])
     )
     with pytest.warns(errors.DataWarning, match="dates, as a spreadsheet writes them.*may be MTARC1") as seen:
         sentences(dates)
     scope = {"adata": dates}
     exec(line_of(str(seen[0].message)), scope)
     assert list(scope["adata"].var_names) == genes
+
+
+def test_the_kind_of_most_unknown_names_is_told(model, caplog):
+    """In the log, and with a warning where they carry much."""
+    clones = [f"RP11-{900000 + i}P13.2" for i in range(60)]
+    x = np.ones((2, 100), np.float32)
+    adata = anndata.AnnData(x, var=pd.DataFrame(index=[*model.genes[:40], *clones]))
+    said = (
+        '60 of the 60 unknown names, such as "RP11-900000P13.2", are names of clones, which Ensembl gives genes without'
+    )
+    caplog.set_level("INFO", "se600m")
+    with pytest.warns(errors.DataWarning, match=re.escape(said)):
+        sentences(adata)
+    assert any(said in message for message in caplog.messages)
+    with pytest.raises(
+        errors.GeneCoverageError, match=re.escape(said) + ".*: choose the column of var with Ensembl ids"
+    ):
+        sentences(adata, min_coverage=0.5)
+
+
+@pytest.mark.parametrize("form", ["{}_{}", "{1}_{0}", "{}|{}", "{1}.3|{0}"])
+def test_a_few_joined_names_are_repaired(panel, model, form):
+    joined = renamed(panel, lambda i, g: form.format(g, an_id(i)) if i % 9 == 0 else g)
+    with pytest.warns(errors.DataWarning, match=r"34 have an Ensembl id .* the symbol") as seen:
+        sentences(joined)
+    scope = {"adata": joined, "model": model}
+    exec(line_of(str(seen[0].message)), scope)
+    assert list(scope["adata"].var_names) == list(panel.var_names)
 
 
 # -- kinds of features ---------------------------------------------------------------------------
@@ -345,10 +373,14 @@ def test_columns_without_a_type_are_left_out_with_a_warning(panel, model):
 def test_names_that_stand_for_different_measurements():
     names = ["A", "CD4", "CD14", "B", "CD4", "CD14", "TBCE", "TBCE", "", "", "rare", "rare"]
     totals = np.array([100, 12, 300, 80, 90_000, 310, 60, 45, 5, 5, 0, 40], float)
-    assert _gene_report.repeated_but_different(names, totals) == [("CD4", 12.0, 90_000.0)]
+    assert _gene_report.repeated_but_different(names, totals) == ["'CD4' (12 and 90,000)"]
     assert _gene_report.repeated_but_different(names, np.ones(12)) == []
     assert _gene_report.repeated_but_different(names, np.zeros(12)) == []
     assert _gene_report.repeated_but_different([], np.zeros(0)) == []
+    unique = ["A", "CD4", "CD14-1", "B", "CD4-1", "CD14", "TBCE", "TBCE.1", "", "-1", "HLA-1", "rare"]
+    assert _gene_report.repeated_but_different(unique, totals) == ["'CD4' (12) and 'CD4-1' (90,000)"]
+    unique[1], unique[4] = "CD4.1", "CD4"
+    assert _gene_report.repeated_but_different(unique, totals) == ["'CD4.1' (12) and 'CD4' (90,000)"]
     totals[3] = 1e6  # next to which 90,000 is nothing
     assert _gene_report.repeated_but_different(names, totals) == []
 
@@ -359,11 +391,38 @@ def test_antibodies_without_feature_types_get_a_word(panel, model):
     totals = adata.X.sum(0, dtype=np.float64)
     said = " ".join(_gene_report.cautions(match_of(adata, model), "adata.X", 0.9, totals))
     assert re.search(
-        rf"1 names in var_names occur in columns with very different totals, such as '{panel.var_names[0]}' \(", said
+        rf"1 name in var_names occurs in columns with very different totals, such as '{panel.var_names[0]}' \(", said
     )
     assert "'feature_types'" in said
-    with pytest.warns(errors.DataWarning, match="occur in columns with very different totals"):
+    with pytest.warns(errors.DataWarning, match="occurs in columns with very different totals"):
         sentences(adata)
+    first = cite_seq(panel, first=True)
+    del first.var["feature_types"]
+    for data in (adata, first):
+        data.var_names_make_unique()
+        gene = panel.var_names[0]
+        with pytest.warns(
+            errors.DataWarning, match=rf"1 name .*such as '{gene}' \([\d,]+\) and '{gene}-1' \([\d,]+\): these"
+        ):
+            sentences(data)
+
+
+@pytest.mark.parametrize("column", [None, "symbol"])
+@pytest.mark.parametrize("first", [True, False])
+def test_names_that_were_made_unique_behind_antibodies_are_genes(panel, caplog, first, column):
+    adata = cite_seq(panel, first=first)
+    adata.var_names_make_unique()
+    numbered = f"{panel.var_names[0]}-1"
+    assert adata.var["feature_types"][numbered] == ("Gene Expression" if first else "Antibody Capture")
+    if column:
+        adata.var[column] = adata.var_names
+        adata.var_names = [f"gene {i}" for i in range(adata.n_vars)]
+    caplog.set_level("INFO", "se600m")
+    assert np.array_equal(sentences(adata), sentences(panel))
+    said = "1 gene was found without the number that var_names_make_unique has added"
+    assert any(said in message for message in caplog.messages) is first
+    adata.raw = adata
+    assert np.array_equal(sentences(adata, use_raw=True), sentences(panel))
 
 
 def test_the_unknown_names_that_carry_most_are_named(panel, model):
@@ -397,7 +456,7 @@ def test_peaks_with_a_gene_or_two_are_refused_and_named(model):
     said = str(raised.value)
     for part in (
         "400 of 20,400 genes (2.0 %)",
-        "4.2 % of the model's 9,429 genes",
+        "4.2 % of the model's 9,429 genes, and account for 100.0 % of the values",
         "min_coverage=0.1",
         "20,000 of the 20,000 unknown names",
         '"chr1:0-300", are peaks',
@@ -415,7 +474,7 @@ def test_min_coverage_is_of_either_side(immune, model):
 
 
 @pytest.mark.parametrize(
-    "totals, share", [(None, ""), (np.array([3.0, 1.0, 0.0]), ", and account for 75.0 % of the counts")]
+    "totals, share", [(None, ""), (np.array([3.0, 1.0, 0.0]), ", and accounts for 75.0 % of the values")]
 )
 def test_the_share_of_the_counts_is_told_if_it_is_known(model, totals, share):
     columns = [_var.GeneNames("var_names", [model.genes[0], "x", "y"])]
@@ -467,10 +526,22 @@ def test_two_columns_never_become_one_gene_unsaid(model, caplog):
     caplog.set_level("INFO", "se600m")
     seen = model.compute(adata, fill="none").provenance
     assert (seen["n_left_out"], seen["n_renamed"], seen["n_matched"]) == (1, 0, 21)
-    assert any("1 names are other symbols of genes in another column" in message for message in caplog.messages)
-    match = match_of(adata, model) | {"n_left_out": 5}
-    (said,) = _gene_report.cautions(match, "adata.X", 0.9)
-    assert "'RACK1' for 'GNB2L1'" in said
+    assert any(
+        "1 name in var_names is another symbol of a gene in another column and was ignored" in message
+        for message in caplog.messages
+    )
+    match = match_of(adata, model)
+    assert _gene_report.cautions(match, "adata.X", 0.9) == []
+    assert _gene_report.cautions(match, "adata.X", 0.9, np.where(match["is_left_out"], 0.1, 1)) == []
+    (said,) = _gene_report.cautions(match, "adata.X", 0.9, np.where(match["is_left_out"], 7, 1))
+    assert said == (
+        "1 name in var_names is another symbol of a gene in another column, such as 'RACK1' for 'GNB2L1', and was "
+        "ignored and accounts for 25.0 % of the values: add up the columns of a gene if they are parts of it"
+    )
+    (said,) = _gene_report.cautions(match | {"n_left_out": 5}, "adata.X", 0.9)
+    assert said.startswith(
+        "5 names in var_names are other symbols of genes in another column, such as 'RACK1' for 'GNB2L1'"
+    )
 
 
 def test_ids_without_a_gene_are_counted(panel, model, caplog):
@@ -506,6 +577,7 @@ def test_ids_without_a_gene_are_counted(panel, model, caplog):
             "is the Ensembl id of a transcript or protein: use symbols or Ensembl ids of human genes",
         ),
         ("7157", "is a number: use symbols or Ensembl ids of human genes"),
+        ("BRCA1 BRCA2", "is not among .* genes"),
         ("", "gene '' is not among .* genes: give gene symbols or human Ensembl ids$"),
         ("!?", "is not among .* genes: give gene symbols or human Ensembl ids$"),
     ],
@@ -514,6 +586,37 @@ def test_unknown_genes_are_explained(model, name, says):
     for genes in (name, [model.genes[0], name, name]):
         with pytest.raises(errors.UnknownGeneError, match=says):
             model.gene_embeddings(genes)
+
+
+@pytest.mark.parametrize(
+    "genes, says",
+    [
+        ([None], r"genes contains None: give gene symbols or Ensembl ids$"),
+        ([np.nan], "genes contains nan: "),
+        (["LYZ", 3], "genes contains 3: "),
+        ([b"LYZ"], "genes contains b'LYZ': "),
+        (b"LYZ", "genes=b'LYZ': give gene symbols or Ensembl ids$"),
+        (3, "genes=3: "),
+        ([], "genes is empty"),
+        (pd.Series(["LYZ", None]), "genes contains None"),
+    ],
+)
+def test_what_is_no_name_is_an_error_of_ours(model, genes, says):
+    with pytest.raises(errors.OptionError, match=says):
+        model.gene_embeddings(genes)
+    with pytest.raises(errors.SE600MError):
+        model.decode(np.zeros((1, model.output_dim + model.dataset_dim), np.float32), genes, read_depth=4.0)
+
+
+def test_other_unknown_genes_are_counted(model):
+    for more, says in (
+        ([], r"is not among the model's 9,429 genes:"),
+        (["!!"], r"genes \(and 1 other unknown gene\):"),
+    ):
+        with pytest.raises(errors.UnknownGeneError, match=says):
+            model.gene_embeddings(["!?", "!?", *more])
+    with pytest.raises(errors.UnknownGeneError, match=r"\(and 2 other unknown genes\)"):
+        model.gene_embeddings(["!?", "!!", "??"])
 
 
 def test_a_symbol_that_looks_like_an_id_is_not_suggested(tmp_path):
@@ -586,7 +689,7 @@ def test_missing_names_are_empty():
     var = pd.DataFrame({"symbol": column})
     var.index = [str(i) for i in range(6)]
     assert _var.gene_columns(var, "symbol") == [
-        ("var['symbol']", ["CD3D", "", "", "", "LYZ", "7"], 'adata.var["symbol"]')
+        ("var['symbol']", ["CD3D", "", "", "", "LYZ", "7"], 'adata.var["symbol"]', ())
     ]
 
 

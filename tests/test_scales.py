@@ -87,6 +87,9 @@ RIGHT = {
     "log1p of 10,000, in 16 bits": lambda x: np.log1p(normalised(x, 1e4)).astype(np.float16).astype(np.float32),
     "log10 of counts per million": lambda x: np.log10(1 + normalised(x, 1e6)),
     "log2 of 10,000": lambda x: np.log2(1 + normalised(x, 1e4)),
+    "counts without ones": lambda x: np.where(x > 1, x, 0),
+    "log1p of 10,000, to two decimals": lambda x: np.round(np.log1p(normalised(x, 1e4)), 2),
+    "log1p of 10,000, in steps of 1/64": lambda x: np.round(np.log1p(normalised(x, 1e4)) * 64) / 64,
 }
 
 LOG2 = r"most likely logarithms, log2\(1 \+ x\): 2\*\*x - 1 {}.*Use expression='log1p'.* \(the base does not matter"
@@ -141,7 +144,8 @@ WRONG = {
     ),
     "counts per million": (
         lambda x: normalised(x, 1e6),
-        r"fractional values that add up to 1,000,000 in every cell: they are normalised, but not log-transformed",
+        r"fractional values that add up to 1,000,000 in every cell: they are normalised, but not log-transformed, and "
+        r"were treated as counts\. Embed counts or log1p values: adata\.X = np\.log1p\(adata\.X\)$",
     ),
     "TPM": (tpm, "fractional values that add up to 1,000,000 in every cell"),
     "proportions": (
@@ -160,6 +164,29 @@ WRONG = {
         r"most likely counts times 0\.001: .*treated as log1p values\. .*adata\.X = np\.rint\(adata\.X / 0\.001\)$",
     ),
     "counts times a large constant": (lambda x: x * 100.5, r"counts times 100\.5: .*treated as raw counts"),
+    "counts times 0.37": (lambda x: x * 0.37, r"counts times 0\.37: .*adata\.X = np\.rint\(adata\.X / 0\.37\)$"),
+    "counts times a whole number": (
+        lambda x: x * 7,
+        r"counts times 7: all are whole multiples of it in 60 of 60 .*treated as raw counts\. Embed the counts: "
+        r"adata\.X = np\.rint\(adata\.X / 7\)$",
+    ),
+    "counts times 1,000,000,000": (
+        lambda x: x * 1e9,
+        r"counts times 1,000,000,000: .*adata\.X = np\.rint\(adata\.X / 1000000000\)$",
+    ),
+    "counts from 7 on, times a constant": (
+        lambda x: np.floor(x * 7.3) * 2.5,
+        r"counts times 2\.5: .*adata\.X = np\.rint\(adata\.X / 2\.5\)$",
+    ),
+    "one value that no count reaches": (
+        lambda x: np.where(np.arange(x.size).reshape(x.shape) == np.argmax(x), 4e9, x),
+        r"^the largest value of adata\.X is 4,000,000,000, but no gene is counted more than 1,000,000,000 times in a "
+        r"cell\. Embed counts or log1p values$",
+    ),
+    "fractional values that no count reaches": (
+        lambda x: ambient(x) * 1e9,
+        r"largest value of adata\.X is [\d,]+, but",
+    ),
     "zeros and ones": (lambda x: (x > 0) * 1.0, "all values of the 60 cells of adata.X are 0 or 1"),
     "ranks": (lambda x: ranks(x, "ordinal"), "most likely ranks: .*treated as raw counts"),
     "ranks, ties averaged": (lambda x: ranks(x, "average"), "most likely ranks"),
@@ -362,6 +389,36 @@ def test_values_stored_twice_are_added(counts):
     adata = anndata.AnnData(x, var=counts.var)
     adata.layers["twice"] = twice
     assert said(adata, layer="twice") == []
+
+
+@pytest.mark.parametrize(
+    "values, step",
+    [
+        ([1, 2, 5], 1), ([2, 4, 10], 2), ([7, 14, 22], 1), ([6, 9, 15], 3), ([0.37, 0.74, 3.7], 0.37),
+        ([4, 8], None), ([5], None), ([1.0, 1.7, 2.3], None), ([0.69, 1.1, 1.39], None), (np.log1p([1, 2, 3, 4]), None),
+    ],
+)  # fmt: skip
+def test_the_step_of_values(values, step):
+    assert _scales._step(np.array(values, float)) == (None if step is None else pytest.approx(step))
+
+
+def test_one_cell_is_spoken_of_as_one(counts):
+    x = counts.X.toarray().astype(np.float64)
+    empty, logs = x.copy(), x.copy()
+    empty[5] = 0
+    logs[5] = np.log1p(normalised(x[5:6], 1e4))
+    (found,) = said(data(counts, lambda _: empty))
+    assert found == (
+        "1 of 60 cells of adata.X expresses no gene that the model knows: its embedding has no meaning, so drop it"
+    )
+    (found,) = said(data(counts, lambda _: logs), expression="counts")
+    assert found.startswith("expression='counts', but 1 of 60 cells of adata.X has small fractional values")
+    logs[:] = x
+    logs[5, 3] = -1
+    (found,) = said(data(counts, lambda _: logs))
+    assert found.startswith("1 negative value in 1 of 60 cells of adata.X was set to zero")
+    alone = anndata.AnnData(sp.csr_matrix(ambient(x)[:1].astype(np.float32)), var=counts.var)
+    assert said(alone)[0].startswith("1 of 1 cell of adata.X has fractional values")
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_edges_at_full_length(random_model, n_genes, fill):
     x[2, 1] = 7  # one gene
     adata = panel(model, x)
     if fill == "expected" and n_genes > 2047:
-        with pytest.raises(se600m.errors.OptionError, match="room for 2047, but there are 2048 valid genes"):
+        with pytest.raises(se600m.errors.OptionError, match="room for 2,047, but there are 2,048 valid genes"):
             model.tokenize(adata, fill=fill)
         return
     check(model, adata, fill)

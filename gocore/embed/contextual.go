@@ -7,6 +7,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/batch"
 	"github.com/se600m/se600m-go/gocore/modeldir"
+	"github.com/se600m/se600m-go/gocore/sentence"
 )
 
 // Contextual is memory for contextual gene embeddings: the last layer's vectors
@@ -51,18 +52,9 @@ func (m *Model) checkContextual(o Contextual, nCells, maxLength int) error {
 // Contextual computes contextual gene embeddings of cells. A gene that stands
 // several times in a sentence gives the vector of its first slot.
 func (m *Model) Contextual(ctx context.Context, c *Cells, out Contextual) (Report, error) {
-	if err := m.begin(); err != nil {
-		return Report{}, err
-	}
-	defer m.end()
-	plan, err := m.Plan(c)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := m.checkContextual(out, c.Matrix.NCells(), plan.MaxLength()); err != nil {
-		return Report{}, err
-	}
-	return m.pipeline(ctx, c, plan, modeldir.Contextual, func(ctx context.Context, l *lane, b *batch.Batch) error {
+	return m.pipeline(ctx, c, modeldir.Contextual, func(plan *sentence.Plan) error {
+		return m.checkContextual(out, c.Matrix.NCells(), plan.MaxLength())
+	}, func(ctx context.Context, l *lane, b *batch.Batch) error {
 		return m.contextualBatch(ctx, l, b, out)
 	})
 }

@@ -27,25 +27,30 @@ func (s *batchSink) end() error { return s.send(s.merger.Take(s.collector)...) }
 
 // Embed embeds cells.
 func (m *Model) Embed(ctx context.Context, c *Cells, out Output) (Report, error) {
+	return m.pipeline(ctx, c, modeldir.Dense, func(*sentence.Plan) error {
+		return m.checkOutput(out, c.Matrix.NCells())
+	}, func(ctx context.Context, l *lane, b *batch.Batch) error {
+		return embedBatch(ctx, l, b, out)
+	})
+}
+
+// pipeline tokenises cells ahead of the lanes, which run the batches through a
+// variant. Before that, check looks at the caller's memory.
+func (m *Model) pipeline(
+	ctx context.Context, c *Cells, v modeldir.Variant, check func(*sentence.Plan) error,
+	run func(context.Context, *lane, *batch.Batch) error,
+) (report Report, err error) {
 	if err := m.begin(); err != nil {
-		return Report{}, err
+		return report, err
 	}
 	defer m.end()
 	plan, err := m.Plan(c)
 	if err != nil {
-		return Report{}, err
+		return report, err
 	}
-	if err := m.checkOutput(out, c.Matrix.NCells()); err != nil {
-		return Report{}, err
+	if err := check(plan); err != nil {
+		return report, err
 	}
-	run := func(ctx context.Context, l *lane, b *batch.Batch) error { return embedBatch(ctx, l, b, out) }
-	return m.pipeline(ctx, c, plan, modeldir.Dense, run)
-}
-
-// pipeline tokenises cells ahead of the lanes, which run the batches.
-func (m *Model) pipeline(
-	ctx context.Context, c *Cells, plan *sentence.Plan, v modeldir.Variant, run func(context.Context, *lane, *batch.Batch) error,
-) (report Report, err error) {
 	how, err := m.spread(c.Threads, m.Config.Dimensions.EmSize)
 	if err != nil {
 		return report, err

@@ -56,18 +56,24 @@ func (m *Model) check(g *Given) error {
 	return nil
 }
 
-// EmbedSentences embeds sentences as they are given.
-func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error {
-	if err := m.begin(); err != nil {
-		return err
-	}
-	defer m.end()
+// beginOn begins work on sentences that fit the model and the memory for results.
+// Unless it fails, [Model.end] must follow.
+func (m *Model) beginOn(g *Given, out Output) error {
 	if err := m.check(g); err != nil {
 		return err
 	}
 	if err := m.checkOutput(out, g.N); err != nil {
 		return err
 	}
+	return m.begin()
+}
+
+// EmbedSentences embeds sentences as they are given.
+func (m *Model) EmbedSentences(ctx context.Context, g *Given, out Output) error {
+	if err := m.beginOn(g, out); err != nil {
+		return err
+	}
+	defer m.end()
 	how, err := m.spread(g.Threads, m.Config.Dimensions.EmSize)
 	if err != nil {
 		return err

@@ -23,16 +23,10 @@ func (m *Model) checkStages(g *Given, stages [][]float32) error {
 // Trace runs the unfolded graph on sentences. Memory for each stage, in the
 // order of [modeldir.Config.Stages], is [N, rows, width], row-major.
 func (m *Model) Trace(ctx context.Context, g *Given, out Output, stages [][]float32) error {
-	if err := m.begin(); err != nil {
+	if err := m.beginOn(g, out); err != nil {
 		return err
 	}
 	defer m.end()
-	if err := m.check(g); err != nil {
-		return err
-	}
-	if err := m.checkOutput(out, g.N); err != nil {
-		return err
-	}
 	if err := m.checkStages(g, stages); err != nil {
 		return err
 	}

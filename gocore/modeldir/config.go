@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/se600m/se600m-go/gocore/internal/words"
 )
 
 // FormatVersion counts changes that older readers can't read. A new form or a
@@ -115,7 +117,7 @@ func Read(dir string) (*Config, []string, error) {
 	}
 	genes := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
 	if len(genes) != config.Dimensions.NGenes {
-		return fail(fmt.Errorf("%s has %d genes, but %s has %d", GenesFile, len(genes), ConfigFile, config.Dimensions.NGenes))
+		return fail(fmt.Errorf("%s has %s, but %s has %s", GenesFile, words.Many(len(genes), "gene"), ConfigFile, words.Thousands(config.Dimensions.NGenes)))
 	}
 	return config, genes, nil
 }
@@ -157,7 +159,7 @@ func checkFiles(dir string, files map[string]FileInfo, list string) error {
 			return err
 		}
 		if info.Size() != want.Size {
-			return fmt.Errorf("%s has %d bytes instead of %d: convert the checkpoint again", name, info.Size(), want.Size)
+			return fmt.Errorf("%s has %s instead of %s: convert the checkpoint again", name, words.Many(info.Size(), "byte"), words.Thousands(want.Size))
 		}
 	}
 	return nil

@@ -3,6 +3,8 @@ package sentence
 import (
 	"errors"
 	"fmt"
+
+	"github.com/se600m/se600m-go/gocore/internal/words"
 )
 
 // Fill says how slots that expressed genes leave empty are filled, and how
@@ -69,8 +71,8 @@ func (f Fill) resolve(nValid, nSlots int) (Fill, error) {
 	case f == Auto:
 		return Shared, nil
 	case f == Expected && nValid > nSlots:
-		return 0, fmt.Errorf("fill=\"expected\" puts every valid gene into the sentence, which has room for %d, but there are %d valid genes: "+
-			"use fill=\"shared\": %w", nSlots, nValid, ErrFill)
+		return 0, fmt.Errorf("fill=\"expected\" puts every valid gene into the sentence, which has room for %s, but there are %s: "+
+			"use fill=\"shared\": %w", words.Thousands(nSlots), words.Many(nValid, "valid gene"), ErrFill)
 	}
 	return f, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/se600m/se600m-go/gocore/expression"
+	"github.com/se600m/se600m-go/gocore/internal/words"
 	"github.com/se600m/se600m-go/gocore/vocabulary"
 )
 
@@ -65,8 +66,8 @@ func NewPlan(tokens []int32, o Options) (*Plan, error) {
 		}
 	}
 	if o.CLSPosition < 0 || len(valid) <= o.CLSPosition {
-		return nil, fmt.Errorf("sentence: %d valid genes, but the [CLS] slot uses the value of valid gene %d: "+
-			"embed a data set with more of the model's genes: %w", len(valid), o.CLSPosition+1, ErrTooFewGenes)
+		return nil, fmt.Errorf("sentence: %s, but the [CLS] slot uses the value of valid gene %d: "+
+			"embed a data set with more of the model's genes: %w", words.Many(len(valid), "valid gene"), o.CLSPosition+1, ErrTooFewGenes)
 	}
 	fill, err := o.Fill.resolve(len(valid), o.PadLength-1)
 	if err != nil {

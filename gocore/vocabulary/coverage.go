@@ -2,8 +2,9 @@ package vocabulary
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+
+	"github.com/se600m/se600m-go/gocore/internal/words"
 )
 
 // Coverage is the share of the data set's genes that have a token.
@@ -12,9 +13,9 @@ func (m *Match) Coverage() float64 { return share(m.NMatched, len(m.Tokens)) }
 // CoverageOfModel is the share of the vocabulary that the data set has.
 func (m *Match) CoverageOfModel() float64 { return share(m.nDistinct, m.vocabulary.NGenes()) }
 
-// CoverageOfCounts is the share of the summed values that genes with a token
+// CoverageOfValues is the share of the summed values that genes with a token
 // carry; false without totals.
-func (m *Match) CoverageOfCounts() (float64, bool) {
+func (m *Match) CoverageOfValues() (float64, bool) {
 	if len(m.Totals) != len(m.Tokens) {
 		return 0, false
 	}
@@ -50,20 +51,21 @@ func (m *Match) Require(minimum float64) error {
 		return nil
 	}
 	n := min(nExamples, m.vocabulary.NGenes())
-	counts := ""
-	if share, known := m.CoverageOfCounts(); known {
-		counts = fmt.Sprintf(", and account for %.1f %% of the counts", 100*share)
+	values := ""
+	if share, known := m.CoverageOfValues(); known && m.NMatched > 0 {
+		values = fmt.Sprintf(", and %s for %.1f %% of the values", words.Agreeing(m.NMatched, "accounts", "account"), 100*share)
 	}
 	why, examples := m.reason()
 	places := make([]string, len(m.looked))
 	for i, l := range m.looked {
-		places[i] = fmt.Sprintf("%s (%s)", l.name, thousands(l.nMatched))
+		places[i] = fmt.Sprintf("%s (%s)", l.name, words.Thousands(l.nMatched))
 	}
-	return fmt.Errorf("vocabulary: %s of %s genes (%.1f %%) are known to the model; they are %.1f %% of the model's %s genes%s. "+
+	return fmt.Errorf("vocabulary: %s of %s (%.1f %%) %s known to the model; %s %.1f %% of the model's %s%s. "+
 		"One of these two shares must be at least %.1f %% (min_coverage=%v). Searched in %s; unknown names are, for example, %s%s. "+
 		"The model's genes are named like %s: %w",
-		thousands(m.NMatched), thousands(len(m.Tokens)), 100*m.Coverage(), 100*m.CoverageOfModel(), thousands(m.vocabulary.NGenes()),
-		counts, 100*minimum, minimum, strings.Join(places, ", "), quoted(examples), why, quoted(m.vocabulary.genes[:n]), ErrCoverage)
+		words.Thousands(m.NMatched), words.Many(len(m.Tokens), "gene"), 100*m.Coverage(), words.Agreeing(m.NMatched, "is", "are"),
+		words.Agreeing(m.NMatched, "it is", "they are"), 100*m.CoverageOfModel(), words.Many(m.vocabulary.NGenes(), "gene"), values,
+		100*minimum, minimum, strings.Join(places, ", "), quoted(examples), why, quoted(m.vocabulary.genes[:n]), ErrCoverage)
 }
 
 // reason looks for the reasons why genes are not found, and gives names that
@@ -71,15 +73,31 @@ func (m *Match) Require(minimum float64) error {
 func (m *Match) reason() (why string, examples []string) {
 	examples = m.Missing
 	if 2*m.NUnnamed > len(m.Tokens) {
-		return fmt.Sprintf("; %s of %s genes have no name there: choose the column of var with the gene symbols (gene_column=...)",
-			thousands(m.NUnnamed), thousands(len(m.Tokens))), examples
+		return fmt.Sprintf("; %s of %s %s no name there: choose the column of var with the gene symbols (gene_column=...)",
+			words.Thousands(m.NUnnamed), words.Many(len(m.Tokens), "gene"), words.Agreeing(m.NUnnamed, "has", "have")), examples
 	}
 	if why = m.repairs(); why != "" {
 		return why, examples
 	}
+	if why, like := m.kind(true); why != "" {
+		return "; " + why, like
+	}
+	return m.closeNames(), examples
+}
+
+// Kind tells what most of the unknown names are, such as names of clones; "" if
+// they are nothing that is known. It is worth a line in a log.
+func (m *Match) Kind() string {
+	said, _ := m.kind(false)
+	return said
+}
+
+// kind tells what most of the unknown names are, with the way out if that is
+// wanted, and gives names that show it.
+func (m *Match) kind(way bool) (said string, examples []string) {
 	k, found := dominant(m.missing)
 	if !found {
-		return m.closeNames(), examples
+		return "", nil
 	}
 	var like []string
 	for _, name := range m.missing {
@@ -87,13 +105,14 @@ func (m *Match) reason() (why string, examples []string) {
 			like = append(like, name)
 		}
 	}
-	examples = everyFew(like, nExamples)
-	way := ""
-	if k.way != "" {
-		way = ": " + k.way
+	if said = fmt.Sprintf("names such as %q %s", like[0], k.are); len(like) > 1 {
+		said = fmt.Sprintf("%s of the %s unknown names, such as %q, %s",
+			words.Thousands(len(like)), words.Thousands(len(m.missing)), like[0], k.are)
 	}
-	return fmt.Sprintf("; %s of the %s unknown names, such as %q, %s%s",
-		thousands(len(like)), thousands(len(m.missing)), like[0], k.are, way), examples
+	if way && k.way != "" {
+		said += ": " + k.way
+	}
+	return said, everyFew(like, nExamples)
 }
 
 // repairs tells of what many names have in common, and what is left of it for
@@ -107,12 +126,12 @@ func (m *Match) repairs() string {
 			continue
 		}
 		most = max(most, r.N)
-		names := " names"
+		who := words.Many(r.N, "name")
 		if len(said) > 0 {
-			names = ""
+			who = words.Thousands(r.N)
 		}
 		first := r.Examples[0]
-		said = append(said, fmt.Sprintf("%s%s have %s, such as %q for %q", thousands(r.N), names, r.What, first.Given, first.Known))
+		said = append(said, fmt.Sprintf("%s %s %s, such as %q for %q", who, words.Agreeing(r.N, "has", "have"), r.What, first.Given, first.Known))
 		lines = append(lines, r.Line)
 	}
 	if len(said) == 0 {
@@ -126,20 +145,11 @@ func (m *Match) closeNames() string {
 	for _, r := range m.Repairs {
 		if r.Line == "" && 10*r.N > len(m.Tokens) {
 			first := r.Examples[0]
-			return fmt.Sprintf("; %s names have %s, such as %q for %q: rename them if they are human genes",
-				thousands(r.N), r.What, first.Given, first.Known)
+			return fmt.Sprintf("; %s %s %s, such as %q for %q: %s", words.Many(r.N, "name"), words.Agreeing(r.N, "has", "have"),
+				r.What, first.Given, first.Known, words.Agreeing(r.N, "rename it if it is a human gene", "rename them if they are human genes"))
 		}
 	}
 	return ""
-}
-
-// thousands writes a number with commas.
-func thousands(n int) string {
-	digits := strconv.Itoa(n)
-	for at := len(digits) - 3; at > 0; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
-	}
-	return digits
 }
 
 func quoted(names []string) string {

@@ -21,9 +21,9 @@ func TestRequire(t *testing.T) {
 		{"a panel of few genes", []string{"LYZ"}, 0.9, nil},
 		{"most of the model's genes among much else", append(slices.Clone(genes[1:]), make([]string, 1000)...), 0.8, nil},
 		{"too few of both", []string{"LYZ", "XIST", "TSIX"}, 0.5, []string{
-			"1 of 3 genes (33.3 %) are known", "20.0 % of the model's 5 genes", "at least 50.0 % (min_coverage=0.5)", `"XIST", "TSIX"`, `"CD3D"`,
+			"1 of 3 genes (33.3 %) is known to the model; it is 20.0 %", "20.0 % of the model's 5 genes", "at least 50.0 % (min_coverage=0.5)", `"XIST", "TSIX"`, `"CD3D"`,
 		}},
-		{"none, though none is asked for", []string{"XIST"}, 0, []string{"0 of 1 genes", "human genes that the model does not have"}},
+		{"none, though none is asked for", []string{"XIST"}, 0, []string{"0 of 1 gene (0.0 %)", "human genes that the model does not have"}},
 		{"no genes", nil, 0, []string{"0 of 0 genes", "for example, nothing"}},
 		{"no names", []string{"", "", "XIST"}, 0.1, []string{"2 of 3 genes have no name", "gene_column"}},
 	} {
@@ -81,6 +81,11 @@ func TestWhatDominates(t *testing.T) {
 		{"dates", func(i int) string { return fmt.Sprintf("%d-Mar", 20+i%9) }, "turned into dates"},
 		{"fly", func(i int) string { return fmt.Sprintf("FBgn%07d", i) }, "are genes of another species"},
 		{"probes", func(i int) string { return fmt.Sprintf("%d_s_at", i) }, "are probes of a microarray"},
+		{"dates of another language", func(i int) string { return fmt.Sprintf("%02d. Mrz", 20+i%9) }, "turned into dates"},
+		{"dates without a joint", func(i int) string { return fmt.Sprintf("MAR%d", 20+i%9) }, "turned into dates"},
+		{"clones", func(i int) string { return fmt.Sprintf("RP11-%dP13.%d", 900000+i, i%9) }, "are names of clones"},
+		{"clones of GenBank", func(i int) string { return fmt.Sprintf("AC%06d.1", 990000+i) }, "are names of clones"},
+		{"clones without version", func(i int) string { return fmt.Sprintf("AL%06d", 990000+i) }, "are names of clones"},
 		{"LOC", func(i int) string { return fmt.Sprintf("LOC%d", i) }, "are NCBI's names for genes"},
 		{"HGNC", func(i int) string { return fmt.Sprintf("HGNC:%d", i) }, "are HGNC ids"},
 		{"other human genes", func(i int) string { return hgnc().genes[2000+i].symbol }, "are human genes that the model does not have"},
@@ -94,7 +99,7 @@ func TestWhatDominates(t *testing.T) {
 			m := v.MatchBest([]Column{named(names...)})
 			m.Totals = make([]float64, len(names))
 			m.Totals[0], m.Totals[7] = 1, 3
-			refused(t, m, 0.1, []string{"2 of 303 genes", "of the 300 unknown names, such as", c.says, "account for 25.0 % of the counts"})
+			refused(t, m, 0.1, []string{"2 of 303 genes", "of the 300 unknown names, such as", c.says, "account for 25.0 % of the values"})
 			for _, name := range m.Missing {
 				if v.Token(name) != Unknown {
 					t.Errorf("%s is known", name)
@@ -125,12 +130,4 @@ func TestMouseSymbolsAreRefused(t *testing.T) {
 	names := each(func(_ int, s string) string { return s[:1] + strings.ToLower(s[1:]) })
 	m := v.MatchBest([]Column{named(names...)})
 	refused(t, m, 0.1, []string{`"Cd3d"`, "look like mouse or rat symbols: the model knows human genes, so map them to human orthologs first"})
-}
-
-func TestThousands(t *testing.T) {
-	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 142786: "142,786", 1234567: "1,234,567"} {
-		if got := thousands(n); got != want {
-			t.Errorf("%d is %q", n, got)
-		}
-	}
 }

@@ -18,6 +18,7 @@ type kind struct {
 
 const (
 	geneColumn = "choose the column of var with the gene symbols (gene_column=...)"
+	idColumn   = "choose the column of var with Ensembl ids, if there is one (gene_column=...)"
 	orthologs  = "the model knows human genes, so map them to human orthologs first"
 )
 
@@ -58,7 +59,15 @@ var kinds = []kind{
 		are: "are gene symbols that a spreadsheet has turned into dates", way: "read the gene names from the original file",
 	},
 	{is: pattern(`^HGNC:[0-9]+$`), are: "are HGNC ids", way: geneColumn, one: "an HGNC id"},
-	{is: pattern(`^LOC[0-9]+$`), are: "are NCBI's names for genes without a symbol"},
+	{
+		is:  pattern(`^LOC[0-9]+$`),
+		are: "are NCBI's names for genes without a symbol", way: idColumn,
+	},
+	{
+		is:  pattern(`^(RP[0-9]{1,2}-[0-9]+[A-Z][0-9]+|CT[ABCD]-[0-9]+[A-Z]|(KB|GS1|LA16c|LL[0-9A-Z]+|XX\w*)-\w+|[A-Z]{1,2}[0-9]{5,6})(\.[0-9]+)?(-[0-9]+)?$`),
+		are: "are names of clones, which Ensembl gives genes without a symbol",
+		way: idColumn,
+	},
 	{
 		is:  pattern(`^[0-9]+(\.0)?$`),
 		are: "are numbers, such as NCBI's (Entrez) gene ids or positions", way: geneColumn + ", or set adata.var_names",
@@ -72,8 +81,9 @@ func pattern(expression string) func(string) bool {
 	return regexp.MustCompile(expression).MatchString
 }
 
-// dates are what a spreadsheet makes of MARCH1, SEPT2 and DEC1.
-var dates = regexp.MustCompile(`(?i)^([0-9]{1,2}-(mar|sept?|dec)|(mar|sept?|dec)-[0-9]{1,2}|[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}( .*)?)$`)
+// dates are what a spreadsheet makes of MARCH1, SEPT2 and DEC1, in English or German,
+// and what is left of the former without its hyphen.
+var dates = regexp.MustCompile(`(?i)^([0-9]{1,2}[-. ]+(mar|mrz|sept?|dec|dez)\.?|(mar|mrz|sept?|dec|dez)[-. ]+[0-9]{1,2}|(mar|sep)[0-9]{1,2}|[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}( .*)?)$`)
 
 var (
 	antibodyMarks = []string{"totalseq", "total_seq", "hashtag"}

@@ -12,6 +12,10 @@ type Column struct {
 	Name string
 	// Genes has one name a gene; "" where there is none.
 	Genes []string
+	// Others are the names that this column has for what else is in the data set,
+	// such as antibodies. A gene "CD4-1" next to an antibody "CD4" is CD4: AnnData's
+	// var_names_make_unique has added the number.
+	Others []string
 	// Target is the column as Python assigns to it, for lines that repair it; the
 	// name if there is none.
 	Target string
@@ -44,11 +48,16 @@ type Match struct {
 	Renamed                   []Suggestion
 	// NIDsUnknown is how many human Ensembl ids have no token.
 	NIDsUnknown int
+	// NNumbered is how many were found without a number that made them different
+	// from one of [Column.Others].
+	NNumbered int
 	// NLeftOut is how many genes have no token because another column has it: that
 	// of the model's own symbol, or of the gene's newer one. LeftOut are the first
 	// few, with the symbol whose token they would have.
 	NLeftOut int
 	LeftOut  []Suggestion
+	// IsLeftOut marks them, 1 of the genes of the data set.
+	IsLeftOut []uint8
 	// NRepeated is how many of the matched genes have the token of an earlier
 	// one. Each stays a gene of its own in a sentence, as in the reference.
 	// Repeated are the first few of them.
@@ -88,11 +97,17 @@ func (v *Vocabulary) Match(c Column) *Match {
 	if c.Target == "" {
 		c.Target = c.Name
 	}
-	m := &Match{Column: c.Name, column: c, Tokens: make([]int32, len(c.Genes)), vocabulary: v}
+	m := &Match{Column: c.Name, column: c, Tokens: make([]int32, len(c.Genes)), IsLeftOut: make([]uint8, len(c.Genes)), vocabulary: v}
 	hows := make([]How, len(c.Genes))
 	owners := make([]int32, v.NGenes()) // 1 + the column that a token belongs to
+	others := c.onlyOthers()
 	for i, name := range c.Genes {
 		m.Tokens[i], hows[i] = v.Find(name)
+		if base := withoutNumber.apply(name); hows[i] == NotFound && others[base] && !isHumanGene(name) {
+			if m.Tokens[i], hows[i] = v.Find(base); hows[i] != NotFound {
+				m.NNumbered++
+			}
+		}
 		if hows[i] == NotFound {
 			continue
 		}
@@ -108,6 +123,20 @@ func (v *Vocabulary) Match(c Column) *Match {
 	m.Missing = everyFew(m.missing, nExamples)
 	m.looked = []looked{{c.Name, m.NMatched}}
 	return m
+}
+
+// onlyOthers are the names that others have, but no gene.
+func (c Column) onlyOthers() map[string]bool {
+	names := make(map[string]bool, len(c.Others))
+	for _, name := range c.Others {
+		names[name] = name != ""
+	}
+	if len(names) > 0 {
+		for _, name := range c.Genes {
+			delete(names, name)
+		}
+	}
+	return names
 }
 
 // note counts one gene of the data set, and takes its token away if that belongs
@@ -131,6 +160,7 @@ func (m *Match) note(i int, name string, how How, owners []int32) {
 		if !first {
 			m.Tokens[i] = Unknown
 			m.NLeftOut++
+			m.IsLeftOut[i] = 1
 			m.LeftOut = few(m.LeftOut, known)
 			return
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/se600m/se600m-go/gocore/internal/words"
 )
 
 // Repair is a change that turns many of a data set's unknown names into the
@@ -60,7 +62,7 @@ var (
 	afterID  = regexp.MustCompile(`^ENSG[0-9]{11}([._][0-9]+)?[^A-Za-z0-9.]+([A-Za-z0-9].*?)\)?$`)
 	position = regexp.MustCompile(`^[0-9]+[^A-Za-z0-9]+`)
 	counter  = regexp.MustCompile(`[-._][0-9]+$`)
-	excel    = regexp.MustCompile(`^(?:0?([0-9]+)-(Mar|Sep|Dec)|(Mar|Sep|Dec)-0?([0-9]+))$`)
+	excel    = regexp.MustCompile(`(?i)^(?:0?([0-9]+)[-. ]+(mar|mrz|sep|dec|dez)\.?|(mar|mrz|sep|dec|dez)[-. ]+0?([0-9]+))$`)
 	bytesOf  = regexp.MustCompile(`^b(?:'(.*)'|"(.*)")$`)
 	orf      = regexp.MustCompile(`^(C(?:[0-9]{1,2}|X|Y))ORF([0-9]+)$`)
 )
@@ -120,9 +122,9 @@ var fixed = []change{
 		what: "the form of dates, as a spreadsheet writes them " +
 			`("1-Mar" and "2-Mar" may be MTARC1 and MTARC2 as well as MARCHF1 and MARCHF2)`,
 		apply: undate,
-		pandas: `.str.replace(r"^0?(\d+)-Sep$|^Sep-0?(\d+)$", r"SEPT\1\2", regex=True)` +
-			`.str.replace(r"^0?(\d+)-Mar$|^Mar-0?(\d+)$", r"MARCH\1\2", regex=True)` +
-			`.str.replace(r"^0?1-Dec$|^Dec-0?1$", "DEC1", regex=True)`,
+		pandas: `.str.replace(r"(?i)^0?(\d+)[-. ]+sep\.?$|^sep[-. ]+0?(\d+)$", r"SEPT\1\2", regex=True)` +
+			`.str.replace(r"(?i)^0?(\d+)[-. ]+m(?:ar|rz)\.?$|^m(?:ar|rz)[-. ]+0?(\d+)$", r"MARCH\1\2", regex=True)` +
+			`.str.replace(r"(?i)^0?1[-. ]+de[cz]\.?$|^de[cz][-. ]+0?1$", "DEC1", regex=True)`,
 	},
 	replacing(".", "-", "periods instead of hyphens, as R's make.names writes them"),
 	replacing("%2D", "-", `"%2D" instead of hyphens, as in web addresses`),
@@ -187,10 +189,10 @@ func undate(s string) string {
 		return s
 	}
 	number := parts[1] + parts[4]
-	switch parts[2] + parts[3] {
-	case "Mar":
+	switch strings.ToLower(parts[2] + parts[3]) {
+	case "mar", "mrz":
 		return "MARCH" + number
-	case "Sep":
+	case "sep":
 		return "SEPT" + number
 	}
 	if number == "1" {
@@ -497,7 +499,7 @@ func (m *Match) findRepairs() {
 			r.What += " (several become one gene: add up their counts)"
 		}
 		if others, n := m.otherGenome(); n > 0 && best.change.prefix != "" {
-			r.What += fmt.Sprintf("; %s others have the prefix %q of another genome", thousands(n), others)
+			r.What += fmt.Sprintf("; %s %s the prefix %q of another genome", words.Many(n, "other"), words.Agreeing(n, "has", "have"), others)
 			r.Line = m.selection(best.change.prefix) + r.Line
 		}
 		rest = m.repaired(r, best, rest, owners)

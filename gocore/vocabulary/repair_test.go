@@ -125,8 +125,9 @@ func TestRepairsOfSomeNames(t *testing.T) {
 			return s
 		}), 16, `adata.var_names.where(adata.var_names.isin(model.genes), adata.var_names.str.upper())`},
 		{"capital ORF", each(func(_ int, s string) string { return strings.ToUpper(s) }), 2, `adata.var_names.str.replace(r"^(C(?:\d{1,2}|X|Y))ORF(\d+)$", r"\1orf\2", regex=True)`},
-		{"dates", append(append([]string{}, markers[:31]...), "3-Mar", "2-Sep", "1-Dec", "1-Mar"), 3, `adata.var_names.str.replace(r"^0?(\d+)-Sep$|^Sep-0?(\d+)$", r"SEPT\1\2", regex=True)`},
-		{"dates, otherwise", append(append([]string{}, markers[:31]...), "Mar-03", "Sep-02", "Dec-01"), 3, `adata.var_names.str.replace(r"^0?(\d+)-Sep$|^Sep-0?(\d+)$", r"SEPT\1\2", regex=True)`},
+		{"dates", append(append([]string{}, markers[:31]...), "3-Mar", "2-Sep", "1-Dec", "1-Mar"), 3, `adata.var_names.str.replace(r"(?i)^0?(\d+)[-. ]+sep\.?$|^sep[-. ]+0?(\d+)$", r"SEPT\1\2", regex=True)`},
+		{"dates, otherwise", append(append([]string{}, markers[:31]...), "Mar-03", "Sep-02", "Dec-01"), 3, `adata.var_names.str.replace(r"(?i)^0?(\d+)[-. ]+sep\.?$|^sep[-. ]+0?(\d+)$", r"SEPT\1\2", regex=True)`},
+		{"dates of a German spreadsheet", append(append([]string{}, markers[:31]...), "03. Mrz", "02. Sep", "1. DEZ"), 3, `adata.var_names.str.replace(r"(?i)^0?(\d+)[-. ]+sep\.?$|^sep[-. ]+0?(\d+)$", r"SEPT\1\2", regex=True)`},
 		{"hyphens of another kind", each(func(_ int, s string) string { return strings.ReplaceAll(s, "-", "\u2011") }), 7, `adata.var_names.str.replace("\u2011", "-", regex=False)`},
 		{"slashes for hyphens", each(func(_ int, s string) string { return strings.ReplaceAll(s, "-", "/") }), 7, `adata.var_names.str.replace("/", "-", regex=False)`},
 		{"hyphens of web addresses", each(func(_ int, s string) string { return strings.ReplaceAll(s, "-", "%2D") }), 7, `adata.var_names.str.replace("%2D", "-", regex=False)`},

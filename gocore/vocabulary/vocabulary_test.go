@@ -155,8 +155,38 @@ func TestRenamedGenes(t *testing.T) {
 		})
 	}
 	m := made(t, "GNB2L1").Match(named("ENSG00000204628", "RACK1", "RACK1"))
+	if !slices.Equal(m.IsLeftOut, []uint8{0, 1, 1}) {
+		t.Error(m.IsLeftOut)
+	}
 	if m.NMatched != 1 || m.NByID != 1 || m.NRenamed != 1 || m.NLeftOut != 2 || m.LeftOut[0] != (Suggestion{"RACK1", "GNB2L1"}) {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestNumberedNames: what AnnData's var_names_make_unique makes of genes behind
+// antibodies of the same names.
+func TestNumberedNames(t *testing.T) {
+	for _, c := range []struct {
+		what                  string
+		model, names, others  []string
+		want                  []int32
+		nNumbered, nUnmatched int
+	}{
+		{"behind an antibody", []string{"CD4", "LYZ"}, []string{"LYZ", "CD4-1"}, []string{"CD4"}, []int32{1, 0}, 1, 0},
+		{"as R numbers", []string{"CD4"}, []string{"CD4.1"}, []string{"CD4", ""}, []int32{0}, 1, 0},
+		{"twice", []string{"CD4"}, []string{"CD4-1", "CD4-2"}, []string{"CD4"}, []int32{0, 0}, 2, 0},
+		{"a newer symbol", []string{"GNB2L1"}, []string{"RACK1-1"}, []string{"RACK1"}, []int32{0}, 1, 0},
+		{"nothing else has the name", []string{"CD4"}, []string{"CD4-1"}, []string{"CD8"}, []int32{Unknown}, 0, 1},
+		{"a gene has it, too", []string{"CD4"}, []string{"CD4", "CD4-1"}, []string{"CD4"}, []int32{0, Unknown}, 0, 1},
+		{"a gene's own number", []string{"CD4", "NKX2-1"}, []string{"NKX2-1", "NKX2-2"}, []string{"NKX2"}, []int32{1, Unknown}, 0, 1},
+		{"a gene that the model lacks", []string{"CD4"}, []string{"CD8A-1"}, []string{"CD8A"}, []int32{Unknown}, 0, 1},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			m := made(t, c.model...).Match(Column{Name: "var_names", Genes: c.names, Others: c.others})
+			if !slices.Equal(m.Tokens, c.want) || m.NNumbered != c.nNumbered || len(m.missing) != c.nUnmatched {
+				t.Errorf("tokens %v, %d numbered, unknown %v", m.Tokens, m.NNumbered, m.missing)
+			}
+		})
 	}
 }
 

@@ -55,6 +55,13 @@ class Expression:
         """Find the column of the matrix that is a gene's."""
         return gene if self.features is None else int(np.flatnonzero(self.features.genes)[gene])
 
+    def totals(self) -> npt.NDArray[np.float64] | None:
+        """Give the sum of each gene's values, if that takes no time; None where values are no expression."""
+        if self.whole is None or not self.whole.size or not np.isfinite(least := self.whole.min()) or least < 0:
+            return None
+        sums = np.asarray(self.whole.sum(0, dtype=np.float64)).ravel()
+        return sums if np.isfinite(sums).all() else None
+
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
         """Yield (first row, rows), with at most ``most`` rows at a time.
 
@@ -67,10 +74,6 @@ class Expression:
         step = step if most is None else min(step, most)
         for first in range(0, self.n_cells, step):
             yield first, Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
-
-
-def _is_sparse(matrix: Any) -> bool:
-    return bool(sp.issparse(matrix))
 
 
 def _ready(matrix: Any) -> bool:
@@ -97,7 +100,7 @@ class Chunk:
             rows = _viewable(rows, where)
         self.rows = rows
         """CSR or a plain array."""
-        self.sparse = _is_sparse(rows)
+        self.sparse = _lazy.is_sparse(rows)
         self.n_cells, n_genes = rows.shape
         self._keep: list[npt.NDArray[Any]] = []
         self.request: dict[str, Any] = {"n_cells": self.n_cells, "n_genes": n_genes}
@@ -129,7 +132,7 @@ class Chunk:
 
 def _viewable(rows: Any, where: str) -> Any:
     """Bring rows into a form that the core can view: CSR or a plain array, of a type that Go has."""
-    if _is_sparse(rows):
+    if _lazy.is_sparse(rows):
         rows = _csr(rows)
     elif isinstance(rows, np.ndarray):
         rows = np.require(np.asarray(rows), requirements=["C", "ALIGNED"])
@@ -214,15 +217,17 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     if found is None:
         raise errors.DataError(f"{where} is None: pass layer=... or use_raw=True")
     found, var = _lazy.matrix(found, where), _lazy.table(var)
-    if _is_sparse(found) and found.format not in ("csr", "csc"):
+    if _lazy.is_sparse(found) and found.format not in ("csr", "csc"):
         found = _csr(found)  # others have no slices, or slow ones
     if len(var) == 0:
         raise errors.DataError(f"{where} has no genes (n_vars = 0)")
     features = _var.feature_types(var)
     cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
     columns = adata._vidx if view and not use_raw else slice(None)
+    names = _var.gene_columns(var, gene_column, "adata.raw" if use_raw else "adata", features)
+    n_genes = len(var)
     if features is not None:
-        var = var[features.genes]
+        n_genes = int(features.genes.sum())
         columns = _as_slice(np.arange(found.shape[1])[columns][features.genes])
 
     spool = None
@@ -239,8 +244,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     whole = None if view or not _ready(found) else found
     if features is not None and whole is not None:  # without copying, if that is possible
         whole = whole[:, columns] if isinstance(whole, np.ndarray) and isinstance(columns, slice) else None
-    names = _var.gene_columns(var, gene_column, "adata.raw" if use_raw else "adata")
-    return Expression(adata.n_obs, len(var), where, names, features, rows, whole, _values_per_row(found))
+    return Expression(adata.n_obs, n_genes, where, names, features, rows, whole, _values_per_row(found))
 
 
 def _as_slice(numbers: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
@@ -270,7 +274,7 @@ def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
 def _values_per_row(matrix: Any) -> int:
     """Estimate the number of stored values per row of a matrix in memory or on disk; a dense one stores all."""
     n_rows, n_genes = matrix.shape
-    if _is_sparse(matrix):
+    if _lazy.is_sparse(matrix):
         stored = int(matrix.nnz)
     elif isinstance(matrix, anndata.abc.CSRDataset | anndata.abc.CSCDataset):
         stored = int(matrix.group["indices"].shape[0])
@@ -305,4 +309,4 @@ def _first_values(matrix: Any) -> npt.NDArray[Any]:
     if isinstance(matrix, anndata.abc.CSCDataset):
         return np.asarray(matrix.group["data"][: _SAMPLE * 1024])
     rows = _rows(matrix, slice(0, _SAMPLE))
-    return np.asarray(rows.data if _is_sparse(rows) else rows)
+    return np.asarray(rows.data if _lazy.is_sparse(rows) else rows)

@@ -94,8 +94,19 @@ class Cells:
             adata, layer=options.layer, use_raw=options.use_raw, gene_column=options.gene_column
         )
         self.n_cells = self.source.n_cells
-        self.tokens, match = _genes.match(opened.handle, self.source.columns, options.min_coverage)
+        self.tokens, match = self._match()
         self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})
+
+    def _match(self) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+        """Find the genes. If they are too few, the error tells what they carry, as far as that can be seen."""
+        columns, least = self.source.columns, self.options.min_coverage
+        try:
+            return _genes.match(self.opened.handle, columns, least)
+        except errors.GeneCoverageError:
+            totals = self.source.totals()
+            if totals is None:
+                raise
+        return _genes.match(self.opened.handle, columns, least, totals)
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, _CellChunk]]:
         """Give (first row, cells), at most some cells at a time."""

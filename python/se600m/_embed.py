@@ -94,6 +94,11 @@ def embed(
     ------
     SE600MError
         One of the classes of :mod:`se600m.errors`. The message names the value and says what to do.
+
+    Notes
+    -----
+    All cells are checked before the model runs. Data that is not in memory (backed, zarr or dask) is therefore read
+    twice, some cells at a time: for the checks, and for the embedding.
     """
     _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
     _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from se600m._words import many, verb
 
 Totals = npt.NDArray[np.float64]
 """Sum of the values of each gene of the data set, ``[n_genes]``."""
@@ -15,6 +18,9 @@ _LEAST_SHARE = 0.01
 
 _DIFFERENT = 10
 """Columns of one gene whose totals differ by this factor are hardly the same kind of measurement."""
+
+_NUMBERED = re.compile(r"[-.][0-9]+$")
+"""What AnnData's ``var_names_make_unique`` and R's ``make.unique`` add to names that occur several times."""
 
 _LARGE = 5
 """The larger of them is also this many times the mean total of an expressed gene, as an antibody's counts are."""
@@ -26,14 +32,19 @@ def summary(match: dict[str, Any], where: str, median_share: float, least_share:
     if match["n_renamed"]:
         by.append(f"{match['n_renamed']:,} by a newer or older symbol, such as {_pairs(match['renamed'][:1])}")
     said = (
-        f"{match['n_matched']:,} of {match['n_genes']:,} genes of {where} are known to the model, by {match['column']} "
-        f"({', '.join(by)}); they account for {100 * median_share:.1f} % of a cell's expression "
+        f"{_known(match, where)} known to the model, by {match['column']} "
+        f"({', '.join(by)}); {'it accounts' if match['n_matched'] == 1 else 'they account'} for "
+        f"{100 * median_share:.1f} % of a cell's expression "
         f"(median), and for at least {100 * least_share:.1f} %"
     )
-    if match["n_ids_unknown"]:
-        said += f"; {match['n_ids_unknown']:,} human Ensembl ids belong to genes that the model does not have"
-    if match["n_left_out"]:
-        said += f"; {match['n_left_out']:,} names are other symbols of genes in another column and were ignored"
+    if n := match["n_ids_unknown"]:
+        said += f"; {many(n, 'human Ensembl id')} {verb(n, 'belong')} to genes that the model does not have"
+    if n := match["n_left_out"]:
+        said += f"; {_other_symbols(n, match['column'])} and {verb(n, 'were')} ignored"
+    if n := match["n_numbered"]:
+        said += f"; {many(n, 'gene')} {verb(n, 'were')} found without the number that var_names_make_unique has added"
+    if match["kind"]:
+        said += f"; {match['kind']}"
     features = match.get("features")
     if features is not None:
         said += f"; ignored because of their type in {features.column}: {features.listed()}"
@@ -56,7 +67,7 @@ def cautions(match: dict[str, Any], where: str, median_share: float, totals: Tot
     """
     found = [
         _repairs(match, totals),
-        _left_out(match),
+        _left_out(match, totals),
         _repeated(match, totals),
         _untyped(match),
         _little(match, where, median_share, totals),
@@ -71,8 +82,9 @@ def _repairs(match: dict[str, Any], totals: Totals | None) -> str:
         share = _share(totals, match["repair_of"] == number)
         if repair["n"] <= max(1, match["n_matched"] // 20) and share < _LEAST_SHARE:
             continue
-        carry = "" if totals is None else f" and account for {100 * share:.1f} % of the values"
-        said.append(f"{repair['n']:,} have {repair['what']}, such as {_pairs(repair['examples'][:3])}{carry}")
+        carry = _carried(repair["n"], share, totals)
+        have = verb(repair["n"], "have")
+        said.append(f"{repair['n']:,} {have} {repair['what']}, such as {_pairs(repair['examples'][:3])}{carry}")
         if repair["line"]:
             lines.append(repair["line"])
     if not said:
@@ -86,13 +98,28 @@ def _repairs(match: dict[str, Any], totals: Totals | None) -> str:
     return f"{names}: {'; '.join(said)}. {way}"
 
 
-def _left_out(match: dict[str, Any]) -> str:
-    if match["n_left_out"] <= max(1, match["n_matched"] // 100):
+def _left_out(match: dict[str, Any], totals: Totals | None) -> str:
+    n, share = match["n_left_out"], _share(totals, match["is_left_out"])
+    if n <= max(1, match["n_matched"] // 100) and share < _LEAST_SHARE:
         return ""
     return (
-        f"{match['n_left_out']:,} names in {match['column']} are other symbols of genes in another column, "
-        f"such as {_pairs(match['left_out'])}, and were ignored: add up the columns of a gene if they are parts of it"
+        f"{_other_symbols(n, match['column'])}, such as {_pairs(match['left_out'])}, and {verb(n, 'were')} ignored"
+        f"{_carried(n, share, totals)}: add up the columns of a gene if they are parts of it"
     )
+
+
+def _other_symbols(n: int, column: str) -> str:
+    are = "is another symbol of a gene" if n == 1 else "are other symbols of genes"
+    return f"{many(n, 'name')} in {column} {are} in another column"
+
+
+def _carried(n: int, share: float, totals: Totals | None) -> str:
+    """Say what share of the values some names carry, if it is known."""
+    return "" if totals is None else f" and {verb(n, 'account')} for {100 * share:.1f} % of the values"
+
+
+def _known(match: dict[str, Any], where: str) -> str:
+    return f"{match['n_matched']:,} of {many(match['n_genes'], 'gene')} of {where} {verb(match['n_matched'], 'are')}"
 
 
 def _repeated(match: dict[str, Any], totals: Totals | None) -> str:
@@ -100,54 +127,68 @@ def _repeated(match: dict[str, Any], totals: Totals | None) -> str:
         [] if totals is None or match.get("features") is not None else repeated_but_different(match["names"], totals)
     )
     if different:
-        examples = ", ".join(f"{name!r} ({least:,.0f} and {most:,.0f})" for name, least, most in different[:3])
+        n = len(different)
         return (
-            f"{len(different):,} names in {match['column']} occur in columns with very different totals, such as "
-            f"{examples}: these are different kinds of measurements, such as antibodies that are named after genes. "
-            "Remove what is not gene expression, or mark what is with 'Gene Expression' in var['feature_types']"
+            f"{many(n, 'name')} in {match['column']} {verb(n, 'occur')} in columns with very different totals, such as "
+            f"{', '.join(different[:3])}: these are different kinds of measurements, such as antibodies that are named "
+            "after genes. Remove what is not gene expression, or mark what is with 'Gene Expression' in "
+            "var['feature_types']"
         )
-    if match["n_repeated"] <= max(1, match["n_matched"] // 100):
+    n = match["n_repeated"]
+    if n <= max(1, match["n_matched"] // 100):
         return ""
     return (
-        f"{match['n_repeated']:,} names in {match['column']} refer to the same gene as an earlier name, such as "
+        f"{many(n, 'name')} in {match['column']} {verb(n, 'refer')} to the same gene as an earlier name, such as "
         f"{', '.join(map(repr, match['repeated']))}: each remains a separate token, as in arc-state"
     )
 
 
-def repeated_but_different(names: list[str], totals: Totals) -> list[tuple[str, float, float]]:
+def repeated_but_different(names: list[str], totals: Totals) -> list[str]:
     """Find names that stand for several columns of which one has far more than another, and more than genes have.
+
+    A name and the same with a number, "CD4" and "CD4-1", were one before names were made unique.
 
     Returns
     -------
     list
-        (name, least total, largest total), the most different first.
+        Names with their least and largest totals, such as ``'CD4' (12) and 'CD4-1' (90,000)``, the most different
+        first.
     """
     if len(set(names)) == len(names):
         return []
     expressed = totals[totals > 0]
     large = _LARGE * float(expressed.mean()) if expressed.size else np.inf
     first: dict[str, int] = {}
+    for column, name in enumerate(names):
+        first.setdefault(name, column)
     columns: dict[str, list[int]] = {}
     for column, name in enumerate(names):
-        if name and name in first:
-            columns.setdefault(name, [first[name]]).append(column)
-        else:
-            first[name] = column
+        base = name if first[name] < column else _NUMBERED.sub("", name)
+        if base and first.get(base, column) != column:
+            columns.setdefault(base, [first[base]]).append(column)
     found = []
-    for name, several in columns.items():
-        least, most = float(totals[several].min()), float(totals[several].max())
-        if most >= large and most >= _DIFFERENT * max(least, 1e-300):
-            found.append((name, least, most))
-    return sorted(found, key=lambda pair: (-pair[2], pair[0]))
+    for several in columns.values():
+        least, most = several[int(np.argmin(totals[several]))], several[int(np.argmax(totals[several]))]
+        if totals[most] >= large and totals[most] >= _DIFFERENT * max(totals[least], 1e-300):
+            found.append((-totals[most], _with_totals(names, totals, sorted((least, most)))))
+    return [said for _, said in sorted(found)]
+
+
+def _with_totals(names: list[str], totals: Totals, columns: list[int]) -> str:
+    amounts = [f"{totals[column]:,.0f}" for column in columns]
+    if len({names[column] for column in columns}) == 1:
+        return f"{names[columns[0]]!r} ({' and '.join(amounts)})"
+    return " and ".join(f"{names[column]!r} ({amount})" for column, amount in zip(columns, amounts, strict=True))
 
 
 def _untyped(match: dict[str, Any]) -> str:
     features = match.get("features")
     if features is None or not features.untyped:
         return ""
+    n = features.untyped
     return (
-        f"{features.untyped:,} columns have no type in {features.column}, where others have 'Gene Expression', and "
-        "were ignored: fill in the type if they are genes"
+        f"{many(n, 'column')} {verb(n, 'have')} no type in {features.column}, where others have 'Gene Expression', and "
+        f"{verb(n, 'were')} ignored: fill in the type if {'it is a gene' if n == 1 else 'they are genes'}"
     )
 
 
@@ -161,8 +202,10 @@ def _little(match: dict[str, Any], where: str, median_share: float, totals: Tota
         largest = np.argsort(np.where(tokens < 0, -totals, 0), kind="stable")[:3]
         names = [repr(match["names"][i]) for i in largest if tokens[i] < 0 and totals[i] > 0]
         rest = f". Most of the other expression is in {', '.join(names)}" if names else ""
+    if match["kind"]:
+        rest = f". {match['kind'][0].upper()}{match['kind'][1:]}{rest}"
     return (
-        f"{match['n_matched']:,} of {match['n_genes']:,} genes of {where} are known to the model and account for "
+        f"{_known(match, where)} known to the model and {verb(match['n_matched'], 'account')} for "
         f"{100 * median_share:.0f} % of a cell's expression (median): the embeddings are unreliable{rest}"
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from se600m import _native, _var, errors
+from se600m._words import many, verb
 
 
 def match(
@@ -23,7 +24,7 @@ def match(
         What the share of the data set's genes that the model knows, or else the share of the model's genes that
         the data set has, must reach.
     totals
-        Sum of the values of each gene, ``[n_genes]``, if it is known: the error tells the share of the counts, too.
+        Sum of the values of each gene, ``[n_genes]``, if it is known: the error tells their share of the values, too.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def match(
     report
         The column that was taken (``column``) with its ``names`` and ``tokens``, and what became of them. ``repairs``
         are what would make genes of unknown names; ``repair_of``, int32 ``[n_genes]``, has the repair of each, -1 for
-        none.
+        none; ``is_left_out``, bool ``[n_genes]``, tells whose token another one has.
 
     Raises
     ------
@@ -40,6 +41,7 @@ def match(
     """
     n_genes = len(columns[0].names)
     tokens, repair_of = np.full(n_genes, -1, np.int32), np.full(n_genes, -1, np.int32)
+    left_out = np.zeros(n_genes, np.uint8)
     names = _native.lines([name for column in columns for name in column.names])
     request: dict[str, Any] = {
         "columns": [column.column for column in columns],
@@ -48,29 +50,36 @@ def match(
         "minimum": min_coverage,
         "tokens": _native.array(tokens),
         "repair_of": _native.array(repair_of),
+        "left_out": _native.array(left_out),
     }
+    if columns[0].others:
+        others = _native.lines([name for column in columns for name in column.others])
+        request["others"] = _native.array(others)
     if totals is not None:
         totals = np.ascontiguousarray(totals, np.float64)
         request["totals"] = _native.array(totals)
     report = _native.match_genes(model, request)
-    return tokens, {**report, "names": columns[report["index"]].names, "tokens": tokens, "repair_of": repair_of}
+    of_genes = {"tokens": tokens, "repair_of": repair_of, "is_left_out": left_out.astype(bool)}
+    return tokens, {**report, "names": columns[report["index"]].names, **of_genes}
 
 
 def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt.NDArray[np.int32]:
     """Look up genes by symbol or Ensembl id; each must be among the symbols of a model (its handle)."""
+    if isinstance(genes, bytes) or not isinstance(genes, Iterable):
+        raise errors.OptionError(f"genes={genes!r}: give gene symbols or Ensembl ids")
     names = [genes] if isinstance(genes, str) else list(genes)
     if not names:
         raise errors.OptionError("genes is empty: give at least one gene")
-    wrong = next((name for name in names if not isinstance(name, str)), None)
-    if wrong is not None:
-        raise errors.OptionError(f"genes contains {wrong!r}: give gene symbols or Ensembl ids")
+    for name in names:
+        if not isinstance(name, str):
+            raise errors.OptionError(f"genes contains {name!r}: give gene symbols or Ensembl ids")
     tokens = np.full(len(names), -1, np.int32)
     text = _native.lines(names)
     request = {"names": _native.array(text), "tokens": _native.array(tokens)}
     found = _native.find_genes(model, request)
     if found["first_unknown"] >= 0:
         unknown = list(dict.fromkeys(name for name, token in zip(names, tokens, strict=True) if token < 0))
-        others = f" (and {len(unknown) - 1:,} other unknown genes)" if len(unknown) > 1 else ""
+        others = f" (and {many(len(unknown) - 1, 'other unknown gene')})" if len(unknown) > 1 else ""
         raise errors.UnknownGeneError(_unknown(unknown[0], symbols, found, others))
     return tokens
 
@@ -88,7 +97,10 @@ def _unknown(name: str, symbols: list[str], found: dict[str, Any], others: str) 
         return f"{gene} is a human gene that is not among {model}{others}"
     near = found["suggestions"]
     if not near and found["genes"]:
-        return f"{gene} is another name of {', '.join(found['genes'][:3])}, which is not among {model}{others}"
+        known = found["genes"][:3]
+        return (
+            f"{gene} is another name of {', '.join(known)}, which {verb(len(known), 'are')} not among {model}{others}"
+        )
     if not near:
         near = difflib.get_close_matches(name.upper(), [s for s in symbols if not s.startswith("ENSG")], n=1)
     if not near:

@@ -10,9 +10,13 @@ import numpy.typing as npt
 
 from se600m import _scales
 from se600m._scales import Evidence, number, plain
+from se600m._words import many, verb
 
 _LEAST_DEPTH = 50
 """No cell is normalised to a smaller total: logarithms of such values are the values themselves."""
+
+_LARGEST_COUNT = 1e9
+"""No gene is counted more often in a cell."""
 
 _LARGEST_LOG2 = 20
 """No log2 of a count per million is larger."""
@@ -42,7 +46,12 @@ class Seen:
     @property
     def cells(self) -> str:
         """What the cells are called."""
-        return f"{self.n_cells:,} cells of {self.where}"
+        return f"{many(self.n_cells, 'cell')} of {self.where}"
+
+    def some(self, which: str, do: str = "") -> str:
+        """Say how many of the cells Go has counted, and what they do, in the form for many."""
+        n = self.counted[which]
+        return f"{n:,} of {self.cells}" + (f" {verb(n, do)}" if do else "")
 
     def line(self, formula: str) -> str:
         """Write the line that puts something else in the place of the matrix; X stands for it."""
@@ -56,11 +65,13 @@ def suspicious(seen: Seen) -> bool:
     c, e = seen.counted, seen.evidence
     if c["n_negative"] or c["n_fractional_counts"] or _binary(seen) or _scaled_genes(seen) or (e and e.ranks):
         return True
+    if seen.largest > _LARGEST_COUNT:
+        return True
     if e is None:
         return False
     if e.transform is None:
         return _imputed(seen)
-    return not e.whole and not _right(e)
+    return not _right(e)
 
 
 def _right(e: Evidence) -> bool:
@@ -97,7 +108,8 @@ def warnings(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str
     if c["n_negative"]:
         way = f"try {elsewhere}" if elsewhere else "choose a layer with them, or use_raw=True"
         yield (
-            f"{c['n_negative']:,} negative values in {c['n_negative_cells']:,} of {seen.cells} were set to zero, as "
+            f"{many(c['n_negative'], 'negative value')} in {seen.some('n_negative_cells')} "
+            f"{verb(c['n_negative'], 'were')} set to zero, as "
             f"arc-state does. Scaled or corrected values are not expression. Embed counts or log1p values: {way}"
         )
         return  # what else is odd about such values follows from that
@@ -108,8 +120,12 @@ def warnings(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str
         yield from _judged(seen, expression, elsewhere)
     if c["n_empty"]:
         yield (
-            f"{c['n_empty']:,} of {seen.cells} express no gene that the model knows: "
-            "their embeddings have no meaning, so drop these cells"
+            f"{seen.some('n_empty', 'express')} no gene that the model knows: "
+            + (
+                "its embedding has no meaning, so drop it"
+                if c["n_empty"] == 1
+                else "their embeddings have no meaning, so drop these cells"
+            )
         )
 
 
@@ -142,7 +158,7 @@ def _made(seen: Seen, expression: str, elsewhere: str | None) -> list[str] | Non
         return _logarithms(seen, e, expression, elsewhere)
     if e.transform is not _scales.LINEAR:
         return [_other_transform(seen, e, elsewhere)]
-    if e.whole or _is_one(e):
+    if _is_one(e):
         return None
     return _not_logarithms(seen, e, elsewhere)
 
@@ -151,7 +167,7 @@ def _taken(seen: Seen) -> str:
     counts, logs = seen.counted["n_counts"], seen.counted["n_log1p"]
     if not counts or not logs:
         return "They were treated as raw counts" if counts else "They were treated as log1p values"
-    return f"{counts:,} of {seen.cells} were treated as raw counts and {logs:,} as log1p values"
+    return f"{seen.some('n_counts', 'were')} treated as raw counts and {logs:,} as log1p values"
 
 
 def _way(elsewhere: str | None) -> str:
@@ -175,7 +191,7 @@ def _binary_warning(seen: Seen, elsewhere: str | None) -> str:
 def _ranks_warning(seen: Seen, elsewhere: str | None) -> str:
     assert seen.evidence is not None
     return (
-        f"the values of {seen.where} are most likely ranks: in all {seen.evidence.n_cells:,} sampled cells, each "
+        f"the values of {seen.where} are most likely ranks: {seen.evidence.in_all}, each "
         f"gene's value is its rank in the cell. {_taken(seen)}, so that the order of the genes is right but their "
         f"expression is not. Embed counts or log1p values{_way(elsewhere)}"
     )
@@ -201,7 +217,7 @@ def _logarithms(seen: Seen, e: Evidence, expression: str, elsewhere: str | None)
     base = "" if e.transform is _scales.LOG1P else f" ({_BASE})"
     line = "" if e.transform is _scales.LOG1P else f", or convert them to log1p values: {_natural(seen, e.transform)}"
     return [
-        f"{said}{wrong:,} of {seen.cells} were treated as raw counts, but the values are most likely logarithms, "
+        f"{said}{seen.some('n_counts', 'were')} treated as raw counts, but the values are most likely logarithms, "
         f"{e.transform.name}: {e.shown_by()}. Use expression='log1p' for all cells{base}{line}"
     ]
 
@@ -243,17 +259,21 @@ def _back(seen: Seen, e: Evidence, undone: str) -> str:
     if e.one_unit is not None:
         by = "" if _is_one(e) else f" / {plain(e.one_unit)}"
         return seen.line(f"np.rint({undone}{by})")
-    by = "" if e.median_total >= _LEAST_DEPTH else f" * {plain(1e4 / e.median_total)}"
-    return seen.line(f"np.log1p({undone}{by})")
+    return seen.line(_logarithm(undone, e.median_total))
+
+
+def _logarithm(undone: str, total: float) -> str:
+    """Write the formula of log1p values; what adds up to too little for logarithms is scaled to 10,000 first."""
+    by = "" if total >= _LEAST_DEPTH else f" * {plain(1e4 / total)}"
+    return f"np.log1p({undone}{by})"
 
 
 def _not_logarithms(seen: Seen, e: Evidence, elsewhere: str | None) -> list[str] | None:
     """Say what of counts that were divided or multiplied, of which no logarithm was taken."""
     if e.one_unit is not None:
-        factor = plain(e.one_unit)
         return [
-            f"the values of {seen.where} are most likely counts times {factor}: all are whole multiples of it "
-            f"{e.in_cells}. {_taken(seen)}. Embed the counts"
+            f"the values of {seen.where} are most likely counts times {number(e.one_unit)}: all are whole multiples "
+            f"of it {e.in_cells}. {_taken(seen)}. Embed the counts"
             f"{_way(elsewhere)}{', or use' if elsewhere else ':'} {_back(seen, e, 'X')}"
         ]
     if e.total is not None:
@@ -295,8 +315,8 @@ def _scaled_genes(seen: Seen) -> str | None:
 def _scaled_genes_warning(seen: Seen, elsewhere: str | None) -> str:
     return (
         f"the genes of {seen.where} were most likely scaled separately: nearly all have {_scaled_genes(seen)} over "
-        f"the {seen.n_cells:,} cells, so that the genes of a cell can no longer be compared. {_taken(seen)}. Embed "
-        f"counts or log1p values{_way(elsewhere)}"
+        f"the {many(seen.n_cells, 'cell')}, so that the genes of a cell can no longer be compared. {_taken(seen)}. "
+        f"Embed counts or log1p values{_way(elsewhere)}"
     )
 
 
@@ -322,56 +342,63 @@ def _imputed_warning(seen: Seen, elsewhere: str | None) -> str:
 
 def _judged(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str]:
     """Say what is odd about how single cells were judged."""
-    c, n = seen.counted, seen.cells
+    c = seen.counted
     if expression == "auto":
         if c["n_whole_log1p"]:
+            were = verb(c["n_whole_log1p"], "were")
             yield (
-                f"{c['n_whole_log1p']:,} of {n} have only small whole numbers, as shallow counts do, and were "
+                f"{seen.some('n_whole_log1p', 'have')} only small whole numbers, as shallow counts do, and {were} "
                 "treated as log1p values, as in arc-state: use expression='counts' if they are counts"
             )
         if c["n_counts"] and c["n_log1p"] > c["n_whole_log1p"]:
             yield (
-                f"{c['n_counts']:,} of {n} were treated as raw counts and {c['n_log1p']:,} as log1p values, "
+                f"{seen.some('n_counts', 'were')} treated as raw counts and {c['n_log1p']:,} as log1p values, "
                 "because each is judged separately, as in arc-state: use expression='counts' or 'log1p' for all"
             )
     if expression == "log1p":
         if c["n_whole_log1p"]:
             yield (
-                f"expression='log1p', but {c['n_whole_log1p']:,} of {n} have only whole numbers, as counts do: "
+                f"expression='log1p', but {seen.some('n_whole_log1p', 'have')} only whole numbers, as counts do: "
                 "use expression='counts' if they are counts"
             )
         elif c["n_large_log1p"] and seen.largest > _LARGEST_LOG2:
             yield (
-                f"expression='log1p', but {c['n_large_log1p']:,} of {n} have values too large for logarithms of "
+                f"expression='log1p', but {seen.some('n_large_log1p', 'have')} values too large for logarithms of "
                 "counts: use expression='counts' if they are counts"
             )
     if expression == "counts" and c["n_log1p_like_counts"]:
         yield (
-            f"expression='counts', but {c['n_log1p_like_counts']:,} of {n} have small fractional values, as "
+            f"expression='counts', but {seen.some('n_log1p_like_counts', 'have')} small fractional values, as "
             "logarithms do: use expression='log1p' if they are logarithms"
         )
-    if c["n_fractional_counts"]:
+    if seen.largest > _LARGEST_COUNT:
+        yield (
+            f"the largest value of {seen.where} is {number(seen.largest)}, but no gene is counted more than "
+            f"{number(_LARGEST_COUNT)} times in a cell. Embed counts or log1p values{_way(elsewhere)}"
+        )
+    elif c["n_fractional_counts"]:
         yield _fractional(seen, elsewhere)
 
 
 def _fractional(seen: Seen, elsewhere: str | None) -> str:
     assert seen.fractional is not None
     least, most = seen.fractional
-    many, n = seen.counted["n_fractional_counts"], seen.cells
-    if many > 1 and most - least <= 1e-3 * most:
-        way = _way(elsewhere)
+    n = seen.counted["n_fractional_counts"]
+    have, were = seen.some("n_fractional_counts", "have"), verb(n, "were")
+    if n > 1 and most - least <= 1e-3 * most:
+        way = _way(elsewhere) or ": " + seen.line(_logarithm("X", most))
         return (
-            f"{many:,} of {n} have fractional values that add up to {most:,.0f} in every cell: they are "
+            f"{have} fractional values that add up to {most:,.0f} in every cell: they are "
             f"normalised, but not log-transformed, and were treated as counts. Embed counts or log1p values{way}"
         )
     if seen.largest <= _LARGEST_LOG2:
         return (
-            f"{many:,} of {n} have fractional values too large for natural logarithms and were treated as counts. "
+            f"{have} fractional values too large for natural logarithms and {were} treated as counts. "
             "This is right for counts corrected for ambient RNA. If they are logarithms to base 2, use "
             f"expression='log1p' ({_BASE}), or convert them to log1p values: {seen.line('X * np.log(2)')}"
         )
     return (
-        f"{many:,} of {n} have fractional values too large for logarithms and were treated as counts. "
+        f"{have} fractional values too large for logarithms and {were} treated as counts. "
         "This is right for counts corrected for ambient RNA, or counts estimated by RSEM, kallisto or alevin, and "
         "wrong for anything else"
     )

@@ -43,7 +43,8 @@ def _is_dask(found: Any) -> bool:
     return type(found).__module__.startswith("dask.") and hasattr(found, "compute")
 
 
-def _is_sparse(values: Any) -> bool:
+def is_sparse(values: Any) -> bool:
+    """Whether values are a sparse matrix of scipy's; as a plain bool, which tells type checkers nothing false."""
     return bool(sp.issparse(values))
 
 
@@ -79,5 +80,5 @@ class Blocks:
             self._held = (-1, None)  # the old one need not be kept while the new one is made
             last = int(self._ends[block])
             rows: Any = self._array[last - self._array.chunks[0][block] : last].compute()
-            self._held = (block, rows.tocsr() if _is_sparse(rows) else rows)
+            self._held = (block, rows.tocsr() if is_sparse(rows) else rows)
         return self._held[1]

@@ -28,6 +28,7 @@ _MATCHED = (
     "n_by_id",
     "n_renamed",
     "n_left_out",
+    "n_numbered",
     "n_ids_unknown",
     "n_repeated",
     "n_unnamed",

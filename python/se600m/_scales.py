@@ -33,6 +33,15 @@ _SHARE = 0.95
 _LEAST_MULTIPLES = 20
 """As few multiples that are whole, over all sampled cells, are no chance."""
 
+_MOST_STEPS = 200
+"""A step is measured by values of up to so many of it, which rounding hardly blurs."""
+
+_ALL_STEPS = 10_000
+"""Values of up to so many steps must be whole multiples of it."""
+
+_FIRST_STEPS = 30
+"""The smallest of many counts is no larger."""
+
 _SAME = 1e-3
 """Numbers of cells are the same if they differ by less than this part."""
 
@@ -99,6 +108,11 @@ class Evidence:
             return "in the sampled cell"
         return f"in {self.n_agree:,} of {self.n_cells:,} sampled cells"
 
+    @property
+    def in_all(self) -> str:
+        """Say that all of the cells show it."""
+        return self.in_cells if self.n_cells == 1 else f"in all {self.n_cells:,} sampled cells"
+
     def shown_by(self) -> str:
         """Say what the transform was recognised by."""
         assert self.transform is not None
@@ -149,10 +163,12 @@ class Sample:
         if not cells:
             return None
         whole = all(np.array_equal(values, np.round(values)) for values in cells)
-        with np.errstate(over="ignore", invalid="ignore"):
-            possible = (LINEAR,) if whole else TRANSFORMS  # whole numbers are no logarithms
-            fits = [fit for fit in (_fit(transform, cells) for transform in possible) if fit is not None]
-        fit = _best(fits)
+        step = _step(np.unique(np.concatenate(cells)))
+        if whole or step is not None:  # neither are logarithms
+            fit: _Fit | None = _counts(cells, step or 1.0)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                fit = _best([fit for fit in (_fit(transform, cells) for transform in TRANSFORMS) if fit is not None])
         return Evidence(
             n_cells=len(cells),
             n_agree=fit.n_agree if fit else 0,
@@ -180,6 +196,33 @@ class _Fit:
     median_total: float
     n_agree: int
     """Cells that show it, by their totals or by their multiples."""
+
+
+def _step(values: npt.NDArray[np.float64]) -> float | None:
+    """Find the number that all of some rising values are whole multiples of, as counts times a constant are."""
+    step = float(values[0])
+    while True:  # as Euclid's algorithm does, with room for rounding
+        small = values[values <= _MOST_STEPS * step]
+        if small.size < 3 or small[0] > _FIRST_STEPS * step:
+            return None
+        rest = np.abs(small - step * np.round(small / step))
+        rest = rest[rest > _NEAR * step]
+        if not rest.size:
+            break
+        step = float(rest.min())
+    step = float(small.sum() / np.round(small / step).sum())
+    multiples = values[values <= _ALL_STEPS * step] / step
+    if np.abs(multiples - np.round(multiples)).max() > _NEAR:
+        return None
+    # Values of any kind that were rounded, to some decimals or in few bits, are multiples, too.
+    rounded = min(abs(np.log10(step) % -1), abs(np.log2(step) % -1)) < 1e-9
+    return None if rounded and step < 1 and multiples[0] > 3.5 else step
+
+
+def _counts(cells: list[npt.NDArray[np.float64]], step: float) -> _Fit:
+    """Describe cells that hold whole multiples of one number."""
+    median_total = float(np.median([values.sum() for values in cells]))
+    return _Fit(LINEAR, 0.0, (step, step), None, None, median_total, len(cells))
 
 
 def _fit(transform: Transform, cells: list[npt.NDArray[np.float64]]) -> _Fit | None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from se600m import _anndata, _chunks, _native, errors
 from se600m._report import Report
+from se600m._words import verb
 
 _MOST_PATTERNS = 64
 """More sets of genes that cells lack are no trace of an outer join; as many are kept (embed.NotFinite)."""
@@ -101,8 +102,8 @@ class _NotFinite:
         place = f"{where}[{cell}, {source.column_of(gene)}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
         if n == 1 and self.nan == "NaN":
-            end = "." if ":" in value else ":"
-            return f"{place}{end} replace it, or drop the cell or the gene, before embedding"
+            way = "replace it, or drop the cell or the gene, before embedding"
+            return f"{place}. {way.capitalize()}" if ":" in value else f"{place}: {way}"
         kinds = [
             f"{count:,} {kind}"
             for count, kind in ((self.n_nan, self.nan), (self.n_infinite, "infinite"), (self.n_too_large, "too large"))
@@ -110,8 +111,8 @@ class _NotFinite:
         ]
         n_genes = int((self.of_genes > 0).sum())
         total = (
-            f"{place}. In total, {' and '.join(kinds)} {'values are' if n > 1 else 'value is'} in {n_genes:,} of "
-            f"{source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
+            f"{place}. In total, {' and '.join(kinds)} {'value' if n == 1 else 'values'} {verb(n, 'are')} in "
+            f"{n_genes:,} of {source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
         )
         return f"{total}: {self._way(source)}"
 
@@ -123,14 +124,16 @@ class _NotFinite:
             return "replace them, or drop the cells or the genes, before embedding"
         whole_genes = int((self.of_genes == source.n_cells).sum())
         if self.n_whole_cells == self.n_cells:
+            these, them = ("this cell has", "it") if self.n_cells == 1 else ("these cells have", "them")
             return (
-                "these cells have no other value, as after dividing an empty cell by its sum. Drop them, for example "
+                f"{these} no other value, as after dividing an empty cell by its sum. Drop {them}, for example "
                 "with sc.pp.filter_cells(adata, min_counts=1), before normalising"
             )
         if whole_genes == int((self.of_genes > 0).sum()):
+            these, them = ("this gene has", "it") if whole_genes == 1 else ("these genes have", "them")
             return (
-                "these genes have no other value in any cell, as after dividing by a standard deviation of 0. Drop "
-                "them, or embed counts or log1p values"
+                f"{these} no other value in any cell, as after dividing by a standard deviation of 0. Drop "
+                f"{them}, or embed counts or log1p values"
             )
         if self._like_an_outer_join():
             return (

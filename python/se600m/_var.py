@@ -39,6 +39,8 @@ class GeneNames(NamedTuple):
     """One name a gene, "" for none."""
     target: str = ""
     """The column as Python assigns to it."""
+    others: tuple[str, ...] = ()
+    """The names of the columns of the matrix that are no genes."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,23 @@ def _plain(text: Any) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in str(text).lower()).split())
 
 
-def gene_columns(var: pd.DataFrame, gene_column: str | None, place: str = "adata") -> list[GeneNames]:
+def gene_columns(
+    var: pd.DataFrame, gene_column: str | None, place: str = "adata", features: FeatureTypes | None = None
+) -> list[GeneNames]:
     """List the columns that may have the genes' names: the one that is named, or all with text.
 
-    ``place`` is what has the ``var``, ``adata`` or ``adata.raw``.
+    ``place`` is what has the ``var``, ``adata`` or ``adata.raw``; ``features`` tells which of its rows are genes.
     """
+    columns = _columns(var, gene_column, place)
+    return columns if features is None else [_of_genes(column, features.genes) for column in columns]
+
+
+def _of_genes(column: GeneNames, genes: npt.NDArray[np.bool_]) -> GeneNames:
+    names = np.array(column.names, object)
+    return column._replace(names=names[genes].tolist(), others=tuple(names[~genes]))
+
+
+def _columns(var: pd.DataFrame, gene_column: str | None, place: str) -> list[GeneNames]:
     if gene_column is None:
         index = "adata.var_names" if place == "adata" else f"{place}.var.index"
         text = [_column(name, column, place) for name, column in var.items() if _is_text(column.dtype)]
