@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import multiprocessing
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,9 @@ class Model:
     ...     model.embed(adata)
     """
 
+    _why_not: errors.SE600MError | None = None
+    """Why a copy could not be opened in a worker process, where that is raised once the copy is used."""
+
     def __init__(self, opened: _opened.Opened) -> None:
         self._shared: _opened.Opened | None = opened
         self.name = opened.name
@@ -66,9 +70,19 @@ class Model:
 
     @property
     def _opened(self) -> _opened.Opened:
+        if self._why_not is not None:
+            raise self._why_not
         if self._shared is None:
             raise errors.ModelClosedError(f"model {self.name!r} was closed: load it again")
         return self._shared
+
+    if not TYPE_CHECKING:  # every name would be an attribute of Any type
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise why this copy could not be opened, rather than say that it has no genes, for example."""
+            if self._why_not is not None and not name.startswith("_"):
+                raise self._why_not
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def close(self) -> None:
         """Close this model, which can't be used afterwards. Its memory is freed when no copy is open."""
@@ -362,15 +376,34 @@ class Model:
         return flow_of(self.config)
 
     def __repr__(self) -> str:
+        if self._why_not is not None:
+            return f"Model that could not be opened in this process: {self._why_not}"
         return f"Model {self.name!r} on {self.device}, {self.precision}\n{self.dimension_flow()!r}"
 
     def _repr_html_(self) -> str:
+        if self._why_not is not None:
+            return html.escape(repr(self))
         title = f"<b>{html.escape(self.name)}</b> on {html.escape(self.device)}, {html.escape(self.precision)}"
         return f"{title}{self.dimension_flow()._repr_html_()}"
 
 
 def _reopen(directory: Path, device: str, precision: str, checksum: str) -> Model:
-    """Open a model again that was copied or pickled."""
+    """Open a model again that was copied or pickled.
+
+    An error in a worker process is raised once the model is used there: pools read what they are sent outside the
+    task, and one of multiprocessing's waits for ever for a worker that fails to.
+    """
+    try:
+        return _reopened(directory, device, precision, checksum)
+    except errors.SE600MError as error:
+        if multiprocessing.parent_process() is None and not _native.forked():
+            raise
+        model = Model.__new__(Model)
+        model._why_not = error
+        return model
+
+
+def _reopened(directory: Path, device: str, precision: str, checksum: str) -> Model:
     if not directory.is_dir():
         raise errors.ModelNotFoundError(
             f"the model's directory {str(directory)!r} does not exist: load the model again with se600m.load_model"
