@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm.auto import tqdm
@@ -13,6 +13,9 @@ from se600m._estimate import Estimate, Run
 from se600m._native import Progress
 
 _log = logging.getLogger("se600m")
+
+worded: Callable[[str], str] = str
+"""Puts what is said beside a bar into the words of whoever runs se600m: the command names flags."""
 
 
 def wanted(progress: bool | None) -> bool:
@@ -42,7 +45,7 @@ def bar(
 
         def tell(sentence: str) -> None:
             if show:
-                shown.write(f"{description}: {sentence}", file=sys.stderr)
+                shown.write(f"{description}: {worded(sentence)}", file=sys.stderr)
             else:
                 _log.info("%s: %s", description, sentence)
 
