@@ -96,6 +96,7 @@ def embed(
         One of the classes of :mod:`se600m.errors`. The message names the value and says what to do.
     """
     _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
+    _options.flag("with_dataset_embedding", with_dataset_embedding)
     _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)
     if (unheld := _destination.unheld(adata, copy)) is not None:
         del adata

@@ -134,6 +134,7 @@ class Model:
         See :func:`se600m.embed` for the options and the result.
         """
         chosen = _options.cell_options("embed", RunKeywords, options)
+        with_dataset_embedding = _options.flag("with_dataset_embedding", with_dataset_embedding)
         if with_dataset_embedding and not self.dataset_dim:
             raise errors.NotInModelError(
                 f"with_dataset_embedding=True, but model {self.name!r} has no dataset embedding: leave it out"
@@ -148,7 +149,8 @@ class Model:
         embedding, dataset = made.embedding, made.dataset_embedding
         if dataset is not None and not apart:
             embedding, dataset = np.hstack([embedding, dataset]), None
-        _destination.write_embedding(result, key_added, embedding, dataset, made.provenance)
+        noted = made.provenance | {"with_dataset_embedding": with_dataset_embedding}
+        _destination.write_embedding(result, key_added, embedding, dataset, noted)
         return result if copy else None
 
     @_options.accepts(CellKeywords)
@@ -358,6 +360,7 @@ class Model:
         OptionError
             Shapes or values do not match.
         """
+        progress = _options.flag_or_none("progress", progress)
         return _decode.decode(
             self._opened,
             embedding,
@@ -460,4 +463,5 @@ def load_model(
     """
     _options.check_precision(precision)
     _options.check_device(device)
+    progress = _options.flag_or_none("progress", progress)
     return Model(_opened.open_model(name_or_path, device, precision, checkpoint, protein_embeddings, progress))

@@ -92,6 +92,7 @@ class CellOptions:
         self._set("min_coverage", float(self.min_coverage))
         for name in ("use_raw", "strict"):
             self._set(name, flag(name, getattr(self, name)))
+        self._set("progress", flag_or_none("progress", self.progress))
         for name in ("layer", "gene_column"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -174,6 +175,11 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise errors.OptionError(f"{name}={value!r} is not True or False")
     return bool(value)
+
+
+def flag_or_none(name: str, value: Any) -> bool | None:
+    """Check a switch that is left to se600m by default."""
+    return None if value is None else flag(name, value)
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
