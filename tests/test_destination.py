@@ -80,6 +80,51 @@ def test_what_the_way_out_says_works(backed):
     assert len(in_memory.obsm["X_state"]) == 4
 
 
+@pytest.mark.parametrize("options", [{}, {"copy": True}, {"use_raw": True}, {"layer": "counts"}])
+def test_a_backed_file_that_was_moved_is_named(immune, tmp_path, options, monkeypatch):
+    immune.layers["counts"], immune.raw = immune.X, immune
+    immune.write_h5ad(tmp_path / "cells.h5ad")
+    adata = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    view, model = adata[:3], se600m.load_model()
+    adata.file.close()
+    (tmp_path / "cells.h5ad").rename(tmp_path / "moved.h5ad")
+    calls = [
+        lambda: model.embed(adata, **options), lambda: se600m.embed(adata, **options),
+        lambda: model.embed(view, **options | {"copy": True}), lambda: se600m.embed(view, **options | {"copy": True}),
+    ]  # fmt: skip
+    if "copy" not in options:
+        calls += [lambda: se600m.tokenize(adata, **options), lambda: model.compute(adata, **options)]
+    monkeypatch.setattr("se600m._embed.load_model", None)  # is not called
+    for call in calls:
+        with pytest.raises(errors.DataError, match=r"cells\.h5ad' .*\(No such file or directory\): if .*read_h5ad"):
+            call()
+
+
+def test_a_file_that_is_moved_while_it_is_open(backed, tmp_path):
+    (tmp_path / "cells.h5ad").rename(tmp_path / "moved.h5ad")
+    with pytest.raises(errors.DataError, match=r"cells\.h5ad' .*\(No such file or directory\)"):
+        se600m.embed(backed, copy=True)
+    assert backed.file.is_open
+    se600m.embed(backed)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"layer": "count"}, "layer='count' is not in adata.layers, .*did you mean 'counts'"),
+        ({"use_raw": True}, r"adata\.raw is None"),
+        ({"layer": "counts", "use_raw": True}, "select two matrices"),
+        ({"gene_column": "symbl"}, "gene_column='symbl' is not in var, .*did you mean 'symbol'"),
+    ],
+)
+def test_what_to_read_is_checked_before_a_model_is_looked_for(immune, options, message, monkeypatch):
+    immune.layers["counts"], immune.var["symbol"] = immune.X, immune.var_names
+    monkeypatch.setattr("se600m._embed.load_model", None)  # is not called
+    for function in (se600m.embed, se600m.tokenize):
+        with pytest.raises((errors.DataError, errors.OptionError), match=message):
+            function(immune, model="nowhere", **options)
+
+
 # -- results that nobody would hold ----------------------------------------------------------------
 
 UNHELD = [
@@ -311,7 +356,7 @@ def test_switches_are_switches(immune, no_run, tmp_path):
             lambda **o: se600m.transfer_labels(labelled, labelled, "x", key_added="y", **o),
             ("progress", "copy", "overwrite"),
         ),
-        (lambda **o: se600m.load_model(**o), ("progress",)),
+        (se600m.load_model, ("progress",)),
         (lambda **o: se600m.convert(tmp_path, tmp_path / "new", **o), ("overwrite", "progress")),
     ]
     for call, names in calls:

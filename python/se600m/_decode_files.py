@@ -43,7 +43,8 @@ def read_obsm(adata: AnnData, key: str) -> Embedded:
     """Take an embedding, and the dataset embedding if it was stored beside it, from ``adata.obsm``."""
     if key not in adata.obsm:
         raise errors.DataError(
-            f"obsm has no {key!r}, only {sorted(adata.obsm)}: embed the cells first, or choose another key (key_added=...)"
+            f"obsm has no {key!r}, only {sorted(adata.obsm)}: embed the cells first, or choose another key "
+            "(key_added=...)"
         )
     dataset = adata.obsm.get(f"{key}_dataset")
     return Embedded(np.asarray(adata.obsm[key]), None if dataset is None else np.asarray(dataset), adata.obs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _keep, _options, errors
+from se600m import _anndata, _keep, _options, errors
 
 _ABSENT = object()
 
@@ -204,6 +205,10 @@ def target(adata: AnnData, copy: bool) -> AnnData:
     if not adata.isbacked:
         return adata.copy()
     was_open = adata.file.is_open
+    try:
+        os.stat(adata.filename)
+    except OSError as error:  # an open file can be read wherever it is, but not opened again
+        raise _anndata.file_is_gone(adata, error) from error
     in_memory = adata.to_memory()  # closes the file
     if was_open:
         adata.file.open()

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from anndata import AnnData
 
-from se600m import _destination, _options, errors
+from se600m import _anndata, _destination, _options, errors
 from se600m._cells import CellSentences
 from se600m._model import Model, load_model
 from se600m._options import CellKeywords, Device, Precision, RunKeywords
@@ -95,9 +95,11 @@ def embed(
     SE600MError
         One of the classes of :mod:`se600m.errors`. The message names the value and says what to do.
     """
-    _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
+    # All of it before a model is converted and opened.
+    chosen = _options.cell_options("embed", RunKeywords, options)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
     _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)
+    _anndata.check(adata, **chosen.source())
     if (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()
@@ -117,7 +119,8 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
 
     The parameters are the same as in :func:`embed`.
     """
-    _options.cell_options("tokenize", CellKeywords, options)
+    chosen = _options.cell_options("tokenize", CellKeywords, options)
+    _anndata.check(adata, **chosen.source())
     return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 

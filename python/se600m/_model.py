@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
+from se600m import _anndata, _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Device, Precision, RunKeywords
@@ -141,6 +141,7 @@ class Model:
             )
         apart = self.dataset_dim > 0 and not with_dataset_embedding
         _destination.check_embedding(adata, key_added, dataset=apart, overwrite=overwrite, copy=copy)
+        _anndata.check(adata, **chosen.source())
         if (unheld := _destination.unheld(adata, copy)) is not None:
             del adata
             adata = unheld.taken_back()

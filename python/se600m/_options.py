@@ -61,6 +61,14 @@ class RunKeywords(CellKeywords, total=False):
     batch_size: int | None
 
 
+class Source(TypedDict):
+    """The options that say what is read of an AnnData."""
+
+    layer: str | None
+    use_raw: bool
+    gene_column: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellOptions:
     """Options for cells: which matrix to read, how sentences are made, and how to run. Checked when made.
@@ -100,6 +108,10 @@ class CellOptions:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass sets its own checked values this way
+
+    def source(self) -> Source:
+        """Give the options that say which matrix and which names of genes are read."""
+        return {"layer": self.layer, "use_raw": self.use_raw, "gene_column": self.gene_column}
 
     def provenance(self) -> dict[str, Any]:
         """Give the options that can change the embedding, as values that an h5ad file can hold."""
