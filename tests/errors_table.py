@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 import se600m
 import statefiles
-from se600m import _conversions, _files, _formats, _h5ad, _keep, _models, cli, errors
+from se600m import _cli_words, _conversions, _files, _formats, _h5ad, _keep, _models, cli, errors
 
 
 @dataclass
@@ -506,7 +506,11 @@ def command(*arguments: str, before: Callable[[Given], Any] | None = None) -> Ca
             before(given)
         import typer.main
 
-        return typer.main.get_command(cli.app)(["embed", "in.h5ad", *arguments], standalone_mode=False)
+        called, typed = typer.main.get_command(cli.app), ["embed", "in.h5ad", *arguments]
+        try:
+            return called(typed, standalone_mode=False)
+        except errors.SE600MError as error:
+            raise type(error)(_cli_words.in_flags(str(error), _cli_words.flags_of(called, typed))) from error
 
     return do
 

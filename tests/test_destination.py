@@ -80,6 +80,51 @@ def test_what_the_way_out_says_works(backed):
     assert len(in_memory.obsm["X_state"]) == 4
 
 
+@pytest.mark.parametrize("options", [{}, {"copy": True}, {"use_raw": True}, {"layer": "counts"}])
+def test_a_backed_file_that_was_moved_is_named(immune, tmp_path, options, monkeypatch):
+    immune.layers["counts"], immune.raw = immune.X, immune
+    immune.write_h5ad(tmp_path / "cells.h5ad")
+    adata = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    view, model = adata[:3], se600m.load_model()
+    adata.file.close()
+    (tmp_path / "cells.h5ad").rename(tmp_path / "moved.h5ad")
+    calls = [
+        lambda: model.embed(adata, **options), lambda: se600m.embed(adata, **options),
+        lambda: model.embed(view, **options | {"copy": True}), lambda: se600m.embed(view, **options | {"copy": True}),
+    ]  # fmt: skip
+    if "copy" not in options:
+        calls += [lambda: se600m.tokenize(adata, **options), lambda: model.compute(adata, **options)]
+    monkeypatch.setattr("se600m._embed.load_model", None)  # is not called
+    for call in calls:
+        with pytest.raises(errors.DataError, match=r"cells\.h5ad' .*\(No such file or directory\): if .*read_h5ad"):
+            call()
+
+
+def test_a_file_that_is_moved_while_it_is_open(backed, tmp_path):
+    (tmp_path / "cells.h5ad").rename(tmp_path / "moved.h5ad")
+    with pytest.raises(errors.DataError, match=r"cells\.h5ad' .*\(No such file or directory\)"):
+        se600m.embed(backed, copy=True)
+    assert backed.file.is_open
+    se600m.embed(backed)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"layer": "count"}, "layer='count' is not in adata.layers, .*did you mean 'counts'"),
+        ({"use_raw": True}, r"adata\.raw is None"),
+        ({"layer": "counts", "use_raw": True}, "select two matrices"),
+        ({"gene_column": "symbl"}, "gene_column='symbl' is not in var, .*did you mean 'symbol'"),
+    ],
+)
+def test_what_to_read_is_checked_before_a_model_is_looked_for(immune, options, message, monkeypatch):
+    immune.layers["counts"], immune.var["symbol"] = immune.X, immune.var_names
+    monkeypatch.setattr("se600m._embed.load_model", None)  # is not called
+    for function in (se600m.embed, se600m.tokenize):
+        with pytest.raises((errors.DataError, errors.OptionError), match=message):
+            function(immune, model="nowhere", **options)
+
+
 # -- results that nobody would hold ----------------------------------------------------------------
 
 UNHELD = [
@@ -212,13 +257,112 @@ def test_of_an_earlier_result_nothing_stays(immune):
     assert list(immune.obsm) == ["X_state"], "the dataset embedding of the first result would look like the second's"
 
 
-@pytest.mark.parametrize("name", ["overwrite", "copy"])
-def test_switches_are_switches(immune, name):
-    with pytest.raises(errors.OptionError, match=f"{name}='yes' is not True or False"):
-        se600m.embed(immune, **{name: "yes"})
-    immune.obsm["X_state"], immune.obs["x"] = np.ones((24, 2)), "label"
-    with pytest.raises(errors.OptionError, match=f"{name}='yes' is not True or False"):
-        se600m.transfer_labels(immune, immune, "x", key_added="y", **{name: "yes"})
+@pytest.mark.parametrize("again", [False, True])
+def test_a_dataset_embedding_that_others_wrote_stays(immune, again):
+    """Beside an embedding that has its own dataset embedding in its last columns, or that has none."""
+    se600m.embed(immune, with_dataset_embedding=True)
+    assert immune.uns["X_state"]["with_dataset_embedding"] is True
+    theirs = immune.obsm["X_state_dataset"] = np.ones((24, se600m.load_model().dataset_dim), np.float32)
+    if again:
+        se600m.embed(immune, with_dataset_embedding=True)
+    else:
+        with pytest.raises(
+            errors.DestinationExistsError, match=r"obsm\['X_state_dataset'\] exists and was not written"
+        ):
+            se600m.embed(immune)
+    assert immune.obsm["X_state_dataset"] is theirs
+    se600m.embed(immune, overwrite=True)
+    assert immune.uns["X_state"]["with_dataset_embedding"] is False
+    assert not np.array_equal(immune.obsm["X_state_dataset"], theirs)
+    se600m.embed(immune)
+
+
+def test_without_a_record_nobody_is_named_as_the_writer(immune, no_run):
+    """anndata.concat leaves uns out."""
+    immune.obsm["X_state"] = np.ones((24, 2))
+    both = anndata.concat({"a": immune, "b": immune}, index_unique="-")
+    assert "X_state" in both.obsm
+    assert "X_state" not in both.uns
+    with pytest.raises(
+        errors.DestinationExistsError,
+        match=r"obsm\['X_state'\] exists and there is no record in adata\.uns\['X_state'\] of where.*overwrite=True",
+    ):
+        se600m.embed(both)
+
+
+CHANGED = {
+    "another type": lambda x: x.astype(np.float64),
+    "other columns": lambda x: x[:, :50],
+    "other values": lambda x: x - x.mean(0),
+    "a table": lambda x: pd.DataFrame(x, index=[str(i) for i in range(len(x))]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_result_that_was_changed_is_its_owners(immune, change):
+    immune.obs_names = [str(i) for i in range(24)]
+    se600m.embed(immune)
+    immune.obsm["X_state"] = CHANGED[change](immune.obsm["X_state"])
+    with pytest.raises(errors.DestinationExistsError, match=r"obsm\['X_state'\] exists and has been changed since"):
+        se600m.embed(immune)
+    se600m.embed(immune, overwrite=True)
+    some = immune[3:9].copy()
+    se600m.embed(some)  # fewer cells are no change
+    del some.obsm["X_state"]
+    se600m.embed(some)
+
+
+def test_what_was_read_from_a_file_is_still_ones_own(immune, tmp_path):
+    for name, options in (("apart", {}), ("both", {"with_dataset_embedding": True})):
+        se600m.embed(immune, **options)
+        immune.write_h5ad(tmp_path / f"{name}.h5ad")
+        again = anndata.read_h5ad(tmp_path / f"{name}.h5ad")
+        for options in ({"with_dataset_embedding": True}, {}):
+            se600m.embed(again, **options)
+
+
+KEYS = ["", ".", "..", "a/b", "/", "a\0b", "\ud800", 3, None]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_keys_that_no_file_can_have_are_refused(immune, no_run, key):
+    for embed in (se600m.embed, se600m.load_model().embed):
+        with pytest.raises(errors.OptionError, match=r"key_added=.* is not a valid key for adata\.obsm: "):
+            embed(immune, key_added=key)
+    if key is not None:  # the key of the labels
+        immune.obsm["X_state"], immune.obs["x"] = np.ones((24, 2)), "label"
+        with pytest.raises(errors.OptionError, match=r"key_added=.* is not a valid key for adata\.obs: "):
+            se600m.transfer_labels(immune, immune, "x", key_added=key)
+
+
+def test_switches_are_switches(immune, no_run, tmp_path):
+    """Text is none: "no" would be true."""
+    model = se600m.load_model()
+    labelled = immune.copy()
+    labelled.obsm["X_state"], labelled.obs["x"] = np.ones((24, 2)), "label"
+    embedding = np.zeros((1, model.output_dim + model.dataset_dim))
+    cells = ("use_raw", "strict", "progress")
+    calls = [
+        (lambda **o: se600m.embed(immune, **o), (*cells, "with_dataset_embedding", "copy", "overwrite")),
+        (lambda **o: model.embed(immune, **o), (*cells, "with_dataset_embedding", "copy", "overwrite")),
+        (lambda **o: model.compute(immune, **o), cells),
+        (lambda **o: se600m.tokenize(immune, **o), cells),
+        (lambda **o: model.tokenize(immune, **o), cells),
+        (lambda **o: model.trace(immune, **o), cells),
+        (lambda **o: model.contextual_gene_embeddings(immune, **o), (*cells, "overwrite")),
+        (lambda **o: model.decode(embedding, "LYZ", **o), ("progress",)),
+        (lambda **o: se600m.nearest(labelled, **o), ("progress",)),
+        (
+            lambda **o: se600m.transfer_labels(labelled, labelled, "x", key_added="y", **o),
+            ("progress", "copy", "overwrite"),
+        ),
+        (se600m.load_model, ("progress",)),
+        (lambda **o: se600m.convert(tmp_path, tmp_path / "new", **o), ("overwrite", "progress")),
+    ]
+    for call, names in calls:
+        for name in names:
+            with pytest.raises(errors.OptionError, match=f"{name}='no' is not True or False"):
+                call(**{name: "no"})
 
 
 # -- writing fails all the same --------------------------------------------------------------------

@@ -6,6 +6,9 @@ import multiprocessing
 import pickle
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 from typing import get_args
 
 import numpy as np
@@ -76,6 +79,70 @@ def test_a_model_is_sent_to_other_processes(model, immune):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         got = np.vstack(pool.map(_embedded, [(model, half) for half in halves]))
     assert np.array_equal(got, model.compute(immune).embedding)
+
+
+FORKED = """
+    import multiprocessing, se600m
+    model = se600m.load_model()
+
+    def genes(given):
+        return given.gene_embeddings(["CD3D"])
+
+    def look(given):
+        assert "could not be opened" in repr(given)
+        return given.genes
+
+    def inherited(_):
+        return model.gene_embeddings(["CD3D"])
+
+    def told(call):
+        try:
+            call()
+        except se600m.errors.ForkError as error:
+            assert "spawn" in str(error) and "'loky'" in str(error)
+        else:
+            raise AssertionError("no error")
+
+    {lines}
+"""
+POOL = """
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        for function in (genes, look, inherited):
+            told(lambda: pool.apply(function, (model,)))
+"""
+EXECUTOR = """
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as executor:
+        for function in (genes, look, inherited):
+            told(lambda: executor.submit(function, model).result())
+"""
+JOBLIB = """
+    import joblib
+    for function in (genes, look, inherited):
+        call = [joblib.delayed(function)(model)] * 2
+        told(lambda: joblib.Parallel(2, backend="multiprocessing")(call))
+    assert len(joblib.Parallel(2, backend="loky")(call)) == 2, "the way out"
+"""
+
+
+@pytest.mark.parametrize("lines", [POOL, EXECUTOR, JOBLIB], ids=["Pool", "ProcessPoolExecutor", "joblib"])
+def test_a_model_in_a_forked_process_is_an_error_and_no_hang(tmp_path, lines):
+    script = tmp_path / "fork.py"
+    script.write_text(textwrap.dedent(FORKED.replace("    {lines}\n", lines)))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_model_that_a_worker_cannot_open_is_an_error_and_no_hang(tmp_path, model, immune):
+    """Pools of multiprocessing wait for ever for a worker that fails while it reads its task."""
+    moved = tmp_path / "converted"
+    shutil.copytree(model.directory, moved)
+    gone = se600m.load_model(moved)
+    shutil.rmtree(moved)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        result = pool.map_async(_embedded, [(gone, immune)])
+        with pytest.raises(errors.ModelNotFoundError, match="does not exist: load the model again"):
+            result.get(timeout=100)
 
 
 # -- what was asked for is what happens --------------------------------------------------------

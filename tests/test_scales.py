@@ -270,6 +270,34 @@ def test_nothing_is_said_of_scanpys_cells():
     assert said(sc.datasets.pbmc68k_reduced(), use_raw=True) == []
 
 
+def evidence(x):
+    sample = _scales.Sample(len(x))
+    sample.take(0, sp.csr_matrix(x))
+    return sample.evidence()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_a_few_cells_of_log1p_values_are_no_logarithms_of_logarithms(counts, n):
+    """Several draws: whole, of a panel, rounded as in scanpy's file, and in 16 bits. Twice-logged ones are found."""
+    x = counts.X.toarray()
+    panel = np.sort(np.argsort(-x.sum(0), kind="stable")[:300])
+    scanpys = sc.datasets.pbmc68k_reduced().raw.X.toarray()
+    for draw in range(12):
+        chosen = np.arange(n) if draw == 0 else np.random.default_rng(draw).choice(N_CELLS, n, replace=False)
+        once = np.log1p(normalised(x[chosen], 1e4))
+        assert evidence(once).transform is _scales.LOG1P
+        assert evidence(np.log1p(once)).transform is _scales.LOG1P_TWICE
+        for values in (once[:, panel], scanpys[chosen], once.round(1 + draw % 3), once.astype(np.float16)):
+            assert evidence(values.astype(np.float64)).transform is not _scales.LOG1P_TWICE
+    assert evidence(np.log1p(np.log1p(x[:20]))).transform is _scales.LOG1P_TWICE
+
+
+def test_equal_values_are_one_sign(counts):
+    """Many of the smallest value, or of one other, may be multiples of it by chance."""
+    assert evidence(np.tile([0.5, 0.5, 1.0, 1.0], (4, 20))).transform is None
+    assert evidence(np.full((4, 40), 0.3)).transform is None
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_named_with_the_way_out(counts, kind):
     make, message = WRONG[kind]

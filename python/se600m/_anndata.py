@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _lazy, _native, _not_anndata, _spool, _var, errors
+from se600m import _files, _lazy, _native, _not_anndata, _spool, _var, errors
 
 _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
@@ -183,26 +184,65 @@ def _numbers_of(rows: pd.DataFrame) -> npt.NDArray[Any]:
     return values
 
 
-def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
-    """Find the matrix and the gene names that a caller means. Nothing is read from a backed file yet."""
+def check(adata: Any, *, layer: str | None, use_raw: bool, gene_column: str | None) -> None:
+    """Make sure that an AnnData has the matrix and the column that a caller means, before a model is looked for.
+
+    Raises
+    ------
+    DataError
+        It has not, or is none, or the file that it is backed by can't be opened.
+    OptionError
+        The options contradict each other.
+    """
     if not isinstance(adata, AnnData):
         raise errors.DataError(
             f"expected an AnnData, not {_not_anndata.what_it_is(adata)}: {_not_anndata.way_to_anndata(adata)}"
         )
-    if layer is not None and use_raw:
-        raise errors.OptionError(f"layer={layer!r} and use_raw=True select two matrices: choose one")
+    _reopened(adata)
+    check_choice(layer, use_raw, adata.layers, has_raw=adata.raw is not None)
     if adata.n_obs == 0:
         raise errors.DataError("the AnnData has no cells (n_obs = 0)")
+    if gene_column is not None:
+        _var.check_column(gene_column, (adata.raw if use_raw else adata).var.columns)
+
+
+def check_choice(layer: str | None, use_raw: bool, layers: Iterable[str], *, has_raw: bool) -> None:
+    """Make sure that a layer, or ``.raw``, is there if it is chosen, and that only one of them is."""
+    if layer is not None and use_raw:
+        raise errors.OptionError(f"layer={layer!r} and use_raw=True select two matrices: choose one")
+    if use_raw and not has_raw:
+        raise errors.DataError("use_raw=True, but adata.raw is None: leave it out to embed adata.X")
+    if layer is not None and layer not in layers:
+        raise errors.DataError(
+            f"layer={layer!r} is not in adata.layers, {_var.what_there_is(layer, list(layers), 'no layers')}"
+        )
+
+
+def _reopened(adata: AnnData) -> None:
+    """Open the file of a backed AnnData, if it was closed: anndata does so when it is read, with an error of its own."""
+    if adata.isbacked and not adata.file.is_open:
+        try:
+            adata.file.open()
+        except OSError as error:
+            raise file_is_gone(adata, error) from error
+
+
+def file_is_gone(adata: AnnData, error: OSError) -> errors.DataError:
+    """Say that the file of a backed AnnData can't be opened again, and what to do."""
+    reason = os.strerror(error.errno) if error.errno else _files.reason(error)
+    return errors.DataError(
+        f"the file {str(adata.filename)!r} of the backed AnnData can't be opened ({reason}): if it was moved, read it "
+        'from where it is now, with anndata.read_h5ad(path, backed="r")'
+    )
+
+
+def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
+    """Find the matrix and the gene names that a caller means. Nothing is read from a backed file yet."""
+    check(adata, layer=layer, use_raw=use_raw, gene_column=gene_column)
     var, where = adata.var, "adata.X"
     if use_raw:
-        if adata.raw is None:
-            raise errors.DataError("use_raw=True, but adata.raw is None: leave it out to embed adata.X")
         var, where = adata.raw.var, "adata.raw.X"
     elif layer is not None:
-        if layer not in adata.layers:
-            raise errors.DataError(
-                f"layer={layer!r} is not in adata.layers, {_var.what_there_is(layer, list(adata.layers), 'no layers')}"
-            )
         where = f"adata.layers[{layer!r}]"
 
     def matrix(cells: AnnData) -> Any:

@@ -90,9 +90,7 @@ class Cells:
 
     def __init__(self, opened: Opened, adata: AnnData, options: CellOptions) -> None:
         self.opened, self.adata, self.options = opened, adata, options
-        self.source = _anndata.read(
-            adata, layer=options.layer, use_raw=options.use_raw, gene_column=options.gene_column
-        )
+        self.source = _anndata.read(adata, **options.source())
         self.n_cells = self.source.n_cells
         self.tokens, match = self._match()
         self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})

@@ -10,13 +10,20 @@ import traceback
 import warnings
 
 import typer
+import typer.main
 from rich.console import Console
+
+from se600m import _cli_words, _progress
 
 say = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 """Messages for the user (standard error); results that a program may read go to standard output."""
 
 _INTERRUPTED = 128 + signal.SIGINT
 """Exit status after Ctrl-C, as in shells."""
+
+
+_flags: dict[str, str] = {}
+"""How the options of the command that runs are written."""
 
 
 class _Stopped(BaseException):
@@ -29,6 +36,8 @@ class _Stopped(BaseException):
 def run(app: typer.Typer) -> None:
     """Run the command; errors end it with one clear line and exit status 1, wrong options with 2."""
     _listen()
+    _flags.update(_cli_words.flags_of(typer.main.get_command(app), sys.argv[1:]))
+    _progress.worded = worded
     try:
         status = _run(app)
         sys.stdout.flush()
@@ -98,4 +107,9 @@ def _failed(message: object, status: int = 1) -> int:
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+    return " ".join(worded(str(message)).split())
+
+
+def worded(message: str) -> str:
+    """Name options as flags."""
+    return _cli_words.in_flags(message, _flags) if _flags else message

@@ -43,7 +43,8 @@ def read_obsm(adata: AnnData, key: str) -> Embedded:
     """Take an embedding, and the dataset embedding if it was stored beside it, from ``adata.obsm``."""
     if key not in adata.obsm:
         raise errors.DataError(
-            f"obsm has no {key!r}, only {sorted(adata.obsm)}: embed the cells first, or choose another key (--key)"
+            f"obsm has no {key!r}, only {sorted(adata.obsm)}: embed the cells first, or choose another key "
+            "(key_added=...)"
         )
     dataset = adata.obsm.get(f"{key}_dataset")
     return Embedded(np.asarray(adata.obsm[key]), None if dataset is None else np.asarray(dataset), adata.obs)
@@ -60,6 +61,11 @@ def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: P
     """Predict expression into an ``.npy`` or ``.h5ad`` file, some cells at a time. It appears whole or not at all."""
     takes = model.config.get("decoder")
     if takes and takes["dataset_dim"] and embedded.embedding.shape[1:] == (model.output_dim,):
+        if embedded.dataset is None:
+            raise errors.DataError(
+                "this model's decoder also needs the dataset embedding, which IN does not have: embed the cells "
+                "again, into an h5ad file or with with_dataset_embedding=True"
+            )
         options["dataset_embedding"] = embedded.dataset
     shape = (len(embedded.embedding), len(genes))
     with _files.told("OUT", destination), _files.appearing(destination) as draft:

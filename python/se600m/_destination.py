@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _keep, _options, errors
+from se600m import _anndata, _keep, _options, errors
 
 _ABSENT = object()
 
@@ -57,15 +58,28 @@ def unheld(adata: Any, copy: bool) -> Unheld | None:
     return Unheld(adata)
 
 
-def check(
-    adata: Any,
-    places: Places,
-    *,
-    ours: bool,
-    overwrite: bool,
-    copy: bool,
-    options: tuple[str, str] = ("key_added", "overwrite=True"),
-) -> None:
+def check_key(key: Any, part: str) -> None:
+    """Make sure that a name that the user chose can be one in ``adata``, and in a file."""
+    reason = None
+    if not isinstance(key, str) or not key or "/" in key or "\0" in key:
+        reason = "a name has at least one character, and neither a slash nor a zero byte"
+    elif key in (".", ".."):
+        reason = "in a file it would be the place itself"
+    elif not _encodable(key):
+        reason = "it has characters that can't be written in UTF-8"
+    if reason is not None:
+        raise errors.OptionError(f"key_added={key!r} is not a valid key for adata.{part}: {reason}")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check(adata: Any, places: Mapping[str, Mapping[str, str | None]], *, overwrite: bool, copy: bool) -> None:
     """Make sure that a result can be written into an AnnData.
 
     Parameters
@@ -73,15 +87,12 @@ def check(
     adata
         The AnnData that the result is written into. Other objects are not checked.
     places
-        The keys that will be written.
-    ours
-        Whether the existing entries were written by se600m, and may be replaced without ``overwrite``.
+        The keys that will be written, by the attribute of the AnnData that has them, and what speaks against replacing
+        an entry there without ``overwrite``: "was not written by se600m". None if it is a result of se600m.
     overwrite
         Whether existing entries may be replaced.
     copy
         Whether the result goes into a copy.
-    options
-        How the user writes the option for the key and the option that allows replacing, for messages.
 
     Raises
     ------
@@ -97,15 +108,24 @@ def check(
             "the result can't be written into a view of an AnnData that is backed by a file: pass copy=True, which "
             "returns the cells of the view in memory, or pass adata.to_memory()"
         )
-    if overwrite or ours:
+    if overwrite:
         return
     for part, keys in places.items():
-        for key in keys:
-            if key in getattr(adata, part):
+        for key, objection in keys.items():
+            if objection is not None and key in getattr(adata, part):
                 raise errors.DestinationExistsError(
-                    f"adata.{part}[{key!r}] exists and was not written by se600m: choose another "
-                    f"{options[0]}, or replace it with {options[1]}"
+                    f"adata.{part}[{key!r}] exists and {objection}: choose another key_added, or replace it with "
+                    "overwrite=True"
                 )
+
+
+_THEIRS = "was not written by se600m"
+
+_COLUMNS, _DATASET_COLUMNS = "n_columns", "n_dataset_columns"
+"""What ``uns`` notes of the widths of an embedding, and of the dataset embedding beside it (0 if there is none)."""
+
+_LOOKED_AT = 64
+"""Rows of an embedding that are looked at to see whether it is still the one that was written."""
 
 
 def written_by_us(noted: Any) -> bool:
@@ -113,22 +133,45 @@ def written_by_us(noted: Any) -> bool:
     return isinstance(noted, Mapping) and str(noted.get("package", "")).startswith("se600m-go ")
 
 
-def check_embedding(
-    adata: Any,
-    key_added: Any,
-    *,
-    dataset: bool,
-    overwrite: bool,
-    copy: bool,
-    options: tuple[str, str] = ("key_added", "overwrite=True"),
-) -> None:
+def check_embedding(adata: Any, key_added: Any, *, dataset: bool, overwrite: bool, copy: bool) -> None:
     """Make sure that an embedding, and a dataset embedding beside it, can be written (see :func:`check`)."""
-    if not isinstance(key_added, str) or not key_added or "/" in key_added:
-        raise errors.OptionError(f"{options[0]}={key_added!r} is not a valid key for adata.obsm")
+    check_key(key_added, "obsm")
     overwrite, copy = _options.flag("overwrite", overwrite), _options.flag("copy", copy)
-    places = {"obsm": [key_added, *([f"{key_added}_dataset"] if dataset else [])], "uns": [key_added]}
-    ours = isinstance(adata, AnnData) and written_by_us(adata.uns.get(key_added))
-    check(adata, places, ours=ours, overwrite=overwrite, copy=copy, options=options)
+    if not isinstance(adata, AnnData):
+        return
+    noted, beside = adata.uns.get(key_added), f"{key_added}_dataset"
+    obsm = {key_added: _objection(adata, key_added, key_added)}
+    if dataset:
+        obsm[beside] = _objection(adata, key_added, beside)
+    places = {"obsm": obsm, "uns": {key_added: None if written_by_us(noted) else _THEIRS}}
+    check(adata, places, overwrite=overwrite, copy=copy)
+
+
+def _objection(adata: AnnData, key_added: str, key: str) -> str | None:
+    """Say what speaks against replacing ``adata.obsm[key]``, by what is noted under the key of the embedding."""
+    if key_added not in adata.uns:
+        return (
+            f"there is no record in adata.uns[{key_added!r}] of where it is from (anndata.concat keeps none, unless "
+            "uns_merge is given)"
+        )
+    noted = adata.uns[key_added]
+    if not written_by_us(noted):
+        return _THEIRS
+    n_columns = noted.get(_COLUMNS if key == key_added else _DATASET_COLUMNS)
+    if n_columns == 0:
+        return _THEIRS  # beside an embedding without a dataset embedding, or with it in its last columns
+    unit = key == key_added and not noted.get("with_dataset_embedding")
+    values = adata.obsm.get(key)
+    if n_columns is None or values is None or _may_be_ours(values, n_columns, unit):
+        return None
+    return f"has been changed since se600m wrote it, according to adata.uns[{key_added!r}]"
+
+
+def _may_be_ours(values: Any, n_columns: Any, unit: bool) -> bool:
+    """Whether values have the form of what se600m wrote: float32, as wide, rows of unit length. Cells may be fewer."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.shape[1:] != (n_columns,):
+        return False
+    return not unit or bool(np.allclose(np.linalg.norm(values[:_LOOKED_AT], axis=1), 1, atol=1e-3))
 
 
 def write_embedding(
@@ -143,10 +186,13 @@ def write_embedding(
     Of an earlier embedding by se600m nothing stays, such as its dataset embedding where the new one has none.
     """
     beside = f"{key_added}_dataset"
-    stale = [beside] if dataset is None and written_by_us(adata.uns.get(key_added)) else []
+    stale = (
+        [beside] if dataset is None and beside in adata.obsm and _objection(adata, key_added, beside) is None else []
+    )
     arrays = {key_added: embedding} | ({} if dataset is None else {beside: dataset})
+    widths = {_COLUMNS: embedding.shape[1], _DATASET_COLUMNS: 0 if dataset is None else dataset.shape[1]}
     with _keep.kept_on_failure(embedding, dataset, key_added, f"adata.obsm[{key_added!r}]"):
-        write(adata, {"obsm": arrays, "uns": {key_added: provenance}}, {"obsm": stale})
+        write(adata, {"obsm": arrays, "uns": {key_added: provenance | widths}}, {"obsm": stale})
 
 
 def target(adata: AnnData, copy: bool) -> AnnData:
@@ -159,6 +205,10 @@ def target(adata: AnnData, copy: bool) -> AnnData:
     if not adata.isbacked:
         return adata.copy()
     was_open = adata.file.is_open
+    try:
+        os.stat(adata.filename)
+    except OSError as error:  # an open file can be read wherever it is, but not opened again
+        raise _anndata.file_is_gone(adata, error) from error
     in_memory = adata.to_memory()  # closes the file
     if was_open:
         adata.file.open()

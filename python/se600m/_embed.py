@@ -7,7 +7,7 @@ from typing import Unpack
 
 from anndata import AnnData
 
-from se600m import _destination, _options, errors
+from se600m import _anndata, _destination, _options, errors
 from se600m._cells import CellSentences
 from se600m._model import Model, load_model
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
@@ -100,8 +100,11 @@ def embed(
     All cells are checked before the model runs. Data that is not in memory (backed, zarr or dask) is therefore read
     twice, some cells at a time: for the checks, and for the embedding.
     """
-    _options.cell_options("embed", RunKeywords, options)  # before a model is converted and opened
+    # All of it before a model is converted and opened.
+    chosen = _options.cell_options("embed", RunKeywords, options)
+    _options.flag("with_dataset_embedding", with_dataset_embedding)
     _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)
+    _anndata.check(adata, **chosen.source())
     if (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()
@@ -121,7 +124,8 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
 
     The parameters are the same as in :func:`embed`.
     """
-    _options.cell_options("tokenize", CellKeywords, options)
+    chosen = _options.cell_options("tokenize", CellKeywords, options)
+    _anndata.check(adata, **chosen.source())
     return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 

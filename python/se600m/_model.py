@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import html
+import multiprocessing
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
+from se600m import _anndata, _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
@@ -45,6 +46,9 @@ class Model:
     ...     model.embed(adata)
     """
 
+    _why_not: errors.SE600MError | None = None
+    """Why a copy could not be opened in a worker process, where that is raised once the copy is used."""
+
     def __init__(self, opened: _opened.Opened) -> None:
         self._shared: _opened.Opened | None = opened
         self.name = opened.name
@@ -66,9 +70,19 @@ class Model:
 
     @property
     def _opened(self) -> _opened.Opened:
+        if self._why_not is not None:
+            raise self._why_not
         if self._shared is None:
             raise errors.ModelClosedError(f"model {self.name!r} was closed: load it again")
         return self._shared
+
+    if not TYPE_CHECKING:  # every name would be an attribute of Any type
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise why this copy could not be opened, rather than say that it has no genes, for example."""
+            if self._why_not is not None and not name.startswith("_"):
+                raise self._why_not
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def close(self) -> None:
         """Close this model, which can't be used afterwards. Its memory is freed when no copy is open."""
@@ -120,12 +134,14 @@ class Model:
         See :func:`se600m.embed` for the options and the result.
         """
         chosen = _options.cell_options("embed", RunKeywords, options)
+        with_dataset_embedding = _options.flag("with_dataset_embedding", with_dataset_embedding)
         if with_dataset_embedding and not self.dataset_dim:
             raise errors.NotInModelError(
                 f"with_dataset_embedding=True, but model {self.name!r} has no dataset embedding: leave it out"
             )
         apart = self.dataset_dim > 0 and not with_dataset_embedding
         _destination.check_embedding(adata, key_added, dataset=apart, overwrite=overwrite, copy=copy)
+        _anndata.check(adata, **chosen.source())
         if (unheld := _destination.unheld(adata, copy)) is not None:
             del adata
             adata = unheld.taken_back()
@@ -134,7 +150,8 @@ class Model:
         embedding, dataset = made.embedding, made.dataset_embedding
         if dataset is not None and not apart:
             embedding, dataset = np.hstack([embedding, dataset]), None
-        _destination.write_embedding(result, key_added, embedding, dataset, made.provenance)
+        noted = made.provenance | {"with_dataset_embedding": with_dataset_embedding}
+        _destination.write_embedding(result, key_added, embedding, dataset, noted)
         return result if copy else None
 
     @_options.accepts(CellKeywords)
@@ -344,6 +361,7 @@ class Model:
         OptionError
             Shapes or values do not match.
         """
+        progress = _options.flag_or_none("progress", progress)
         return _decode.decode(
             self._opened,
             embedding,
@@ -362,15 +380,34 @@ class Model:
         return flow_of(self.config)
 
     def __repr__(self) -> str:
+        if self._why_not is not None:
+            return f"Model that could not be opened in this process: {self._why_not}"
         return f"Model {self.name!r} on {self.device}, {self.precision}\n{self.dimension_flow()!r}"
 
     def _repr_html_(self) -> str:
+        if self._why_not is not None:
+            return html.escape(repr(self))
         title = f"<b>{html.escape(self.name)}</b> on {html.escape(self.device)}, {html.escape(self.precision)}"
         return f"{title}{self.dimension_flow()._repr_html_()}"
 
 
 def _reopen(directory: Path, device: str, precision: str, checksum: str) -> Model:
-    """Open a model again that was copied or pickled."""
+    """Open a model again that was copied or pickled.
+
+    An error in a worker process is raised once the model is used there: pools read what they are sent outside the
+    task, and one of multiprocessing's waits for ever for a worker that fails to.
+    """
+    try:
+        return _reopened(directory, device, precision, checksum)
+    except errors.SE600MError as error:
+        if multiprocessing.parent_process() is None and not _native.forked():
+            raise
+        model = Model.__new__(Model)
+        model._why_not = error
+        return model
+
+
+def _reopened(directory: Path, device: str, precision: str, checksum: str) -> Model:
     if not directory.is_dir():
         raise errors.ModelNotFoundError(
             f"the model's directory {str(directory)!r} does not exist: load the model again with se600m.load_model"
@@ -431,4 +468,5 @@ def load_model(
     """
     _options.check_precision(precision)
     chosen = _options.devices(device)
+    progress = _options.flag_or_none("progress", progress)
     return Model(_opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress))

@@ -6,7 +6,7 @@ import functools
 import os
 from pathlib import Path
 
-from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _log, _native, _progress, errors
+from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _log, _native, _options, _progress, errors
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini"
@@ -164,6 +164,8 @@ def convert(
     ModelNotFoundError, CheckpointError, UnsafePickleError, DestinationExistsError, DestinationError
         The source can't be converted, or the destination can't be written. Nothing is left behind.
     """
+    overwrite = _options.flag("overwrite", overwrite)
+    progress = _options.flag_or_none("progress", progress)
     _library.open_runtime()
     request = {
         "source": os.fspath(source),

@@ -47,15 +47,20 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+def forked() -> bool:
+    """Whether this process was forked after the core had been loaded: Go's threads did not come along."""
+    return os.getpid() != _LOADED_IN
+
+
 def _exported(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Wrap an exported Go function: its errors become the exceptions of :mod:`se600m.errors`."""
 
     @functools.wraps(function)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if os.getpid() != _LOADED_IN:
+        if forked():
             raise errors.ForkError(
-                "se600m was loaded before this process was forked and can't run in the child: "
-                "start workers with multiprocessing.get_context('spawn')"
+                "se600m was loaded before this process was forked and can't run in the child: start workers with "
+                "multiprocessing.get_context('spawn'), or with joblib's backend 'loky'"
             )
         try:
             return function(*args, **kwargs)

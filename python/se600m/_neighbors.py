@@ -14,7 +14,7 @@ from anndata import AnnData
 
 from se600m import _destination, _native, _progress, errors
 from se600m._log import warn
-from se600m._options import checked_threads, flag, whole
+from se600m._options import checked_threads, flag, flag_or_none, whole
 
 
 @dataclass(frozen=True)
@@ -250,6 +250,7 @@ class _Search:
         title: str,
     ) -> None:
         """Run a job on the two; a value that is not finite is named as its owner knows it."""
+        progress = flag_or_none("progress", progress)
         request |= {
             "queries": _native.array(self.queries),
             "reference": _native.array(self.reference),
@@ -362,11 +363,11 @@ def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
 def _checked_key_added(adata: AnnData, key: str, key_added: str | None, *, overwrite: bool, copy: bool) -> str:
     """Choose the column to write to, and make sure that it can be written."""
     written = key if key_added is None else key_added
-    if not isinstance(written, str) or not written:
-        raise errors.OptionError(f"key_added={key_added!r} is not a valid column name for adata.obs")
+    _destination.check_key(written, "obs")
     overwrite, copy = flag("overwrite", overwrite), flag("copy", copy)
-    places = {"obs": [written, f"{written}_confidence"]}
-    _destination.check(adata, places, ours=_transferred(adata.obs, written), overwrite=overwrite, copy=copy)
+    objection = None if _transferred(adata.obs, written) else "was not written by se600m"
+    places = {"obs": {written: objection, f"{written}_confidence": objection}}
+    _destination.check(adata, places, overwrite=overwrite, copy=copy)
     return written
 
 

@@ -63,7 +63,7 @@ class Opened:
 
 
 def _close(handle: int) -> None:
-    if os.getpid() == _native._LOADED_IN:
+    if not _native.forked():
         _native.close_model(handle)
 
 

@@ -61,6 +61,14 @@ class RunKeywords(CellKeywords, total=False):
     batch_size: int | None
 
 
+class Source(TypedDict):
+    """The options that say what is read of an AnnData."""
+
+    layer: str | None
+    use_raw: bool
+    gene_column: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellOptions:
     """Options for cells: which matrix to read, how sentences are made, and how to run. Checked when made.
@@ -92,6 +100,7 @@ class CellOptions:
         self._set("min_coverage", float(self.min_coverage))
         for name in ("use_raw", "strict"):
             self._set(name, flag(name, getattr(self, name)))
+        self._set("progress", flag_or_none("progress", self.progress))
         for name in ("layer", "gene_column"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -99,6 +108,10 @@ class CellOptions:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass sets its own checked values this way
+
+    def source(self) -> Source:
+        """Give the options that say which matrix and which names of genes are read."""
+        return {"layer": self.layer, "use_raw": self.use_raw, "gene_column": self.gene_column}
 
     def provenance(self) -> dict[str, Any]:
         """Give the options that can change the embedding, as values that an h5ad file can hold."""
@@ -186,6 +199,11 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise errors.OptionError(f"{name}={value!r} is not True or False")
     return bool(value)
+
+
+def flag_or_none(name: str, value: Any) -> bool | None:
+    """Check a switch that is left to se600m by default."""
+    return None if value is None else flag(name, value)
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])

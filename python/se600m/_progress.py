@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm.auto import tqdm
@@ -12,6 +12,9 @@ from tqdm.auto import tqdm
 from se600m import _log
 from se600m._estimate import Estimate, Run
 from se600m._native import Progress
+
+worded: Callable[[str], str] = str
+"""Puts what is said beside a bar into the words of whoever runs se600m: the command names flags."""
 
 
 def wanted(progress: bool | None) -> bool:
@@ -41,7 +44,7 @@ def bar(
 
         def tell(sentence: str) -> None:
             if show:
-                shown.write(f"{description}: {sentence}", file=sys.stderr)
+                shown.write(f"{description}: {worded(sentence)}", file=sys.stderr)
             else:
                 _log.log.info("%s: %s", description, sentence)
 

@@ -42,6 +42,9 @@ _ALL_STEPS = 10_000
 _FIRST_STEPS = 30
 """The smallest of many counts is no larger."""
 
+_LEAST_DIFFERENT = 5
+"""So many of them must differ: equal values of a cell are whole multiples together, or none of them is."""
+
 _SAME = 1e-3
 """Numbers of cells are the same if they differ by less than this part."""
 
@@ -230,16 +233,18 @@ def _fit(transform: Transform, cells: list[npt.NDArray[np.float64]]) -> _Fit | N
     totals = np.array([values.sum() for values in undone])
     if not np.isfinite(totals).all():
         return None
-    units, distances = [], []
+    units, distances, n_different = [], [], 0
     for original, values in zip(cells, undone, strict=True):
-        unit, distance = _multiples(values)
+        unit, multiples = _multiples(values)
         if transform is LINEAR and np.array_equal(original, np.round(original)):
-            unit, distance = 1.0, np.zeros_like(distance)  # counts, of which none may be 1
+            unit, multiples = 1.0, original  # counts, of which none may be 1
         units.append(unit)
-        distances.append(distance)
+        distances.append(_from_whole(multiples))
+        n_different += len(np.unique(multiples.round(2)))
     of_all = np.concatenate(distances)
     near = of_all[of_all < _NEAR]
-    whole = len(of_all) >= _LEAST_MULTIPLES and len(near) >= _SHARE * len(of_all)
+    enough = len(of_all) >= _LEAST_MULTIPLES and n_different >= _LEAST_DIFFERENT
+    whole = enough and len(near) >= _SHARE * len(of_all)
     if transform is LINEAR and whole and near.mean() > _EXACT:
         whole = False  # counts of which a little was taken away, such as ambient RNA
     low, high = np.quantile(units, [0.5 - _SHARE / 2, 0.5 + _SHARE / 2], method="nearest")
@@ -263,22 +268,32 @@ def _fit(transform: Transform, cells: list[npt.NDArray[np.float64]]) -> _Fit | N
 
 
 def _multiples(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-    """Find the number that a cell's values are multiples of, and how far each multiple is from a whole number.
+    """Find the number that a cell's values are multiples of, and the multiples.
 
-    The smallest value is one count, or two or three in a cell without a gene of one.
+    The smallest value is one count, or two or three in a cell without a gene of one. What is as small as that is a
+    whole multiple by definition, and shows nothing.
     """
     found: tuple[float, npt.NDArray[np.float64]] | None = None
+    smallest = float(values.min())
+    others = values[values > smallest * (1 + _NEAR)]
     for count in (1, 2, 3):
-        unit = float(values.min()) / count
-        multiples = values / unit
+        unit = smallest / count
+        multiples = others / unit
         multiples = multiples[(multiples > 1.5) & (multiples <= _MOST_MULTIPLE)]
-        distance = np.abs(multiples - np.round(multiples))
-        if found is None or (distance < _NEAR).mean() >= _SHARE > (found[1] < _NEAR).mean():
-            found = unit, distance
-        if distance.size == 0 or (distance < _NEAR).mean() >= _SHARE:
+        if found is None or _are_whole(multiples) > _are_whole(found[1]):
+            found = unit, multiples
+        if multiples.size == 0 or _are_whole(multiples):
             break
     assert found is not None
     return found
+
+
+def _from_whole(multiples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.abs(multiples - np.round(multiples))
+
+
+def _are_whole(multiples: npt.NDArray[np.float64]) -> bool:
+    return bool(multiples.size and (_from_whole(multiples) < _NEAR).mean() >= _SHARE)
 
 
 def _best(fits: list[_Fit]) -> _Fit | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -130,15 +131,21 @@ def _columns(var: pd.DataFrame, gene_column: str | None, place: str) -> list[Gen
         index = "adata.var_names" if place == "adata" else f"{place}.var.index"
         text = [_column(name, column, place) for name, column in var.items() if _is_text(column.dtype)]
         return [GeneNames("var_names", _names(var.index.to_series()), index), *text]
-    if gene_column not in var.columns:
-        there = what_there_is(gene_column, [str(c) for c in var.columns], "no columns")
+    check_column(gene_column, var.columns)
+    return [_column(gene_column, var[gene_column], place)]
+
+
+def check_column(gene_column: str, columns: Iterable[Any]) -> None:
+    """Make sure that ``var`` has a column of this name, and only one."""
+    columns = list(columns)
+    n = columns.count(gene_column)
+    if n == 0:
+        there = what_there_is(gene_column, [str(c) for c in columns], "no columns")
         raise errors.DataError(f"gene_column={gene_column!r} is not in var, {there}")
-    names = var[gene_column]
-    if isinstance(names, pd.DataFrame):
+    if n > 1:
         raise errors.DataError(
-            f"gene_column={gene_column!r} occurs {names.shape[1]} times in var: give these columns different names"
+            f"gene_column={gene_column!r} occurs {n} times in var: give these columns different names"
         )
-    return [_column(gene_column, names, place)]
 
 
 def _column(name: Any, column: pd.Series[Any], place: str) -> GeneNames:

@@ -21,7 +21,7 @@ from se600m._cli_options import (
     Threads,
     cell_options,
 )
-from se600m._cli_run import say
+from se600m._cli_run import say, worded
 from se600m._options import CellKeywords, RunKeywords
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def embed(
     _files.check_space(place, n_bytes, "OUT")
     adata = _formats.read(source, modality=modality)
     if not alone:
-        names = ("--key", "--overwrite")
-        _destination.check_embedding(adata, key, dataset=False, overwrite=overwrite, copy=False, options=names)
+        _destination.check_embedding(adata, key, dataset=False, overwrite=overwrite, copy=False)
         if not as_it_is:
             _h5ad.check_writable(adata)
     opened = _load(model, device, precision, checkpoint, protein_embeddings)
@@ -276,7 +275,7 @@ def doctor() -> None:
     import se600m
 
     diagnosis = se600m.doctor()
-    print(diagnosis)
+    print(worded(str(diagnosis)))
     raise typer.Exit(0 if diagnosis.ok else 1)
 
 

@@ -1,0 +1,76 @@
+"""Messages of the package in the words of a command: options are named as the flags that a user of the shell types."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_OTHER_NAMES = {"key_added": "key"}
+"""Options that Python and the command line name differently."""
+
+_TEXT = r"""(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)"""
+_VALUE = rf"(?:{_TEXT}|\.\.\.|True|False|-?(?:\d[\w.+-]*\w|\d|inf|nan))"
+_ALONE = r"""(?<![\w./\\'"-])"""
+_LOAD_MODEL = re.compile(rf"""se600m\.load_model\((?P<value>{_TEXT})\)""")
+
+
+def flags_of(command: Any, words: Sequence[str]) -> dict[str, str]:
+    """List how options are written, by their names in Python: those of the command that runs, then those of others.
+
+    Parameters
+    ----------
+    command
+        The command of typer, with its subcommands.
+    words
+        What the user typed after the command's own name.
+    """
+    flags = _flags_of_all(command)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    flags |= {p.name: p.opts[0] if p.opts[0].startswith("--") else p.metavar or p.opts[0] for p in command.params}
+    return flags | {python: flags[name] for python, name in _OTHER_NAMES.items()}
+
+
+def _flags_of_all(command: Any) -> dict[str, str]:
+    flags = {p.name: p.opts[0] for p in command.params if p.opts[0].startswith("--")}
+    for inner in getattr(command, "commands", {}).values():
+        flags |= _flags_of_all(inner)
+    return flags
+
+
+def in_flags(message: str, flags: Mapping[str, str]) -> str:
+    """Write options as flags: ``use_raw=True`` as ``--use-raw``, ``fill="shared"`` as ``--fill shared``.
+
+    Names that are no words, such as ``use_raw``, are replaced where they stand alone, too. Quoted text stays.
+    """
+    names = "|".join(sorted(map(re.escape, flags), key=len, reverse=True))
+    alone = "|".join(name for name in names.split("|") if "_" in name)
+    mention = re.compile(
+        rf"{_ALONE}(?P<name>{names})=(?P<value>{_VALUE})|(?P<text>{_TEXT})"
+        rf"|{_ALONE}(?P<alone>{alone})(?![\w/\\'\"=-]|\.\w)"
+    )
+
+    def written(found: re.Match[str]) -> str:
+        if found["text"]:
+            return found[0]
+        if found["name"] is None:
+            return flags[found["alone"]]
+        flag, value = flags[found["name"]], found["value"]
+        if value == "True":
+            return flag
+        return f"no {flag}" if value == "False" else f"{flag} {_typed(value)}"
+
+    return mention.sub(written, _LOAD_MODEL.sub(r"model=\g<value>", message))
+
+
+def _typed(value: str) -> str:
+    """Write a value as it is typed in a shell."""
+    if value[0] not in "'\"":
+        return value
+    try:
+        return shlex.quote(ast.literal_eval(value))
+    except (ValueError, SyntaxError):
+        return value
