@@ -462,7 +462,5 @@ def load_model(
     ------
     ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
     """
-    _options.check_precision(precision)
-    _options.check_device(device)
     progress = _options.flag_or_none("progress", progress)
     return Model(_opened.open_model(name_or_path, device, precision, checkpoint, protein_embeddings, progress))
