@@ -12,10 +12,12 @@ import anndata
 import h5py
 import numpy as np
 import pytest
+import typer.main
 
 import se600m
 import statefiles
 from conftest import IMMUNE
+from se600m import _formats, cli, errors
 
 COMMAND = [sys.executable, "-m", "se600m.cli"]
 WITH_DATASET = "--with-dataset-embedding"
@@ -218,6 +220,78 @@ def test_wrong_calls_end_in_one_clear_line(tmp_path, args, message):
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error:")
     assert [p.name for p in tmp_path.iterdir()] == ["text.h5ad"], "nothing is left behind"
+
+
+CELLS = ["embed", "out.h5ad"], ["embed", "out.npy"], ["tokenize", "out.npz"]
+WRONG_OPTIONS = [
+    (["--fill", "shard"], 'fill="shard" is not one of'),
+    (["--expression", "cpm"], 'expression="cpm" is not one of'),
+    (["--threads", "0"], "threads=0 is not"),
+    (["--seed", "-1"], "seed=-1 is not"),
+    (["--min-coverage", "3"], "min_coverage=3"),
+    (["--model", "SE-600M"], "model='SE-600M' "),
+    (["--model", "nowhere/x"], "model='nowhere/x' "),
+    (["--protein-embeddings", "no.pt"], "protein_embeddings='no.pt' does not exist"),
+    (["--layer", "count"], "layer='count' is not in adata.layers, .*'counts'"),
+    (["--layer", "counts", "--use-raw"], "select two matrices"),
+    (["--use-raw"], "adata.raw is None"),
+    (["--gene-column", "symbl"], "gene_column='symbl' is not in var, .*'symbol'"),
+]
+EMBED_OPTIONS = [
+    (["--batch-size", "0"], "batch_size=0 is not"),
+    (["--device", "cuda"], "cuda"),
+    (["--device", "gpu"], 'did you mean "cuda"'),
+    (["--precision", "float16"], 'did you mean "fp16"'),
+    (["--key", ".."], "key_added='..' is not a valid key"),
+]
+DECODE_OPTIONS = [
+    (["--threads", "0"], "threads=0 is not"),
+    (["--read-depth", "nan"], "read_depth has a NaN"),
+    (["--genes", ","], "genes is empty"),
+    (["--device", "cuda"], "cuda"),
+    (["--model", "SE-600M"], "model='SE-600M' "),
+]
+BEFORE_READING = [
+    *((name, out, *wrong) for name, out in CELLS for wrong in WRONG_OPTIONS),
+    *(("embed", "out.npy", *wrong) for wrong in EMBED_OPTIONS),
+    *(("decode", "out.npy", *wrong) for wrong in DECODE_OPTIONS),
+]
+
+
+@pytest.fixture(scope="module")
+def with_a_layer(tmp_path_factory):
+    adata = anndata.read_h5ad(IMMUNE)[:2].copy()
+    adata.layers["counts"], adata.var["symbol"] = adata.X, adata.var_names
+    path = tmp_path_factory.mktemp("cells") / "in.h5ad"
+    adata.write_h5ad(path)
+    return path
+
+
+@pytest.mark.parametrize("name, out, options, message", BEFORE_READING)
+def test_wrong_options_are_named_before_a_file_is_read(
+    tmp_path, monkeypatch, with_a_layer, name, out, options, message
+):
+    def read(*_args, **_options):
+        raise AssertionError("the file was read")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_formats, "read", read)
+    genes = ["--genes", "LYZ"] if name == "decode" and "--genes" not in options else []
+    with pytest.raises(errors.SE600MError, match=message):
+        typer.main.get_command(cli.app)([name, str(with_a_layer), out, *genes, *options], standalone_mode=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_to_read_is_chosen_in_the_file(tmp_path, with_a_layer):
+    options = ("--layer", "counts", "--gene-column", "symbol")
+    done = run("embed", with_a_layer, tmp_path / "out.npy", *options)
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(
+        read(tmp_path / "out.npy"), se600m.embed(anndata.read_h5ad(with_a_layer), copy=True).obsm["X_state"]
+    )
+    done = run("embed", with_a_layer, tmp_path / "out.npy", "--overwrite", "--use-raw", "--fill", "shared")
+    assert done.returncode == 1
+    assert "error: --use-raw, but adata.raw is None: leave it out" in done.stderr
 
 
 def test_ctrl_c_leaves_no_file(tmp_path, random_model):

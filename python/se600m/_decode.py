@@ -149,6 +149,11 @@ def _finite(name: str, values: Any, rows: slice) -> npt.NDArray[np.float32]:
     return block
 
 
+def check_depth(read_depth: npt.ArrayLike = READ_DEPTH) -> None:
+    """Make sure that a read depth is a finite number, before embeddings are read."""
+    _depths(read_depth, 1, True)
+
+
 def _depths(read_depth: npt.ArrayLike, n: int, takes_it: bool) -> npt.NDArray[np.float32] | None:
     try:
         depth = np.asarray(read_depth, np.float32)

@@ -466,7 +466,6 @@ def load_model(
     ------
     ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
     """
-    _options.check_precision(precision)
     chosen = _options.devices(device)
     progress = _options.flag_or_none("progress", progress)
     return Model(_opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from se600m import _conversions, _fingerprints, _hub, _kinds, _library, _log, _native, _options, _progress, errors
@@ -21,17 +22,25 @@ def bundled() -> list[str]:
     return sorted(p.name for p in BUNDLED.iterdir() if p.is_dir())
 
 
-def resolve(
+@dataclass(frozen=True)
+class Found:
+    """A model that is there: a converted directory, or a checkpoint."""
+
+    path: Path
+    files: tuple[Path, ...] = ()
+    """The files of a checkpoint, the weights first; none of a converted directory."""
+    checkpoint: str | None = None
+    table: Path | None = None
+    """The gene table to use instead of the checkpoint's own."""
+
+
+def find(
     name_or_path: str | os.PathLike[str] | None,
-    progress: bool | None = None,
     checkpoint: str | None = None,
     protein_embeddings: str | os.PathLike[str] | None = None,
-) -> Path:
-    """Find a converted model directory; a checkpoint is converted into the cache when it is first used."""
-    if name_or_path is None:
-        name_or_path = DEFAULT
-        _notice()
-    path = _find(name_or_path)
+) -> Found:
+    """Find what a name or a path stands for. Nothing is converted yet."""
+    path = _find(DEFAULT if name_or_path is None else name_or_path)
     if _is_converted(path):
         for option, value in (("checkpoint", checkpoint), ("protein_embeddings", protein_embeddings)):
             if value is not None:
@@ -39,7 +48,7 @@ def resolve(
                     f"{option}={str(value)!r}, but {str(path)!r} is already a converted model: "
                     "give the original checkpoint instead"
                 )
-        return path
+        return Found(path)
     table = None if protein_embeddings is None else Path(protein_embeddings).expanduser()
     if table is not None and not table.is_file():
         raise errors.ModelNotFoundError(f"protein_embeddings={str(protein_embeddings)!r} does not exist")
@@ -47,23 +56,42 @@ def resolve(
         files = _native.checkpoint_files(str(path), checkpoint or "", str(table or ""))
     except (errors.CheckpointError, errors.ModelNotFoundError) as error:
         raise _explained(error, path, checkpoint, table) from None
-    sums = _fingerprints.sha256_of(map(Path, files), progress)
+    return Found(path, tuple(map(Path, files)), checkpoint, table)
+
+
+def converted(found: Found, progress: bool | None = None) -> Path:
+    """Give a converted model directory; a checkpoint is converted into the cache when it is first used."""
+    if not found.files:
+        return found.path
+    sums = _fingerprints.sha256_of(found.files, progress)
     source = _conversions.Source(
-        model=Path(checkpoint).stem if checkpoint else _hub.name_of(path),
-        name=path.name,
-        files=tuple((Path(file).name, digest) for file, digest in zip(files, sums, strict=True)),
+        model=Path(found.checkpoint).stem if found.checkpoint else _hub.name_of(found.path),
+        name=found.path.name,
+        files=tuple((file.name, digest) for file, digest in zip(found.files, sums, strict=True)),
     )
     return _conversions.find_or_make(
         source,
         lambda destination: convert(
-            path,
+            found.path,
             destination,
             name=source.model,
-            checkpoint=checkpoint,
-            protein_embeddings=table,
+            checkpoint=found.checkpoint,
+            protein_embeddings=found.table,
             progress=progress,
         ),
     )
+
+
+def resolve(
+    name_or_path: str | os.PathLike[str] | None,
+    progress: bool | None = None,
+    checkpoint: str | None = None,
+    protein_embeddings: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Find a model, and give its converted directory. Where none is named, it is said that there is a better one."""
+    if name_or_path is None:
+        _notice()
+    return converted(find(name_or_path, checkpoint, protein_embeddings), progress)
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _genes, _library, _models, _native
+from se600m import _genes, _library, _models, _native, _options
 from se600m._log import log
 
 
@@ -82,6 +82,21 @@ def open_directory(directory: Path, device: str, precision: str) -> Opened:
     return opened
 
 
+def check(
+    name_or_path: str | os.PathLike[str] | None,
+    device: Any,
+    precision: Any,
+    checkpoint: str | None,
+    protein_embeddings: str | os.PathLike[str] | None,
+) -> None:
+    """Make sure that a device, a precision and a model are there. Nothing is converted or opened."""
+    _options.check_precision(precision)
+    device = _options.devices(device)
+    _library.open_runtime(device, precision)
+    _native.check_device(device, precision)
+    _models.find(name_or_path, checkpoint, protein_embeddings)
+
+
 def open_model(
     name_or_path: str | os.PathLike[str] | None,
     device: str,
@@ -91,7 +106,6 @@ def open_model(
     progress: bool | None,
 ) -> Opened:
     """Find a model, convert it if need be, and open it. A device that is not there is named before the conversion."""
-    _library.open_runtime(device, precision)
-    _native.check_device(device, precision)
+    check(name_or_path, device, precision, checkpoint, protein_embeddings)
     directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings)
     return open_directory(directory.resolve(), device, precision)

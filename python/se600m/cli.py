@@ -22,7 +22,7 @@ from se600m._cli_options import (
     cell_options,
 )
 from se600m._cli_run import say, worded
-from se600m._options import CellKeywords, RunKeywords
+from se600m._options import CellKeywords, CellOptions, RunKeywords
 
 if TYPE_CHECKING:
     from se600m import _conversions
@@ -70,14 +70,18 @@ def embed(
     import numpy as np
 
     import se600m
-    from se600m import _destination, _files, _formats, _h5ad, _keep, _models
+    from se600m import _anndata, _destination, _files, _formats, _h5ad, _keep, _models
 
+    chosen = _checked(RunKeywords, options, model, device, precision, checkpoint, protein_embeddings)
+    _destination.check_key(key, "obsm")
     alone = destination.suffix == ".npy"
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
     as_it_is = not alone and _h5ad.is_h5ad(source)
     n_bytes = 0 if alone or not source.is_file() else source.stat().st_size
     _files.check_space(place, n_bytes, "OUT")
+    _check_contents(source, chosen)
     adata = _formats.read(source, modality=modality)
+    _anndata.check(adata, **chosen.source())
     if not alone:
         _destination.check_embedding(adata, key, dataset=False, overwrite=overwrite, copy=False)
         if not as_it_is:
@@ -111,6 +115,34 @@ def embed(
     say.print(f"{n:,} cells × {width:,} in {where}{destination}{_models.with_default_model(model)}")
 
 
+def _checked(
+    keywords: type,
+    options: dict[str, Any],
+    model: str | None,
+    device: str,
+    precision: str,
+    checkpoint: str | None,
+    protein_embeddings: Path | None,
+) -> CellOptions:
+    """Check the options of a command, before a file is read, which may take long."""
+    from se600m import _opened, _options
+
+    chosen = _options.cell_options("embed", keywords, options)
+    _opened.check(model, device, precision, checkpoint, protein_embeddings)
+    return chosen
+
+
+def _check_contents(source: Path, chosen: CellOptions) -> None:
+    """Make sure that an h5ad file has what the options choose, before all of it is read."""
+    from se600m import _anndata, _h5ad, _var
+
+    if _h5ad.is_h5ad(source):
+        there = _h5ad.contents(source, use_raw=chosen.use_raw)
+        _anndata.check_choice(chosen.layer, chosen.use_raw, there.layers, has_raw=there.has_raw)
+        if chosen.gene_column is not None and there.columns is not None:
+            _var.check_column(chosen.gene_column, there.columns)
+
+
 def _load(
     model: str | None, device: str, precision: str, checkpoint: str | None, protein_embeddings: Path | None
 ) -> Any:
@@ -140,10 +172,13 @@ def tokenize(
     import numpy as np
 
     import se600m
-    from se600m import _files, _formats, _models
+    from se600m import _anndata, _files, _formats, _models
 
+    chosen = _checked(CellKeywords, options, model, "auto", "auto", checkpoint, protein_embeddings)
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=(".npz",))
+    _check_contents(source, chosen)
     cells = _formats.read(source, modality=modality)
+    _anndata.check(cells, **chosen.source())
     opened = _load(model, "auto", "auto", checkpoint, protein_embeddings)
     sentences = se600m.tokenize(cells, model=opened, **options)
     with _files.told("OUT", destination), _files.appearing(place) as draft, draft.open("wb") as file:
@@ -188,15 +223,19 @@ def decode(
     overwrite: Overwrite = False,
 ) -> None:
     """Predict the log1p expression of genes from embeddings."""
-    from se600m import _decode_files, _files, _formats, _models
+    from se600m import _decode, _decode_files, _files, _formats, _models, _opened, _options
     from se600m.errors import DestinationError
 
+    symbols = _gene_list(genes, genes_file)
+    _options.checked_threads(threads)
+    depth: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
+    _decode.check_depth(**depth)
+    _opened.check(model, device, precision, checkpoint, protein_embeddings)
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
     if source.exists() and place.exists() and source.samefile(place):
         raise DestinationError(
             f"OUT is {str(destination)!r}, which is also IN: choose another path, or the embeddings would be lost"
         )
-    symbols = _gene_list(genes, genes_file)
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
@@ -204,7 +243,6 @@ def decode(
     )
     _decode_files.check(embedded, symbols, place)
     opened = _load(model, device, precision, checkpoint, protein_embeddings)
-    depth: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
     _decode_files.write(opened, embedded, symbols, place, threads=threads, **depth)
     say.print(
         f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}"
@@ -225,7 +263,10 @@ def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
             lines = genes_file.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"--genes-file {str(genes_file)!r} can't be read: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
+    symbols = [line.strip() for line in lines if line.strip()]
+    if not symbols:
+        raise OptionError("genes is empty: give at least one gene symbol")
+    return symbols
 
 
 @app.command()
