@@ -391,7 +391,7 @@ func TestGPUBatchesAreAlike(t *testing.T) {
 			if err := m.EmbedSentences(t.Context(), g, output(m, n)); err != nil {
 				t.Fatal(err)
 			}
-			return uint64(standin.Now(t)[0].ToHostBytes - before.ToHostBytes)
+			return standin.Now(t)[0].ToHostBytes - before.ToHostBytes
 		}
 		copied(8) // the first run also copies the weights
 		one, eight, nine := copied(1), copied(8), copied(9)

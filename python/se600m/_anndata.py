@@ -219,7 +219,7 @@ def check_choice(layer: str | None, use_raw: bool, layers: Iterable[str], *, has
 
 
 def _reopened(adata: AnnData) -> None:
-    """Open the file of a backed AnnData, if it was closed: anndata does so when it is read, with an error of its own."""
+    """Open the file of a closed backed AnnData, as anndata does when it is read, but with an error of its own."""
     if adata.isbacked and not adata.file.is_open:
         try:
             adata.file.open()

@@ -133,7 +133,8 @@ def _model(model: ModelLike, device: Devices, precision: Precision, progress: bo
     if not isinstance(model, Model):
         return load_model(model, device=device, precision=precision, progress=progress)
     _options.check_precision(precision)
-    for name, asked, own in (("device", _options.devices(device), model.device), ("precision", precision, model.precision)):
+    devices = _options.devices(device)
+    for name, asked, own in (("device", devices, model.device), ("precision", precision, model.precision)):
         if asked not in ("auto", own, own.removesuffix(":0")):
             raise errors.OptionError(
                 f'{name}="{asked}", but the given model uses {name}="{own}": leave {name} out, or '

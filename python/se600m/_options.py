@@ -32,7 +32,8 @@ Devices = Device | Sequence[Device]
 
 _OTHER_NAMES = {
     "float32": "fp32", "float": "fp32", "f32": "fp32", "single": "fp32", "full": "fp32", "exact": "fp32",
-    "bfloat16": "bf16", "bfloat": "bf16", "float16": "fp16", "half": "fp16", "f16": "fp16", "16": "fp16", "i8": "int8", "8bit": "int8", "fp8": "int8", "int4": "int8", "uint8": "int8",
+    "bfloat16": "bf16", "bfloat": "bf16", "float16": "fp16", "half": "fp16", "f16": "fp16", "16": "fp16",
+    "i8": "int8", "8bit": "int8", "fp8": "int8", "int4": "int8", "uint8": "int8",
     "raw": "counts", "count": "counts", "umi": "counts", "log": "log1p", "lognorm": "log1p", "normalized": "log1p",
     "gpu": "cuda", "nvidia": "cuda", "trt": "tensorrt", "mean": "expected", "random": "independent", "zero": "none",
     "zeros": "none", "no": "none",
