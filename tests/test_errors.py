@@ -128,6 +128,7 @@ def test_every_class_has_a_case_or_says_why_not():
         "SE600MError",  # the base
         "ForkError",  # test_embed.py, in a process of its own
         "MissingPackageError",  # test_contextual.py
+        "LibraryWarning",  # test_cuda_libraries.py
         "RuntimeLibraryError",  # test_native.py
         "InternalError",  # test_native.py
     }

@@ -233,8 +233,8 @@ def _places() -> Iterator[_Place]:
     for root in dict.fromkeys(map(Path, filter(None, roots))):
         yield _Place("the system", root / "lib64")
         yield _Place("the system", root / "targets" / "x86_64-linux" / "lib")
-    for folder in filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")):
-        yield _Place("the system", Path(folder))
+    for searched in filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")):
+        yield _Place("the system", Path(searched))
     yield from (_Place("the system", folder) for folder in _system_folders())
 
 
