@@ -17,11 +17,12 @@ from se600m import errors
 def embed(path: str, device: str) -> dict:
     """Embed cells on a device."""
     cells = anndata.read_h5ad(IMMUNE)[:6].copy()
-    model = se600m.load_model(path, device=device)
+    model = se600m.load_model(path, device=device.split(",") if "," in device else device)
     model.embed(cells)
     x = cells.obsm["X_state"]
     return {
         "device": model.device,
+        "precision": model.precision,
         "provider": str(cells.uns["X_state"]["provider"]),
         "shape": list(x.shape),
         "largest": float(np.abs(x).max()),

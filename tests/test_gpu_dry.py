@@ -45,7 +45,27 @@ def child(tmp_path):
 @pytest.mark.parametrize(("device", "name"), [("cuda", "cuda:0"), ("cuda:0", "cuda:0"), ("cuda:3", "cuda:3")])
 def test_cells_are_embedded_on_the_device_that_is_asked_for(child, random_model, device, name):
     said = child("embed", random_model().folder, device, count=4)
-    assert said == {"device": name, "provider": name, "shape": [6, 20], "largest": 0.0}
+    assert said == {"device": name, "provider": name, "precision": "fp16", "shape": [6, 20], "largest": 0.0}
+
+
+def test_auto_is_the_gpu_where_it_can_be_used(child, random_model):
+    said = child("embed", random_model().folder, "auto")
+    assert (said["device"], said["precision"]) == ("cuda:0", "fp16")
+
+
+@pytest.mark.parametrize(
+    "gpu", [{"count": 0}, {"driver": 12080}, {"without": ["libcuda.so.1"]}, {"without": ["libcudnn.so.9"]}],
+    ids=["no device", "old driver", "no driver", "no cuDNN"],
+)  # fmt: skip
+def test_auto_is_the_processor_where_it_can_not(child, random_model, gpu):
+    said = child("embed", random_model().folder, "auto", **gpu)
+    assert (said["device"], said["precision"]) == ("cpu", "fp32")
+    assert said["largest"] > 0
+
+
+def test_a_list_of_devices(child, random_model):
+    said = child("embed", random_model().folder, "cuda:0,cuda:1", count=2)
+    assert (said["device"], said["provider"]) == ("cuda:0,cuda:1", "cuda:0,cuda:1")
 
 
 def test_the_gpu_build_also_runs_on_the_processor(child, random_model):

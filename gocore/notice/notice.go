@@ -25,6 +25,15 @@ func Sayf(format string, args ...any) {
 	}
 }
 
+// Once adds a notice, unless the same was added before.
+func Once(text string) {
+	if _, before := said.LoadOrStore(text, true); !before {
+		Sayf("%s", text)
+	}
+}
+
+var said sync.Map
+
 // Take gives the notices since the last call, oldest first.
 func Take() []string {
 	kept.Lock()

@@ -17,6 +17,11 @@ func TestNotices(t *testing.T) {
 	if got := notice.Take(); len(got) != 0 {
 		t.Errorf("again: %q", got)
 	}
+	notice.Once("x is not used")
+	notice.Once("x is not used")
+	if got := notice.Take(); len(got) != 1 {
+		t.Errorf("once: %q", got)
+	}
 	for range 1000 { // nobody takes them
 		notice.Sayf("x")
 	}

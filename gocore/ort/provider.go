@@ -160,7 +160,7 @@ func automatic(wanted Precision) (Provider, error) {
 			return first, nil
 		}
 		if driver, _ := nvidia.Query(); len(driver.Devices) > 0 {
-			notice.Sayf("%s is not used: %v", list(driver.Devices[:1]), err)
+			notice.Once(fmt.Sprintf("%s is not used: %v", list(driver.Devices[:1]), err))
 		}
 		if wanted == FP16 {
 			return nil, fmt.Errorf("precision=%q needs a GPU: device=\"cuda\": %w", wanted, err)

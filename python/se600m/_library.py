@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from se600m import _cuda_libraries, _native, _runtimes, errors
-from se600m._log import warn
+from se600m._log import log, warn
 
 
 def open_runtime(device: str = "auto", precision: str = "auto") -> str:
@@ -38,6 +38,32 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
             "or set SE600M_ORT_LIBRARY to the former, which also runs on the CPU, before the first model is loaded"
         )
     return _native.open_runtime(loaded, _libraries(device, loaded))
+
+
+def chosen(device: str, precision: str) -> str:
+    """Choose the device that "auto" stands for: the first GPU if it can be used, else the CPU."""
+    if device != "auto" or precision == "int8":
+        return device
+    if _gpu_is_usable():
+        return "cuda"
+    return "auto" if precision == "fp16" else "cpu"  # fp16 needs a GPU, and Go says what it lacks
+
+
+@functools.cache
+def _gpu_is_usable() -> bool:
+    """Whether a GPU is there with all that it needs, so that "auto" is the GPU; a library loaded before decides."""
+    library = os.environ.get("SE600M_ORT_LIBRARY") or _native.runtime_library() or _special("cuda")
+    if _native.describe_driver(_cuda_libraries.driver())["problem"]:
+        return False
+    if not library or not (Path(library).resolve().parent / "libonnxruntime_providers_cuda.so").is_file():
+        log.info("there is a GPU, which is not used: run `se600m runtime install cuda` to use it")
+        return False
+    missing = _cuda_libraries.find("cuda")[1]
+    if missing:
+        log.warning("there is a GPU, which is not used: %s", _cuda_libraries.absent(missing))
+    else:
+        log.info('device="auto" is the GPU')
+    return not missing
 
 
 def _libraries(device: str, library: str) -> list[str]:

@@ -88,13 +88,20 @@ def check(
     precision: Any,
     checkpoint: str | None,
     protein_embeddings: str | os.PathLike[str] | None,
-) -> None:
-    """Make sure that a device, a precision and a model are there. Nothing is converted or opened."""
+) -> str:
+    """Make sure that a device, a precision and a model are there. Nothing is converted or opened.
+
+    Returns
+    -------
+    str
+        The device, chosen if it is "auto".
+    """
     _options.check_precision(precision)
-    device = _options.devices(device)
+    device = _library.chosen(_options.devices(device), precision)
     _library.open_runtime(device, precision)
     _native.check_device(device, precision)
     _models.find(name_or_path, checkpoint, protein_embeddings)
+    return device
 
 
 def open_model(
@@ -106,6 +113,6 @@ def open_model(
     progress: bool | None,
 ) -> Opened:
     """Find a model, convert it if need be, and open it. A device that is not there is named before the conversion."""
-    check(name_or_path, device, precision, checkpoint, protein_embeddings)
+    device = check(name_or_path, device, precision, checkpoint, protein_embeddings)
     directory = _models.resolve(name_or_path, progress, checkpoint, protein_embeddings)
     return open_directory(directory.resolve(), device, precision)

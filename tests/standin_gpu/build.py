@@ -37,6 +37,7 @@ LIBRARIES = (
     Library("libcublasLt.so.13", "cublasLt.c", ""),
     Library("libcurand.so.10", None, ""),
     Library("libcudnn.so.9", "cudnn.c", ""),
+    Library("libnvrtc.so.13", None, "", versioned=False),
     Library("libnvinfer.so.10", "nvinfer.c", r"createInfer\w*|getInferLibVersion|getPluginRegistry", versioned=False),
     Library("libnvonnxparser.so.10", "nvonnxparser.c", r"createNvOnnx\w*", versioned=False),
 )
