@@ -84,7 +84,7 @@ $(GPU_CACHE)/.built: $(wildcard tests/standin_gpu/*.*) python/se600m/_runtimes.p
 	@touch $@
 
 test-gpu-dry: $(GPU_CACHE)/.built
-	$(GPU_ENV) $(GOTESTSUM) -- -run '^TestGPU' ./gocore/internal/standin ./gocore/ort ./gocore/embed
+	$(GPU_ENV) $(GOTESTSUM) -- -run 'GPU' ./gocore/internal/standin ./gocore/ort ./gocore/embed
 	$(GPU_ENV) $(PY) -m pytest tests/test_gpu_dry.py $(ARGS)
 
 # What `pip install se600m-go` asks for, and what it asks for with the extras, each in its lowest version (and what

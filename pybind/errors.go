@@ -67,6 +67,7 @@ var codes = []struct {
 	{ort.ErrDevice, "device"},
 	{ort.ErrLibrary, "runtime"},
 	{ort.ErrSession, "runtime"},
+	{ort.ErrMemory, "memory"},
 	{ort.ErrRun, "runtime"},
 	{neighbors.ErrNotFinite, "not-finite"},
 	{neighbors.ErrShape, "matrix"},

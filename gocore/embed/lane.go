@@ -117,8 +117,12 @@ func (l *lane) fitting(b *batch.Batch, run func(*batch.Batch) error) error {
 	tokens := b.Size() * b.Length
 	if most := int(l.device.most.Load()); most == 0 || tokens <= most || b.Size() == 1 {
 		err := run(b)
-		if b.Size() == 1 || !errors.Is(err, ort.ErrMemory) {
+		if !errors.Is(err, ort.ErrMemory) {
 			return err
+		}
+		if b.Size() == 1 {
+			return fmt.Errorf("%s has not enough memory for a batch of one cell: end other programs that use it, "+
+				"use precision=\"fp16\" or device=\"cpu\": %w", l.device.provider.Name(), err)
 		}
 		l.device.lower(tokens)
 		notice.Sayf("%s has not enough memory for batches of %d cells: going on with %d", l.device.provider.Name(), b.Size(), (b.Size()+1)/2)

@@ -36,6 +36,10 @@ func (g gpu) appendCUDA(options *onnxruntime.SessionOptions) error {
 	if err := options.AddSessionConfigEntry("session.use_device_allocator_for_initializers", "1"); err != nil {
 		return err
 	}
+	// What is planned for a batch's shape would be kept beside what the arena has.
+	if err := options.SetMemPattern(false); err != nil {
+		return err
+	}
 	p, err := onnxruntime.NewCUDAProviderOptions()
 	if err != nil {
 		return err

@@ -83,6 +83,10 @@ class DeviceError(SE600MError, RuntimeError):
     """The device is unknown, or it is not available on this machine."""
 
 
+class OutOfMemoryError(DeviceError, MemoryError):
+    """The memory of a GPU is too small even for a batch of one cell. Larger batches are halved instead."""
+
+
 class RuntimeLibraryError(SE600MError, RuntimeError):
     """ONNX Runtime was not found, or it failed."""
 
@@ -114,6 +118,7 @@ BY_CODE: dict[str, type[SE600MError]] = {
     "exists": DestinationExistsError,
     "destination": DestinationError,
     "device": DeviceError,
+    "memory": OutOfMemoryError,
     "runtime": RuntimeLibraryError,
     "internal": InternalError,
     "other": InternalError,

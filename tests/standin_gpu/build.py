@@ -37,13 +37,16 @@ LIBRARIES = (
     Library("libcublasLt.so.13", "cublasLt.c", ""),
     Library("libcurand.so.10", None, ""),
     Library("libcudnn.so.9", "cudnn.c", ""),
-    Library("libnvrtc.so.13", None, "", versioned=False),
+    Library("libnvrtc.so.13", None, ""),
     Library("libnvinfer.so.10", "nvinfer.c", r"createInfer\w*|getInferLibVersion|getPluginRegistry", versioned=False),
     Library("libnvonnxparser.so.10", "nvonnxparser.c", r"createNvOnnx\w*", versioned=False),
 )
 
-LOOKED_UP = re.compile(rb"\0(cudnn[A-Z]\w+)(?=\0)")
-"""Names of functions that the CUDA provider looks up in libcudnn.so.9 while it runs."""
+LOOKED_UP = {
+    "libcudnn.so.9": re.compile(rb"\0(cudnn[A-Z]\w+)(?=\0)"),
+    "libnvrtc.so.13": re.compile(rb"\0(nvrtc[A-Z]\w+)(?=\0)"),
+}
+"""Names of functions that the CUDA provider looks up in libraries that it opens while it runs."""
 
 
 def needed(folder: Path) -> dict[str, set[str]]:
@@ -60,7 +63,8 @@ def needed(folder: Path) -> dict[str, set[str]]:
                         functions[library.file].add(name)
     provider = folder / "libonnxruntime_providers_cuda.so"
     with provider.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        functions["libcudnn.so.9"].update(match.decode() for match in LOOKED_UP.findall(content))
+        for library_file, names in LOOKED_UP.items():
+            functions[library_file].update(match.decode() for match in names.findall(content))
     return functions
 
 
