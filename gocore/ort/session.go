@@ -18,8 +18,9 @@ var (
 	ErrSession = errors.New("model can't be opened")
 	// ErrRun: a run failed.
 	ErrRun = errors.New("model run failed")
-	// ErrMemory: a run failed because the device's memory is full; it wraps ErrRun.
-	ErrMemory = fmt.Errorf("out of memory: %w", ErrRun)
+	// ErrMemory: a model can't be opened, or a run failed, because the device's
+	// memory is full.
+	ErrMemory = errors.New("out of memory")
 )
 
 // SessionOptions are the choices for a session.
@@ -49,7 +50,11 @@ type Session struct {
 // NewSession opens a model. Errors wrap [ErrSession].
 func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	fail := func(err error) (*Session, error) {
-		return nil, fmt.Errorf("ONNX Runtime: graph %q of %q on %s: %w: %w", o.Name, o.Dir, o.Provider.Name(), err, ErrSession)
+		kind := ErrSession
+		if fullMemory(err) {
+			kind = ErrMemory
+		}
+		return nil, fmt.Errorf("ONNX Runtime: graph %q of %q on %s: %w: %w", o.Name, o.Dir, o.Provider.Name(), err, kind)
 	}
 	if Library() == "" {
 		return fail(ErrLibrary)
