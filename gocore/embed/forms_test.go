@@ -11,8 +11,11 @@ import (
 )
 
 // someSentences are two of 9 slots.
-func someSentences(m *Model, weighted bool) *batch.Batch {
-	b := &batch.Batch{Rows: []int{0, 1}, Length: 9}
+func someSentences(m *Model, weighted bool) *batch.Batch { return sentencesOf(m, 9, weighted) }
+
+// sentencesOf are two of some length.
+func sentencesOf(m *Model, length int, weighted bool) *batch.Batch {
+	b := &batch.Batch{Rows: []int{0, 1}, Length: length}
 	for i := range len(b.Rows) * b.Length {
 		token := int32(i % int(m.Vocabulary.CLS()))
 		if i%b.Length == 0 {
