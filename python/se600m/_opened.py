@@ -97,11 +97,11 @@ def check(
         The device, chosen if it is "auto".
     """
     _options.check_precision(precision)
-    device = _library.chosen(_options.devices(device), precision)
-    _library.open_runtime(device, precision)
-    _native.check_device(device, precision)
+    chosen = _library.chosen(_options.devices(device), precision)
+    _library.open_runtime(chosen, precision)
+    _native.check_device(chosen, precision)
     _models.find(name_or_path, checkpoint, protein_embeddings)
-    return device
+    return chosen
 
 
 def open_model(
