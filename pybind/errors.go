@@ -50,6 +50,7 @@ var codes = []struct {
 	{embed.ErrOption, "option"},
 	{embed.ErrClosed, "closed"},
 	{embed.ErrLacks, "not-in-model"},
+	{embed.ErrOverflow, "overflow"},
 	{checkpoint.ErrNotFound, "checkpoint-not-found"},
 	{checkpoint.ErrUnsafePickle, "unsafe-pickle"},
 	{checkpoint.ErrUnsupported, "checkpoint"},

@@ -75,6 +75,9 @@ func (m *Model) contextualBatch(ctx context.Context, l *lane, b *batch.Batch, ou
 				length--
 			}
 		}
+		if err := l.checkFinite(row, "a contextual gene embedding", vectors[at*d:(at+length)*d]); err != nil {
+			return err
+		}
 		out.scatter(row, d, b.GeneIndices[at:at+length], vectors[at*d:end*d])
 	}
 	return nil

@@ -119,7 +119,11 @@ func (d *Decode) decodeBlock(ctx context.Context, l *lane, b block, out []float3
 		return err
 	}
 	for i := range b.nCells {
-		copy(out[(b.cell+i)*len(d.Genes)+b.gene:], results[modeldir.Expression][i*b.nGenes:(i+1)*b.nGenes])
+		values := results[modeldir.Expression][i*b.nGenes : (i+1)*b.nGenes]
+		if err := l.checkFinite(b.cell+i, "predicted expression", values); err != nil {
+			return err
+		}
+		copy(out[(b.cell+i)*len(d.Genes)+b.gene:], values)
 	}
 	if d.Progress != nil {
 		d.Progress(b.nCells * b.nGenes)

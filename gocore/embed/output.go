@@ -39,9 +39,17 @@ func embedBatch(ctx context.Context, l *lane, b *batch.Batch, out Output) error 
 	}
 	cls, dataset := results[modeldir.CLS], results[modeldir.DatasetEmbedding]
 	for i, row := range b.Rows {
-		normalise(out.Embedding[row*d.OutputDim:(row+1)*d.OutputDim], cls[i*d.OutputDim:(i+1)*d.OutputDim])
+		embedding := cls[i*d.OutputDim : (i+1)*d.OutputDim]
+		if err := l.checkFinite(row, "the embedding", embedding); err != nil {
+			return err
+		}
+		normalise(out.Embedding[row*d.OutputDim:(row+1)*d.OutputDim], embedding)
 		if out.Dataset != nil {
-			copy(out.Dataset[row*d.DatasetDim:(row+1)*d.DatasetDim], dataset[i*d.DatasetDim:(i+1)*d.DatasetDim])
+			values := dataset[i*d.DatasetDim : (i+1)*d.DatasetDim]
+			if err := l.checkFinite(row, "the dataset embedding", values); err != nil {
+				return err
+			}
+			copy(out.Dataset[row*d.DatasetDim:(row+1)*d.DatasetDim], values)
 		}
 	}
 	return nil

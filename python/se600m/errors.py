@@ -87,6 +87,10 @@ class OutOfMemoryError(DeviceError, MemoryError):
     """The memory of a GPU is too small even for a batch of one cell. Larger batches are halved instead."""
 
 
+class PrecisionError(SE600MError, ArithmeticError):
+    """The model's numbers leave the range of a 16-bit precision; the message names another one."""
+
+
 class RuntimeLibraryError(SE600MError, RuntimeError):
     """ONNX Runtime was not found, or it failed."""
 
@@ -119,6 +123,7 @@ BY_CODE: dict[str, type[SE600MError]] = {
     "destination": DestinationError,
     "device": DeviceError,
     "memory": OutOfMemoryError,
+    "overflow": PrecisionError,
     "runtime": RuntimeLibraryError,
     "internal": InternalError,
     "other": InternalError,
