@@ -199,7 +199,7 @@ def test_unknown_genes(random_model):
     assert "MS4A1" in model.genes
     for genes, message in (
         (["MS4A1", "ms4a1"], "gene 'ms4a1' is not among .* nearest symbol is 'MS4A1'"),
-        (["MS4A1X", "", "MS4A1X"], r"gene 'MS4A1X' .*\(and 1 other unknown genes\).*'MS4A1'"),
+        (["MS4A1X", "", "MS4A1X"], r"gene 'MS4A1X' .*\(and 1 other unknown gene\).*'MS4A1'"),
     ):
         for look in (model.gene_embeddings, lambda g: model.decode(np.zeros((1, 30)), g)):
             with pytest.raises(errors.UnknownGeneError, match=message):

@@ -244,7 +244,8 @@ def test_an_error_in_the_progress_bar_stops_the_job(random_model, immune, monkey
     with monkeypatch.context() as broken, pytest.raises(Broken):
         broken.setattr("se600m._progress.tqdm.update", update)
         se600m.embed(immune, model=model, batch_size=1, progress=True)
-    assert jobs.ended[-1].outcome == "canceled"
+    # A job that has just begun may have ended by itself.
+    assert jobs.ended[-1].outcome in (("canceled", "done") if when == "as a job begins" else ("canceled",))
     assert jobs.ended[-1].done < immune.n_obs
     assert (jobs.ended[-1].done > 0) == (when == "in its middle")
     assert_unchanged(immune, before)

@@ -7,6 +7,7 @@ ONNX Runtime looks for them by name alone, so those found here are loaded by pat
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import re
 import shutil
@@ -159,7 +160,7 @@ def find(device: str = "cuda") -> tuple[list[Found], list[Missing]]:
 
 def driver() -> str:
     """Path of a driver's library that ``SE600M_CUDA_PATH`` names, such as that of cuda-compat; "" for the system's."""
-    return next((str(folder / DRIVER) for folder in _named() if (folder / DRIVER).is_file()), "")
+    return next((str(folder / DRIVER) for folder in _named() if os.path.isfile(folder / DRIVER)), "")
 
 
 def absent(missing: list[Missing]) -> str:
@@ -223,8 +224,9 @@ def _places() -> Iterator[_Place]:
     for pinned in PACKAGES.values():
         yield _Place("`se600m runtime install`", _wheels.folder() / f"{pinned.distribution}-{pinned.version}")
     for entry in dict.fromkeys(map(Path, filter(None, sys.path))):
-        for folder in sorted(entry.glob("nvidia/*/lib")):
-            yield _Place("a Python package", folder)
+        # Unlike pathlib's, this glob passes over folders that may not be read.
+        for folder in sorted(glob.glob(os.path.join(glob.escape(str(entry)), "nvidia", "*", "lib"))):
+            yield _Place("a Python package", Path(folder))
         yield _Place("a Python package", entry / "tensorrt_libs")
         yield _Place("torch", entry / "torch" / "lib")
     if (Path(sys.prefix) / "conda-meta").is_dir():
@@ -242,7 +244,7 @@ def _named() -> list[Path]:
     """List the folders that ``SE600M_CUDA_PATH`` names, with those for libraries within them."""
     named = [Path(name).expanduser() for name in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if name]
     for folder in named:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise errors.DeviceError(
                 f"{PATH_VARIABLE} names {str(folder)!r}, which is not a folder: name the folders that have the "
                 f"libraries of CUDA, with {os.pathsep!r} between them, or unset it"
@@ -288,7 +290,7 @@ def _look_for(library: Library, loaded: list[Path], places: list[_Place]) -> Fou
             return Found(library, path, "loaded by this process", _version(library, path))
     for place in places:
         path = place.folder / library.soname
-        if path.is_file():
+        if os.path.isfile(path):  # False, not an error, where that may not be known
             fault = _unfit(library, path)
             if fault is None:
                 return Found(library, path, place.origin, _version(library, path))

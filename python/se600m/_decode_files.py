@@ -59,6 +59,7 @@ def check(embedded: Embedded, genes: Sequence[str], destination: Path) -> None:
 
 def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: Path, **options: Any) -> None:
     """Predict expression into an ``.npy`` or ``.h5ad`` file, some cells at a time. It appears whole or not at all."""
+    model.gene_embeddings(genes)  # names an unknown gene
     takes = model.config.get("decoder")
     if takes and takes["dataset_dim"] and embedded.embedding.shape[1:] == (model.output_dim,):
         if embedded.dataset is None:

@@ -154,8 +154,6 @@ def repeated_but_different(names: list[str], totals: Totals) -> list[str]:
         Names with their least and largest totals, such as ``'CD4' (12) and 'CD4-1' (90,000)``, the most different
         first.
     """
-    if len(set(names)) == len(names):
-        return []
     expressed = totals[totals > 0]
     large = _LARGE * float(expressed.mean()) if expressed.size else np.inf
     first: dict[str, int] = {}

@@ -23,10 +23,11 @@ from se600m import _runtimes
 def download(into: str) -> Path:
     """Have pip fetch the pinned wheel."""
     pinned = _runtimes.PINNED["cuda"]
+    python, _, platform = pinned.tag.split("-")  # such as cp313
     subprocess.run(
         [
             sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps",
-            "--only-binary=:all:", f"--python-version={pinned.python}", f"--platform={pinned.platform}",
+            "--only-binary=:all:", f"--python-version={python[2]}.{python[3:]}", f"--platform={platform}",
             f"--dest={into}", f"{pinned.distribution}=={pinned.version}",
         ],
         check=True,
