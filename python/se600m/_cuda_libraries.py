@@ -296,7 +296,7 @@ def _look_for(library: Library, loaded: list[Path], places: list[_Place]) -> Fou
                 return Found(library, path, place.origin, _version(library, path))
             instead = instead or f"{path} is {fault}"
         elif instead is None:
-            others = sorted(place.folder.glob(f"{library.stem}.so.[0-9]*"))
+            others = sorted(glob.glob(os.path.join(glob.escape(str(place.folder)), f"{library.stem}.so.[0-9]*")))
             instead = f"{others[0]} is of another version" if others else None
     return Missing(library, instead)
 
