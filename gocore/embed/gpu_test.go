@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,9 +315,28 @@ func TestGPUMemory(t *testing.T) {
 	})
 }
 
+// worked is a progress that holds batches back until some devices have launched
+// kernels: one that is opened later than the others would else find the queue
+// empty.
+func worked(t *testing.T, launches ...uint64) func(int) {
+	deadline := time.Now().Add(time.Minute)
+	return func(int) {
+		for time.Now().Before(deadline) {
+			waits := false
+			for i, d := range standin.Now(t)[:len(launches)] {
+				waits = waits || d.Launches < launches[i]
+			}
+			if !waits {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
 // Four devices are all fed, from one queue.
 func TestFourGPUs(t *testing.T) {
-	outcome := standin.Run(t, standin.GPU{Count: 4, Pause: 100 * time.Microsecond}, func(t *testing.T) {
+	outcome := standin.Run(t, standin.GPU{Count: 4}, func(t *testing.T) {
 		m := openOn(t, heads128, "soft-bins", true, "cuda:0,cuda:1,cuda:2,cuda:3", "fp16")
 		if m.Device() != "cuda:0,cuda:1,cuda:2,cuda:3" {
 			t.Errorf("on %s", m.Device())
@@ -325,15 +344,14 @@ func TestFourGPUs(t *testing.T) {
 		const n = 64
 		g := alike(m, n, 64, false)
 		g.BatchSize = 2
-		var mu sync.Mutex
-		done := 0
+		wait := worked(t, 1, 1, 1, 1)
+		var done atomic.Int64
 		g.Progress = func(cells int) {
-			mu.Lock()
-			defer mu.Unlock()
-			done += cells
+			done.Add(int64(cells))
+			wait(cells)
 		}
-		if err := m.EmbedSentences(t.Context(), g, output(m, n)); err != nil || done != n {
-			t.Errorf("%d cells, %v", done, err)
+		if err := m.EmbedSentences(t.Context(), g, output(m, n)); err != nil || done.Load() != n {
+			t.Errorf("%d cells, %v", done.Load(), err)
 		}
 	})
 	for i, d := range outcome.Devices[:4] {
@@ -345,10 +363,11 @@ func TestFourGPUs(t *testing.T) {
 
 // Of several devices, the one that fails is named.
 func TestDeadGPU(t *testing.T) {
-	standin.Run(t, standin.GPU{Count: 2, Dead: "1:20"}, func(t *testing.T) {
+	const launches = 20
+	standin.Run(t, standin.GPU{Count: 2, Dead: fmt.Sprintf("1:%d", launches)}, func(t *testing.T) {
 		m := openOn(t, heads128, "soft-bins", true, "cuda:0,cuda:1", "fp16")
 		g := alike(m, 64, 64, false)
-		g.BatchSize = 2
+		g.BatchSize, g.Progress = 2, worked(t, 0, 1)
 		err := m.EmbedSentences(t.Context(), g, output(m, 64))
 		if err == nil || !strings.Contains(err.Error(), "on cuda:1") {
 			t.Errorf("got %v", err)

@@ -1,7 +1,6 @@
 package standin
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -79,21 +78,13 @@ func (n Node) IsShape() bool {
 }
 
 // readSessions reads the profiles whose names begin with a prefix, go on with
-// the graph's name and end with the time at which the session was opened.
+// numbers, in the order in which the sessions were opened, and with the graph's
+// name, and end with the time.
 func readSessions(prefix string) (sessions []Session, err error) {
-	paths, err := filepath.Glob(prefix + "-*.json")
+	paths, err := filepath.Glob(prefix + "-*.json") // sorted
 	if err != nil {
 		return nil, err
 	}
-	graphAndTime := func(path string) (graph, time string) {
-		graph, time, _ = strings.Cut(strings.TrimPrefix(path, prefix+"-"), "_")
-		return graph, time
-	}
-	slices.SortFunc(paths, func(a, b string) int {
-		_, earlier := graphAndTime(a)
-		_, later := graphAndTime(b)
-		return cmp.Compare(earlier, later)
-	})
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
 		if err != nil {
@@ -103,7 +94,8 @@ func readSessions(prefix string) (sessions []Session, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("profile %s: %w", path, err)
 		}
-		session.Graph, _ = graphAndTime(path)
+		_, name, _ := strings.Cut(strings.TrimPrefix(path, prefix+"-"), "-")
+		session.Graph, _, _ = strings.Cut(name, "_")
 		sessions = append(sessions, session)
 	}
 	return sessions, nil
