@@ -9,13 +9,14 @@
 // change a bit of them. Equal rows have distance 0 and equal distances to every
 // other row, so that ties really are ties.
 //
-// Most of the work is a product of matrices in float32 (gonum), which only
-// rules pairs out: what could be among the nearest within the product's
-// rounding error (8e-6) is computed again in float64. Where all rows point the
-// same way within that, nothing is ruled out, and a search takes some four times
-// as long.
+// Most of the work is a product of matrices in float32, by ONNX Runtime if its
+// library is loaded and by gonum if not. It only rules pairs out: what can be
+// among the nearest within the product's rounding error is computed again in
+// float64. Rows are brought to unit length and moved by a common centre first,
+// which changes no distance between them, and makes the products and their
+// errors small where all rows point in nearly the same direction.
 //
-// Memory stays bounded, whatever the number of rows: one float64 norm a row, and
-// for every thread one block of queries, with K candidates each, and of
-// reference rows.
+// The reference may come in blocks ([Add]). Memory stays bounded, whatever the
+// number of rows: copies of a few thousand queries and reference rows, and what
+// every thread needs for one tile of products.
 package neighbors

@@ -3,14 +3,13 @@ package neighbors
 import (
 	"cmp"
 	"container/heap"
-	"math"
 	"slices"
 )
 
 // candidate is a reference row that may be among the nearest of a query.
 type candidate struct {
 	distance float64
-	row      int
+	row      int64
 }
 
 // byNearness orders candidates: by distance, then by row. No two are equal, so
@@ -20,7 +19,8 @@ func byNearness(a, b candidate) int {
 }
 
 // kept holds the nearest candidates so far, the farthest of them on top of the
-// heap. It is always full: at first of rows infinitely far away.
+// heap. It is always full: at first of rows infinitely far away, which [Blank]
+// writes.
 type kept []candidate
 
 func (k kept) Len() int           { return len(k) }
@@ -29,9 +29,20 @@ func (k kept) Swap(i, j int)      { k[i], k[j] = k[j], k[i] }
 func (*kept) Push(any)            { panic("neighbors: a heap of fixed size") }
 func (*kept) Pop() any            { panic("neighbors: a heap of fixed size") }
 
-func (k kept) clear() {
+// load takes the nearest of a query so far, as [Add] writes them: what is
+// sorted the other way round is a heap.
+func (k kept) load(indices []int64, distances []float64) {
 	for i := range k {
-		k[i] = candidate{distance: math.Inf(1), row: math.MaxInt}
+		last := len(k) - 1 - i
+		k[last] = candidate{distance: distances[i], row: indices[i]}
+	}
+}
+
+// store writes the nearest of a query, nearest first. It is no heap then.
+func (k kept) store(indices []int64, distances []float64) {
+	slices.SortFunc(k, byNearness)
+	for i, c := range k {
+		indices[i], distances[i] = c.row, c.distance
 	}
 }
 
@@ -45,5 +56,3 @@ func (k *kept) offer(c candidate) {
 		heap.Fix(k, 0)
 	}
 }
-
-func (k kept) sort() { slices.SortFunc(k, byNearness) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
 	"github.com/se600m/se600m-go/gocore/safego"
 )
 
@@ -185,26 +186,178 @@ func TestEqualRowsHaveEqualDistances(t *testing.T) {
 	}
 }
 
+// products are the ways to multiply; a test of one is skipped where it is not
+// there.
+var products = map[string]func(testing.TB) multiplier{
+	"gonum": func(testing.TB) multiplier { return gonum{} },
+	"ONNX Runtime": func(tb testing.TB) multiplier {
+		statetest.NeedRuntime(tb)
+		product, err := newRuntimeProduct()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { product.close() })
+		return product
+	},
+}
+
+// inTiles searches with blocks of certain sizes and a certain product.
+func inTiles(t *testing.T, queries, reference Rows, o Options, tile tiling, product multiplier) (indices []int64, distances []float64) {
+	t.Helper()
+	s, err := newSearch(queries, reference, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.tiling, s.newMultiplier = tile, func() (multiplier, error) { return unclosed{product}, nil }
+	indices, distances = make([]int64, queries.N*o.K), make([]float64, queries.N*o.K)
+	Blank(indices, distances)
+	if err := s.run(t.Context(), indices, distances); err != nil {
+		t.Fatal(err)
+	}
+	return indices, distances
+}
+
+type unclosed struct{ multiplier }
+
+func (unclosed) close() error { return nil }
+
+var tilings = []tiling{
+	standard, {1, 1, 1, 1, 1}, {7, 5, 3, 2, 4}, {500, 192, 64, 64, 20}, {64, 1, 20, 1, 1}, {1000, 1000, 1000, 1000, 7}, {1, 192, 1, 3, 500},
+}
+
 func TestThreadsAndBlocksChangeNothing(t *testing.T) {
-	for _, offset := range []float64{0, 3000} {
-		queries := gaussian(8, 150, 131, offset)
-		wantIndices, wantDistances := nearest(t, queries, queries, Options{K: 11, LeaveOutSelf: true, Threads: 1})
-		for _, tile := range []tiling{standard, {1, 1, 1}, {7, 5, 131}, {500, 192, 64}, {64, 1, 200}, {1, 192, 3}} {
-			for _, threads := range []int{1, 2, 5} {
-				s, err := newSearch(queries, queries, nil, Options{K: 11, LeaveOutSelf: true, Threads: threads})
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.setTiling(tile)
-				indices, distances := make([]int64, 150*11), make([]float64, 150*11)
-				if err := s.nearest(context.Background(), indices, distances); err != nil {
-					t.Fatal(err)
-				}
-				if !slices.Equal(indices, wantIndices) || !slices.Equal(distances, wantDistances) {
-					t.Errorf("offset %v, %+v, %d threads: another result", offset, tile, threads)
+	for name, product := range products {
+		t.Run(name, func(t *testing.T) {
+			product := product(t)
+			for _, offset := range []float64{0, 3000} {
+				queries := gaussian(8, 150, 131, offset)
+				wantIndices, wantDistances := plain64(queries, queries, 11, true)
+				for _, tile := range tilings {
+					for _, threads := range []int{1, 2, 5} {
+						o := Options{K: 11, LeaveOutSelf: true, Threads: threads}
+						indices, distances := inTiles(t, queries, queries, o, tile, product)
+						if !slices.Equal(indices, wantIndices) || !slices.Equal(distances, wantDistances) {
+							t.Errorf("offset %v, %+v, %d threads: another result", offset, tile, threads)
+						}
+					}
 				}
 			}
+		})
+	}
+}
+
+// plain64 computes every distance as the search does for those that it keeps:
+// its results have the same bits.
+func plain64(queries, reference Rows, k int, leaveOutSelf bool) (indices []int64, distances []float64) {
+	for q := range queries.N {
+		var all []candidate
+		for r := range reference.N {
+			if reference.number(r) < 0 || leaveOutSelf && reference.number(r) == queries.number(q) {
+				continue
+			}
+			a, b := queries.row(q), reference.row(r)
+			all = append(all, candidate{cosineDistance(dot(a, b), dot(a, a), dot(b, b)), reference.number(r)})
 		}
+		slices.SortFunc(all, byNearness)
+		for _, c := range all[:k] {
+			indices, distances = append(indices, c.row), append(distances, c.distance)
+		}
+	}
+	return indices, distances
+}
+
+// closeRows makes rows that differ by less than float32 can tell of products of
+// theirs: each is one of a few rows, with a few values moved by a unit of
+// rounding, and some are copies or multiples.
+func closeRows(seed uint64, n, width int) Rows {
+	random := rand.New(rand.NewPCG(seed, 1))
+	rows := gaussian(99, n, width, 100) // the same directions for every seed
+	for i := range n {
+		row := rows.row(i)
+		copy(row, rows.row(i%4))
+		for range random.IntN(4) {
+			at := random.IntN(width)
+			row[at] = math.Nextafter32(row[at], float32(math.Inf(1)))
+		}
+		if i%9 == 0 {
+			for column := range row {
+				row[column] *= 0.25
+			}
+		}
+	}
+	return rows
+}
+
+// What float32 can't tell apart is ranked as in float64, to the last bit.
+func TestRowsThatFloat32CannotTellApart(t *testing.T) {
+	for name, product := range products {
+		t.Run(name, func(t *testing.T) {
+			product := product(t)
+			for _, width := range []int{3, 64, 517} {
+				queries, reference := closeRows(1, 40, width), closeRows(2, 300, width)
+				copy(reference.row(17), make([]float32, width)) // and a row of zeros
+				copy(queries.row(5), make([]float32, width))
+				for _, k := range []int{1, 9, 120} {
+					wantIndices, wantDistances := plain64(queries, reference, k, false)
+					for _, tile := range tilings {
+						indices, distances := inTiles(t, queries, reference, Options{K: k, Threads: 2}, tile, product)
+						if !slices.Equal(indices, wantIndices) || !slices.Equal(distances, wantDistances) {
+							t.Errorf("width %d, K=%d, %+v: another result", width, k, tile)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// A reference in blocks, in whatever order, gives the bits of the whole.
+func TestAddInBlocks(t *testing.T) {
+	for _, rows := range []Rows{gaussian(3, 300, 40, 5), closeRows(4, 300, 40)} {
+		queries := Rows{N: 60, Width: 40, Values: rows.Values[120*40 : 180*40], Numbers: make([]int64, 60)}
+		for i := range queries.Numbers {
+			queries.Numbers[i] = int64(120 + i)
+		}
+		rows.Numbers = make([]int64, rows.N)
+		for i := range rows.Numbers {
+			if rows.Numbers[i] = int64(i); i%11 == 0 {
+				rows.Numbers[i] = -1
+			}
+		}
+		o := Options{K: 13, LeaveOutSelf: true}
+		wantIndices, wantDistances := plain64(queries, rows, o.K, true)
+		for _, size := range []int{1, 7, 120, 300} {
+			var firsts []int
+			for first := 0; first < rows.N; first += size {
+				firsts = append(firsts, first)
+			}
+			rand.New(rand.NewPCG(uint64(size), 0)).Shuffle(len(firsts), func(i, j int) { firsts[i], firsts[j] = firsts[j], firsts[i] })
+			indices, distances := make([]int64, queries.N*o.K), make([]float64, queries.N*o.K)
+			Blank(indices, distances)
+			for i, first := range firsts {
+				last := min(first+size, rows.N)
+				block := Rows{N: last - first, Width: 40, Values: rows.Values[first*40 : last*40], Numbers: rows.Numbers[first:last]}
+				o.Threads = 1 + i%3
+				if err := Add(t.Context(), queries, block, o, indices, distances); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(indices, wantIndices) || !slices.Equal(distances, wantDistances) {
+				t.Errorf("blocks of %d: another result", size)
+			}
+		}
+	}
+}
+
+func TestAddOfFewerThanKRows(t *testing.T) {
+	three := gaussian(1, 3, 4, 0)
+	indices, distances := make([]int64, 15), make([]float64, 15)
+	Blank(indices, distances)
+	if err := Add(t.Context(), three, three, Options{K: 5}, indices, distances); err != nil {
+		t.Fatal(err)
+	}
+	if indices[0] != 0 || !slices.Equal(indices[3:5], []int64{-1, -1}) || !math.IsInf(distances[3], 1) || math.IsInf(distances[2], 1) {
+		t.Errorf("nearest %v at %v", indices[:5], distances[:5])
 	}
 }
 
@@ -224,30 +377,48 @@ func TestPermutingRowsPermutesNeighbours(t *testing.T) {
 	}
 }
 
-// Even the worst sum of float32 products stays within the slack.
+// Even the worst sum of float32 products stays within the slack, which is small
+// where rows point in nearly the same direction.
 func TestSlackCoversTheProduct(t *testing.T) {
-	for _, offset := range []float64{0, 1, 3000} {
-		rows := gaussian(11, 192, 1100, offset)
-		for _, columns := range []int{1, 64, 128, 1100} {
-			s, err := newSearch(rows, rows, nil, Options{K: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.setTiling(tiling{64, 192, columns})
-			w := s.newWorker()
-			for i := range 64 {
-				toUnit(w.queryRows[i*1100:(i+1)*1100], rows.row(i), s.queryNorms[i])
-			}
-			w.multiply(64, 0, 192)
-			for i := range 64 {
-				for j := range 192 {
-					exact := dot(rows.row(i), rows.row(j)) / math.Sqrt(s.queryNorms[i]*s.queryNorms[j])
-					if off := math.Abs(w.cosines[i*192+j] - exact); off > s.slack {
-						t.Fatalf("offset %v, strips of %d: cosine off by %v, slack %v", offset, columns, off, s.slack)
+	for name, product := range products {
+		t.Run(name, func(t *testing.T) {
+			product := product(t)
+			for _, width := range []int{1, 64, 1100} {
+				for _, offset := range []float64{0, 1, 3000} {
+					rows := gaussian(11, 192, width, offset)
+					copy(rows.row(7), make([]float32, width))
+					norms, err := squaredNorms(rows, true, 1)
+					if err != nil {
+						t.Fatal(err)
+					}
+					centre := centreOf(rows, norms)
+					c := newCentred(rows.N, width)
+					if err := c.fill(rows, norms, 0, rows.N, centre, 2); err != nil {
+						t.Fatal(err)
+					}
+					out := make([]float32, rows.N*rows.N)
+					if err := product.multiply(t.Context(), c.values, c.values, width, out); err != nil {
+						t.Fatal(err)
+					}
+					relative, absolute := slack(width)
+					for i := range rows.N {
+						for j := range rows.N {
+							exact := cosineDistance(dot(rows.row(i), rows.row(j)), norms[i], norms[j])
+							cosine := float64(out[i*rows.N+j]) + c.along[i] + c.along[j] - dot(centre, centre)
+							if off, most := math.Abs(1-cosine-exact), absolute+relative*c.lengths[i]*c.lengths[j]; off > most {
+								t.Fatalf("width %d, offset %v: cosine off by %v, slack %v", width, offset, off, most)
+							}
+						}
+					}
+					if offset == 3000 && width == 1100 && relative*c.lengths[1]*c.lengths[2] > 1e-9 {
+						t.Errorf("rows in one direction have the slack %v", relative*c.lengths[1]*c.lengths[2])
 					}
 				}
 			}
-		}
+		})
+	}
+	if relative, _ := slack(1 << 24); !math.IsInf(relative, 1) {
+		t.Errorf("rows too wide for any bound have the slack %v", relative)
 	}
 }
 
@@ -272,6 +443,8 @@ func TestSearchesThatCannotBe(t *testing.T) {
 		{"not the same cells", three, gaussian(1, 4, 4, 0), Options{K: 1, LeaveOutSelf: true}, ErrShape},
 		{"no queries", Rows{Width: 4}, three, Options{K: 1}, ErrShape},
 		{"no columns", Rows{N: 3}, Rows{N: 3}, Options{K: 1}, ErrShape},
+		{"numbers missing", three, Rows{N: 3, Width: 4, Values: three.Values, Numbers: []int64{0, 1}}, Options{K: 1}, ErrShape},
+		{"more than are looked at", three, Rows{N: 3, Width: 4, Values: three.Values, Numbers: []int64{0, -1, 2}}, Options{K: 3}, ErrOption},
 		{"values missing", three, Rows{N: 3, Width: 4, Values: three.Values[1:]}, Options{K: 1}, ErrShape},
 		{"NaN in queries", bad(math.NaN()), three, Options{K: 1}, ErrNotFinite},
 		{"infinite in reference", three, bad(math.Inf(-1)), Options{K: 1}, ErrNotFinite},
@@ -310,8 +483,8 @@ func TestCancelAndProgress(t *testing.T) {
 		cancel()
 	}
 	err := Nearest(ctx, rows, rows, o, indices, distances)
-	if !errors.Is(err, context.Canceled) || done != standard.queryBlock {
-		t.Errorf("cancelled after the first block: %d queries done, error %v", done, err)
+	if !errors.Is(err, context.Canceled) || done != standard.queryTile {
+		t.Errorf("cancelled after the first tile: %d queries done, error %v", done, err)
 	}
 }
 
@@ -324,18 +497,13 @@ func TestPanicsBecomeErrors(t *testing.T) {
 	for _, threads := range []int{1, 3} {
 		o := Options{K: 1, Threads: threads, Progress: func(int) { panic("a deliberate panic") }}
 		quiet := Options{K: 1, Threads: threads}
-		s, err := newSearch(rows, rows, nil, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, normsErr := squaredNorms(short, nil, threads)
+		_, normsErr := squaredNorms(short, true, threads)
 		for _, c := range []struct {
 			name, says string
 			err        error
 		}{
 			{"nearest", "a deliberate panic", Nearest(t.Context(), rows, rows, o, indices, distances)},
 			{"transfer", "a deliberate panic", Transfer(t.Context(), rows, rows, labels, Uniform, o, make([]int32, rows.N), make([]float32, rows.N))},
-			{"visitor", "a deliberate panic", s.run(t.Context(), func() visitor { panic("a deliberate panic") })},
 			{"norms", "out of range", normsErr},
 		} {
 			if !errors.Is(c.err, safego.ErrPanic) || !strings.Contains(fmt.Sprint(c.err), c.says) {
@@ -350,18 +518,29 @@ func TestPanicsBecomeErrors(t *testing.T) {
 }
 
 func BenchmarkNearest(b *testing.B) {
-	for _, c := range []struct {
-		n, width int
-		offset   float64
-	}{{4000, 50, 0}, {2000, 2048, 0}, {2000, 2048, 100}} {
-		b.Run(fmt.Sprintf("%d cells, %d wide, offset %v", c.n, c.width, c.offset), func(b *testing.B) {
-			rows := gaussian(1, c.n, c.width, c.offset)
-			for b.Loop() {
-				nearest(b, rows, rows, Options{K: 15, LeaveOutSelf: true})
-			}
-			flop := 2 * float64(c.n) * float64(c.n) * float64(c.width) * float64(b.N)
-			b.ReportMetric(flop/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-			b.ReportMetric(float64(c.n*b.N)/b.Elapsed().Seconds(), "cells/s")
-		})
+	for name, product := range products {
+		for _, c := range []struct {
+			n, width int
+			offset   float64
+		}{{4000, 50, 0}, {2000, 2048, 0}, {2000, 2048, 100}} {
+			b.Run(fmt.Sprintf("%s, %d cells, %d wide, offset %v", name, c.n, c.width, c.offset), func(b *testing.B) {
+				rows, product := gaussian(1, c.n, c.width, c.offset), unclosed{product(b)}
+				indices, distances := make([]int64, 15*c.n), make([]float64, 15*c.n)
+				for b.Loop() {
+					s, err := newSearch(rows, rows, Options{K: 15, LeaveOutSelf: true})
+					if err != nil {
+						b.Fatal(err)
+					}
+					s.newMultiplier = func() (multiplier, error) { return product, nil }
+					Blank(indices, distances)
+					if err := s.run(b.Context(), indices, distances); err != nil {
+						b.Fatal(err)
+					}
+				}
+				flop := 2 * float64(c.n) * float64(c.n) * float64(c.width) * float64(b.N)
+				b.ReportMetric(flop/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				b.ReportMetric(float64(c.n*b.N)/b.Elapsed().Seconds(), "cells/s")
+			})
+		}
 	}
 }

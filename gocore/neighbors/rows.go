@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/se600m/se600m-go/gocore/safego"
 )
 
 var (
@@ -17,10 +15,13 @@ var (
 	ErrNotFinite = errors.New("value is not finite")
 )
 
-// Rows are embeddings, a row a cell.
+// Rows are embeddings, a row a cell: a whole set, or some rows of one.
 type Rows struct {
 	N, Width int
 	Values   []float32 // [N, Width], row-major
+	// Numbers are the rows' places in their set, in any order; nil: 0 … N-1.
+	// Reference rows with a negative number are never looked at.
+	Numbers []int64
 }
 
 func (r Rows) check(what string) error {
@@ -28,17 +29,39 @@ func (r Rows) check(what string) error {
 		return fmt.Errorf("neighbors: %s: %d values for [%d, %d], which must not be empty: %w",
 			what, len(r.Values), r.N, r.Width, ErrShape)
 	}
+	if r.Numbers != nil && len(r.Numbers) != r.N {
+		return fmt.Errorf("neighbors: %s: %d numbers for %d rows: %w", what, len(r.Numbers), r.N, ErrShape)
+	}
 	return nil
 }
 
 func (r Rows) row(i int) []float32 { return r.Values[i*r.Width : (i+1)*r.Width] }
 
+func (r Rows) number(i int) int64 {
+	if r.Numbers == nil {
+		return int64(i)
+	}
+	return r.Numbers[i]
+}
+
+// seen counts the rows that are looked at.
+func (r Rows) seen() int {
+	n := r.N
+	for _, number := range r.Numbers {
+		if number < 0 {
+			n--
+		}
+	}
+	return n
+}
+
 // NotFiniteError says where the first value is that is NaN or infinite. It
 // wraps [ErrNotFinite].
 type NotFiniteError struct {
-	Reference   bool // in the reference, not in the queries
-	Row, Column int
-	Value       float32
+	Reference bool // in the reference, not in the queries
+	Row       int64
+	Column    int
+	Value     float32
 }
 
 func (e *NotFiniteError) Error() string {
@@ -51,42 +74,32 @@ func (e *NotFiniteError) Error() string {
 
 func (e *NotFiniteError) Unwrap() error { return ErrNotFinite }
 
-// squaredNorms computes |row|² of some rows (nil: of all), 0 for the others.
-// Nothing but a panic is an error.
-func squaredNorms(r Rows, of []int, threads int) ([]float64, error) {
-	n := count(of, r.N)
+// squaredNorms computes |row|² of the rows that are looked at, 0 for the
+// others. Squares of float32 values don't overflow float64, so the norms tell
+// which rows have values that are not finite.
+func squaredNorms(r Rows, reference bool, threads int) ([]float64, error) {
 	norms := make([]float64, r.N)
-	group := safego.NewGroup()
-	for t := range threads {
-		group.Go(func() error {
-			for i := n * t / threads; i < n*(t+1)/threads; i++ {
-				at := pick(of, i)
-				row := r.row(at)
-				norms[at] = dot(row, row)
+	err := share(threads, r.N, func(from, to int) {
+		for i := from; i < to; i++ {
+			if !reference || r.number(i) >= 0 {
+				norms[i] = dot(r.row(i), r.row(i))
 			}
-			return nil
-		})
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("neighbors: %w", err)
-	}
-	return norms, nil
-}
-
-// requireFinite finds the first value that is not finite. Squares of float32
-// values don't overflow float64, so the norms tell.
-func requireFinite(r Rows, norms []float64, reference bool) error {
 	for i, norm := range norms {
 		if !math.IsNaN(norm) && !math.IsInf(norm, 0) {
 			continue
 		}
 		for column, v := range r.row(i) {
 			if v-v != 0 {
-				return &NotFiniteError{Reference: reference, Row: i, Column: column, Value: v}
+				return nil, &NotFiniteError{Reference: reference, Row: r.number(i), Column: column, Value: v}
 			}
 		}
 	}
-	return nil
+	return norms, nil
 }
 
 // dot is a product in float64. Its order of summation depends on nothing but
@@ -116,19 +129,4 @@ func cosineDistance(product, squaredNormA, squaredNormB float64) float64 {
 		return 1
 	}
 	return min(max(1-product/math.Sqrt(squares), 0), 2)
-}
-
-// count and pick read a choice of rows: nil stands for all.
-func count(of []int, n int) int {
-	if of == nil {
-		return n
-	}
-	return len(of)
-}
-
-func pick(of []int, i int) int {
-	if of == nil {
-		return i
-	}
-	return of[i]
 }

@@ -2,13 +2,11 @@ package neighbors
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math"
 	goruntime "runtime"
+	"sync"
 	"sync/atomic"
-
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
 
 	"github.com/se600m/se600m-go/gocore/safego"
 )
@@ -16,18 +14,17 @@ import (
 // tiling is the size of the blocks that a search works in. It changes the
 // speed and the memory, never the result.
 type tiling struct {
-	queryBlock     int // a thread takes as many queries at a time
-	referenceBlock int // compared with as many reference rows at a time
-	columnBlock    int // multiplied in float32 before float64 takes over
+	// Copies are kept of as many rows at a time, for all threads.
+	queryBlock, referenceBlock int
+	// A thread multiplies as many at a time.
+	queryTile, referenceTile int
+	// As many rows stay open for every query before they are computed in float64.
+	open int
 }
 
-// standard keeps a strip of reference rows (96 KiB) in a core's second-level
-// cache. 128 queries share the cost of preparing it.
-var standard = tiling{queryBlock: 128, referenceBlock: 192, columnBlock: 128}
-
-// gemmRows and a tiling's referenceBlock stay below four blocks of 64 × 64: from
-// there on gonum multiplies in goroutines of its own, on all cores.
-const gemmRows = 64
+// standard keeps 96 MB of copies at SE-600M's width, which are made again for
+// 1 % of the time, and half a megabyte of products in a core's cache.
+var standard = tiling{queryBlock: 8192, referenceBlock: 4096, queryTile: 256, referenceTile: 512, open: 512}
 
 // search is a search that was checked and is ready to run.
 type search struct {
@@ -35,13 +32,11 @@ type search struct {
 	tiling
 	queries, reference         Rows
 	queryNorms, referenceNorms []float64 // squared
-	among                      []int     // reference rows to find; nil: all
-	slack                      float64   // most by which a float32 cosine is off
+	newMultiplier              func() (multiplier, error)
 }
 
-// newSearch checks a search. Rows of the reference that aren't among the ones
-// to find (nil: all are) are never looked at.
-func newSearch(queries, reference Rows, among []int, o Options) (*search, error) {
+// newSearch checks a search.
+func newSearch(queries, reference Rows, o Options) (*search, error) {
 	if err := queries.check("queries"); err != nil {
 		return nil, err
 	}
@@ -51,15 +46,8 @@ func newSearch(queries, reference Rows, among []int, o Options) (*search, error)
 	if queries.Width != reference.Width {
 		return nil, fmt.Errorf("neighbors: queries are %d wide, the reference %d: %w", queries.Width, reference.Width, ErrShape)
 	}
-	if o.LeaveOutSelf && queries.N != reference.N {
-		return nil, fmt.Errorf("neighbors: %d queries are not the %d reference rows: %w", queries.N, reference.N, ErrShape)
-	}
-	most := count(among, reference.N)
-	if o.LeaveOutSelf {
-		most--
-	}
-	if o.K < 1 || o.K > most {
-		return nil, fmt.Errorf("neighbors: K=%d is not from 1 to %d, the rows to choose from: %w", o.K, most, ErrOption)
+	if o.K < 1 {
+		return nil, fmt.Errorf("neighbors: K=%d is less than 1: %w", o.K, ErrOption)
 	}
 	if o.Threads < 0 || o.Threads > 1024 {
 		return nil, fmt.Errorf("neighbors: threads=%d: %w", o.Threads, ErrOption)
@@ -67,60 +55,90 @@ func newSearch(queries, reference Rows, among []int, o Options) (*search, error)
 	if o.Threads == 0 {
 		o.Threads = goruntime.GOMAXPROCS(0)
 	}
-	s := &search{Options: o, queries: queries, reference: reference, among: among}
-	tile := standard // few queries are spread over the threads
-	tile.queryBlock = min(tile.queryBlock, (queries.N+o.Threads-1)/o.Threads)
-	s.setTiling(tile)
+	s := &search{Options: o, queries: queries, reference: reference, tiling: standard, newMultiplier: newMultiplier}
+	s.queryTile = min(s.queryTile, (queries.N+o.Threads-1)/o.Threads) // few queries are spread over the threads
 	var err error
-	if s.referenceNorms, err = squaredNorms(reference, among, o.Threads); err != nil {
+	if s.referenceNorms, err = squaredNorms(reference, true, o.Threads); err != nil {
 		return nil, err
 	}
-	if err := requireFinite(reference, s.referenceNorms, true); err != nil {
-		return nil, err
-	}
-	if s.queryNorms, err = squaredNorms(queries, nil, o.Threads); err != nil {
-		return nil, err
-	}
-	return s, requireFinite(queries, s.queryNorms, false)
+	s.queryNorms, err = squaredNorms(queries, false, o.Threads)
+	return s, err
 }
 
-// setTiling chooses the blocks, and with them the slack: n products of unit
-// vectors' elements, summed in float32 in whatever order, are off by at most
-// n units of rounding (Higham, Accuracy and Stability of Numerical Algorithms,
-// 2nd ed., section 3.1). Rounding the two vectors adds two; the sum over
-// strips in float64 and the rest are covered by two more and the 1 %.
-func (s *search) setTiling(t tiling) {
-	s.tiling = t
-	const unit = 0x1p-24
-	s.slack = 1.01 * float64(min(t.columnBlock, s.queries.Width)+4) * unit
+// run searches, a block of queries and of the reference after the other.
+func (s *search) run(ctx context.Context, indices []int64, distances []float64) (err error) {
+	if want := s.queries.N * s.K; len(indices) != want || len(distances) != want {
+		return fmt.Errorf("neighbors: memory for %d indices and %d distances, %d are needed: %w",
+			len(indices), len(distances), want, ErrShape)
+	}
+	product, err := s.newMultiplier()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, product.close()) }()
+	width, centre := s.queries.Width, centreOf(s.reference, s.referenceNorms)
+	var square float64
+	for _, v := range centre {
+		square += float64(v) * float64(v)
+	}
+	b := &blocks{
+		search: s, product: product, square: square, indices: indices, distances: distances,
+		queries:   newCentred(min(s.queryBlock, s.queries.N), width),
+		reference: newCentred(min(s.referenceBlock, s.reference.N), width),
+		progress:  newProgress(s),
+	}
+	b.relative, b.absolute = slack(width)
+	for b.firstQuery = 0; b.firstQuery < s.queries.N; b.firstQuery = b.lastQuery {
+		b.lastQuery = min(b.firstQuery+s.queryBlock, s.queries.N)
+		if err := b.queries.fill(s.queries, s.queryNorms, b.firstQuery, b.lastQuery, centre, s.Threads); err != nil {
+			return err
+		}
+		for b.first = 0; b.first < s.reference.N; b.first = b.last {
+			b.last = min(b.first+s.referenceBlock, s.reference.N)
+			if err := b.reference.fill(s.reference, s.referenceNorms, b.first, b.last, centre, s.Threads); err != nil {
+				return err
+			}
+			if err := b.compare(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// visitor is given the nearest rows of a query, nearest first.
-type visitor func(query int, nearest []candidate)
+// blocks are a block of queries and one of the reference, ready to be compared.
+type blocks struct {
+	*search
+	product               multiplier
+	square                float64 // of the centre
+	relative, absolute    float64 // see slack
+	queries, reference    centred
+	firstQuery, lastQuery int
+	first, last           int // rows of the reference
+	indices               []int64
+	distances             []float64
+	progress              *progress
+}
 
-// run searches. Every thread visits with a visitor of its own.
-func (s *search) run(ctx context.Context, newVisitor func() visitor) error {
+// compare has all threads compare tiles of the two blocks.
+func (b *blocks) compare(ctx context.Context) error {
 	var next atomic.Int64
+	next.Store(int64(b.firstQuery))
 	group, ctx := safego.WithContext(ctx)
-	nBlocks := (s.queries.N + s.queryBlock - 1) / s.queryBlock
-	for range min(s.Threads, nBlocks) {
+	nTiles := (b.lastQuery - b.firstQuery + b.queryTile - 1) / b.queryTile
+	for range min(b.Threads, nTiles) {
 		group.Go(func() error {
-			w, visit := s.newWorker(), newVisitor()
+			w := b.newWorker()
 			for {
-				from := int(next.Add(int64(s.queryBlock))) - s.queryBlock
-				if from >= s.queries.N {
+				from := int(next.Add(int64(b.queryTile))) - b.queryTile
+				if from >= b.lastQuery {
 					return nil
 				}
-				to := min(from+s.queryBlock, s.queries.N)
+				to := min(from+b.queryTile, b.lastQuery)
 				if err := w.scan(ctx, from, to); err != nil {
 					return err
 				}
-				for query := from; query < to; query++ {
-					visit(query, w.kept[query-from])
-				}
-				if s.Progress != nil {
-					s.Progress(to - from)
-				}
+				b.progress.add((to - from) * (b.last - b.first))
 			}
 		})
 	}
@@ -129,123 +147,142 @@ func (s *search) run(ctx context.Context, newVisitor func() visitor) error {
 
 // worker is the memory of a thread.
 type worker struct {
-	*search
-	queryRows []float32 // [queryBlock, width], of unit length
-	strip     []float32 // [columnBlock, referenceBlock]: reference rows of unit length, on their side
-	products  []float32 // [gemmRows, referenceBlock], of one strip
-	cosines   []float64 // [queryBlock, referenceBlock]
-	kept      []kept    // a heap a query
+	*blocks
+	products []float32 // [queryTile, referenceTile]
+	sieves   []sieve   // [queryTile]
 }
 
-func (s *search) newWorker() *worker {
-	nQueries := min(s.queryBlock, s.queries.N)
+func (b *blocks) newWorker() *worker {
+	nQueries := min(b.queryTile, b.lastQuery-b.firstQuery)
 	w := &worker{
-		search:    s,
-		queryRows: make([]float32, nQueries*s.queries.Width),
-		strip:     make([]float32, s.columnBlock*s.referenceBlock),
-		products:  make([]float32, gemmRows*s.referenceBlock),
-		cosines:   make([]float64, nQueries*s.referenceBlock),
-		kept:      make([]kept, nQueries),
+		blocks:   b,
+		products: make([]float32, nQueries*min(b.referenceTile, b.last-b.first)),
+		sieves:   make([]sieve, nQueries),
 	}
-	memory := make([]candidate, nQueries*s.K)
-	for i := range w.kept {
-		w.kept[i] = memory[i*s.K : (i+1)*s.K]
+	memory, open := make([]candidate, 2*nQueries*b.K), make([]place, nQueries*b.open)
+	for i := range w.sieves {
+		at := 2 * i * b.K
+		w.sieves[i] = sieve{
+			nearest: memory[at : at+b.K], bounds: memory[at+b.K : at+2*b.K], open: open[i*b.open : i*b.open : (i+1)*b.open],
+		}
 	}
 	return w
 }
 
-// scan finds the nearest rows of queries from … to-1.
+// scan compares queries from … to-1 with all rows of the block.
 func (w *worker) scan(ctx context.Context, from, to int) error {
-	width := w.reference.Width
+	width := w.search.queries.Width
+	rowsOf := func(c centred, from, to int) []float32 { return c.values[from*width : to*width] }
 	for query := from; query < to; query++ {
-		at := (query - from) * width
-		toUnit(w.queryRows[at:at+width], w.queries.row(query), w.queryNorms[query])
-		w.kept[query-from].clear()
+		at := query * w.K
+		w.sieves[query-from].begin(w.indices[at:at+w.K], w.distances[at:at+w.K])
 	}
-	n := count(w.among, w.reference.N)
-	for first := 0; first < n; first += w.referenceBlock {
+	units := rowsOf(w.queries, from-w.firstQuery, to-w.firstQuery)
+	for first := w.first; first < w.last; first += w.referenceTile {
+		last := min(first+w.referenceTile, w.last)
+		n := last - first
+		products := w.products[:(to-from)*n]
+		if err := w.product.multiply(ctx, units, rowsOf(w.reference, first-w.first, last-w.first), width, products); err != nil {
+			return err
+		}
+		for query := from; query < to; query++ {
+			w.offer(query, &w.sieves[query-from], first, products[(query-from)*n:][:n])
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		last := min(first+w.referenceBlock, n)
-		w.multiply(to-from, first, last)
-		for query := from; query < to; query++ {
-			at := (query - from) * w.referenceBlock
-			w.offer(query, &w.kept[query-from], first, w.cosines[at:at+last-first])
-		}
 	}
-	for i := range to - from {
-		w.kept[i].sort()
+	for query := from; query < to; query++ {
+		at := query * w.K
+		found := &w.sieves[query-from]
+		w.settle(query, found)
+		found.nearest.store(w.indices[at:at+w.K], w.distances[at:at+w.K])
 	}
 	return nil
 }
 
-// multiply computes the cosines of the queries and some reference rows within
-// the slack.
-func (w *worker) multiply(nQueries, first, last int) {
-	width, n := w.reference.Width, last-first
-	clear(w.cosines)
-	for column := 0; column < width; column += w.columnBlock {
-		nColumns := min(w.columnBlock, width-column)
-		for i := range n {
-			row := pick(w.among, first+i)
-			w.layOnSide(i, w.reference.row(row)[column:column+nColumns], w.referenceNorms[row])
-		}
-		strip := blas32.General{Rows: nColumns, Cols: n, Stride: w.referenceBlock, Data: w.strip}
-		for query := 0; query < nQueries; query += gemmRows {
-			nRows := min(gemmRows, nQueries-query)
-			rows := blas32.General{Rows: nRows, Cols: nColumns, Stride: width, Data: w.queryRows[query*width+column:]}
-			products := blas32.General{Rows: nRows, Cols: n, Stride: w.referenceBlock, Data: w.products}
-			blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, rows, strip, 0, products)
-			for i := range nRows {
-				sums := w.cosines[(query+i)*w.referenceBlock:][:n]
-				for j, product := range w.products[i*w.referenceBlock:][:n] {
-					sums[j] += float64(product)
-				}
-			}
-		}
+// offer has a query's sieve take what may be among the nearest of some rows.
+func (w *worker) offer(query int, s *sieve, first int, products []float32) {
+	at := query - w.firstQuery
+	along := w.reference.along[first-w.first:][:len(products)]
+	lengths := w.reference.lengths[first-w.first:][:len(products)]
+	// The cosine is the product and along, and this:
+	rest := w.queries.along[at] - w.square
+	relative := w.relative * w.queries.lengths[at]
+	most := w.absolute
+	for _, length := range lengths {
+		most = max(most, w.absolute+relative*length)
 	}
-}
-
-// layOnSide writes part of a reference row, scaled to unit length, to column i
-// of the strip.
-func (w *worker) layOnSide(i int, values []float32, squaredNorm float64) {
-	scale := inverseRoot(squaredNorm)
-	for column, v := range values {
-		w.strip[column*w.referenceBlock+i] = float32(float64(v) * scale)
-	}
-}
-
-// offer has a query keep the nearest of some reference rows: those whose
-// cosine leaves it open are computed in float64.
-func (w *worker) offer(query int, k *kept, first int, cosines []float64) {
-	row, norm := w.queries.row(query), w.queryNorms[query]
-	least := 1 - k.farthest() - w.slack
-	for i, cosine := range cosines {
-		if cosine < least {
+	least := 1 - s.limit() - most - rest
+	for i, product := range products {
+		if float64(product)+along[i] < least {
 			continue
 		}
-		at := pick(w.among, first+i)
-		if w.LeaveOutSelf && at == query {
+		row := first + i
+		number := w.search.reference.number(row)
+		if number < 0 || w.LeaveOutSelf && number == w.search.queries.number(query) {
 			continue
 		}
-		distance := cosineDistance(dot(row, w.reference.row(at)), norm, w.referenceNorms[at])
-		k.offer(candidate{distance, at})
-		least = 1 - k.farthest() - w.slack
+		off := w.absolute + relative*lengths[i]
+		s.take(row, 1-(float64(product)+along[i]+rest), off)
+		if s.full() {
+			w.settle(query, s)
+		}
+		least = 1 - s.limit() - most - rest
 	}
 }
 
-func toUnit(dst, src []float32, squaredNorm float64) {
-	scale := inverseRoot(squaredNorm)
-	for i, v := range src {
-		dst[i] = float32(float64(v) * scale)
+// settle computes the distances of all rows that are open, and keeps the
+// nearest.
+func (w *worker) settle(query int, s *sieve) {
+	row, norm := w.search.queries.row(query), w.queryNorms[query]
+	for _, open := range s.open {
+		if open.least > s.limit() {
+			continue
+		}
+		product := dot(row, w.search.reference.row(open.row))
+		distance := cosineDistance(product, norm, w.referenceNorms[open.row])
+		s.nearest.offer(candidate{distance, w.search.reference.number(open.row)})
+	}
+	s.settled()
+}
+
+// progress turns pairs of rows that were compared into queries that are done.
+type progress struct {
+	sync.Mutex
+	tell              func(nQueries int)
+	done, perQuery, n int
+}
+
+func newProgress(s *search) *progress {
+	return &progress{tell: s.Progress, perQuery: s.reference.N}
+}
+
+func (p *progress) add(nPairs int) {
+	if p.tell == nil {
+		return
+	}
+	p.Lock()
+	defer p.Unlock()
+	p.done += nPairs
+	if n := p.done / p.perQuery; n > p.n {
+		n, p.n = n-p.n, n
+		p.tell(n)
 	}
 }
 
-// inverseRoot is what brings a row to unit length; a row of zeros stays one.
-func inverseRoot(squaredNorm float64) float64 {
-	if squaredNorm == 0 {
-		return 0
+// share has threads work on parts of n things. Nothing but a panic is an error.
+func share(threads, n int, work func(from, to int)) error {
+	group := safego.NewGroup()
+	threads = min(threads, n)
+	for t := range threads {
+		group.Go(func() error {
+			work(n*t/threads, n*(t+1)/threads)
+			return nil
+		})
 	}
-	return 1 / math.Sqrt(squaredNorm)
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("neighbors: %w", err)
+	}
+	return nil
 }

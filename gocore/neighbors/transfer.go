@@ -42,60 +42,78 @@ type Labels struct {
 	N  int
 }
 
-// labelled lists the rows that have a label; nil if all have.
-func (l Labels) labelled(nRows int) ([]int, error) {
+func (l Labels) check(nRows int) error {
 	if len(l.Of) != nRows {
-		return nil, fmt.Errorf("neighbors: %d labels for %d reference rows: %w", len(l.Of), nRows, ErrShape)
+		return fmt.Errorf("neighbors: %d labels for %d reference rows: %w", len(l.Of), nRows, ErrShape)
 	}
-	rows := make([]int, 0, nRows)
 	for row, label := range l.Of {
-		switch {
-		case int(label) >= l.N || label < -1:
-			return nil, fmt.Errorf("neighbors: row %d has label %d, there are %d: %w", row, label, l.N, ErrShape)
-		case label >= 0:
-			rows = append(rows, row)
+		if int(label) >= l.N || label < -1 {
+			return fmt.Errorf("neighbors: row %d has label %d, there are %d: %w", row, label, l.N, ErrShape)
 		}
 	}
-	if len(rows) == nRows {
-		return nil, nil
-	}
-	return rows, nil
+	return nil
 }
 
 // Transfer gives every query the label that has most weight among its K
-// nearest labelled reference rows, ties by the lower label; its confidence,
-// from 0 to 1, is the share of that weight. Where no neighbour has any weight
-// (Similarity, and none at less than a right angle) the label is -1 and the
-// confidence 0. Written are [queries.N] of both.
+// nearest labelled reference rows (see [Vote]). Rows without a label are never
+// looked at. Written are [queries.N] labels and confidences.
 //
 // It fails as [Nearest] does.
 func Transfer(ctx context.Context, queries, reference Rows, labels Labels, w Weights, o Options,
 	winners []int32, confidence []float32,
 ) error {
-	if len(winners) != queries.N || len(confidence) != queries.N {
-		return fmt.Errorf("neighbors: memory for %d labels and %d confidences, there are %d queries: %w",
-			len(winners), len(confidence), queries.N, ErrShape)
+	if err := labels.check(reference.N); err != nil {
+		return err
+	}
+	labelled := reference
+	labelled.Numbers = make([]int64, reference.N)
+	for row, label := range labels.Of {
+		if labelled.Numbers[row] = int64(row); label < 0 {
+			labelled.Numbers[row] = -1
+		}
+	}
+	if o.K < 1 || o.K > reference.N {
+		return fmt.Errorf("neighbors: K=%d is not from 1 to %d, the rows to choose from: %w", o.K, reference.N, ErrOption)
+	}
+	indices, distances := make([]int64, queries.N*o.K), make([]float64, queries.N*o.K)
+	if err := Nearest(ctx, queries, labelled, o, indices, distances); err != nil {
+		return err
+	}
+	return Vote(indices, distances, labels, w, winners, confidence)
+}
+
+// Vote gives every query the label that has most weight among its nearest rows,
+// which [Nearest] or [Add] has written, ties by the lower label; its confidence,
+// from 0 to 1, is the share of that weight. Where no neighbour has any weight
+// ([Similarity], and none at less than a right angle) the label is -1 and the
+// confidence 0. As many queries are voted for as there is memory for winners.
+//
+// It fails with [ErrShape] or [ErrOption].
+func Vote(indices []int64, distances []float64, labels Labels, w Weights, winners []int32, confidence []float32) error {
+	n := len(winners)
+	if len(confidence) != n || len(distances) != len(indices) || n == 0 || len(indices)%n != 0 {
+		return fmt.Errorf("neighbors: memory for %d labels and %d confidences, for %d indices and %d distances: %w",
+			n, len(confidence), len(indices), len(distances), ErrShape)
 	}
 	if w != Uniform && w != Similarity {
 		return fmt.Errorf("neighbors: weights %d are neither uniform nor by similarity: %w", int(w), ErrOption)
 	}
-	among, err := labels.labelled(reference.N)
-	if err != nil {
+	if err := labels.check(len(labels.Of)); err != nil {
 		return err
 	}
-	s, err := newSearch(queries, reference, among, o)
-	if err != nil {
-		return err
-	}
-	return s.run(ctx, func() visitor {
-		b := ballot{weight: make([]float64, labels.N)}
-		return func(query int, nearest []candidate) {
-			for _, c := range nearest {
-				b.cast(labels.Of[c.row], w.of(c.distance))
+	k := len(indices) / n
+	b := ballot{weight: make([]float64, labels.N)}
+	for query := range n {
+		for i := query * k; i < (query+1)*k; i++ {
+			row := indices[i]
+			if row < 0 || row >= int64(len(labels.Of)) || labels.Of[row] < 0 {
+				return fmt.Errorf("neighbors: query %d has neighbour %d, which has no label: %w", query, row, ErrShape)
 			}
-			winners[query], confidence[query] = b.decide()
+			b.cast(labels.Of[row], w.of(distances[i]))
 		}
-	})
+		winners[query], confidence[query] = b.decide()
+	}
+	return nil
 }
 
 // ballot counts the votes for one query.
