@@ -7,49 +7,46 @@ import (
 	"github.com/se600m/se600m-go/gocore/neighbors"
 )
 
-// searchRequest describes a search for the nearest cells.
-type searchRequest struct {
-	Queries      array `json:"queries"`
-	Reference    array `json:"reference"`
-	Width        int   `json:"width"`
-	K            int   `json:"k"`
-	LeaveOutSelf bool  `json:"leave_out_self"`
-	Threads      int   `json:"threads"`
+// rowsRequest describes rows of a set of embeddings, float32 [n, width], and
+// their places in the set; those of a reference that are not to be looked at
+// have a negative number.
+type rowsRequest struct {
+	Values  array `json:"values"`
+	Width   int   `json:"width"`
+	Numbers array `json:"numbers"`
 }
 
-func (r *searchRequest) rows() (queries, reference neighbors.Rows, err error) {
-	if queries, err = rows(r.Queries, r.Width); err != nil {
-		return queries, reference, err
-	}
-	reference, err = rows(r.Reference, r.Width)
-	return queries, reference, err
-}
-
-func rows(a array, width int) (neighbors.Rows, error) {
-	values, err := typed[float32](a, "float32")
+func (r rowsRequest) rows() (neighbors.Rows, error) {
+	values, err := typed[float32](r.Values, "float32")
 	if err != nil {
 		return neighbors.Rows{}, err
 	}
-	if width < 1 {
-		return neighbors.Rows{}, fmt.Errorf("pybind: rows of width %d: %w", width, neighbors.ErrShape)
+	if r.Width < 1 {
+		return neighbors.Rows{}, fmt.Errorf("pybind: rows of width %d: %w", r.Width, neighbors.ErrShape)
 	}
-	return neighbors.Rows{N: len(values) / width, Width: width, Values: values}, nil
+	numbers, err := typed[int64](r.Numbers, "int64")
+	return neighbors.Rows{N: len(values) / r.Width, Width: r.Width, Values: values, Numbers: numbers}, err
 }
 
-// options are those of a search of n queries, and have a job tell its progress.
-func (r *searchRequest) options(j *job, nQueries int) neighbors.Options {
-	return neighbors.Options{K: r.K, LeaveOutSelf: r.LeaveOutSelf, Threads: r.Threads, Progress: j.progress(nQueries)}
-}
-
-// nearestRequest asks for the nearest cells of each cell.
+// nearestRequest goes on with a search for the nearest cells of each cell, in
+// some rows of the reference. Indices and distances are what earlier jobs have
+// written; at first, every distance is infinite.
 type nearestRequest struct {
-	searchRequest
-	Indices   array `json:"indices"`
-	Distances array `json:"distances"`
+	Queries      rowsRequest `json:"queries"`
+	Reference    rowsRequest `json:"reference"`
+	K            int         `json:"k"`
+	LeaveOutSelf bool        `json:"leave_out_self"`
+	Threads      int         `json:"threads"`
+	Indices      array       `json:"indices"`
+	Distances    array       `json:"distances"`
 }
 
 func (r *nearestRequest) work() (work, error) {
-	queries, reference, err := r.rows()
+	queries, err := r.Queries.rows()
+	if err != nil {
+		return nil, err
+	}
+	reference, err := r.Reference.rows()
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +59,17 @@ func (r *nearestRequest) work() (work, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, j *job) (any, error) {
-		return nil, neighbors.Nearest(ctx, queries, reference, r.options(j, queries.N), indices, distances)
+		o := neighbors.Options{K: r.K, LeaveOutSelf: r.LeaveOutSelf, Threads: r.Threads, Progress: j.progress(queries.N)}
+		return nil, neighbors.Add(ctx, queries, reference, o, indices, distances)
 	}, nil
 }
 
-// transferRequest asks for the label that the nearest cells vote for.
-type transferRequest struct {
-	searchRequest
+// voteRequest asks for the label that the nearest cells vote for: indices and
+// distances are what jobs of kind "nearest" have written, labels are those of
+// all cells of the reference.
+type voteRequest struct {
+	Indices    array  `json:"indices"`
+	Distances  array  `json:"distances"`
 	Labels     array  `json:"labels"`
 	NLabels    int    `json:"n_labels"`
 	Weights    string `json:"weights"`
@@ -76,8 +77,12 @@ type transferRequest struct {
 	Confidence array  `json:"confidence"`
 }
 
-func (r *transferRequest) work() (work, error) {
-	queries, reference, err := r.rows()
+func (r *voteRequest) work() (work, error) {
+	indices, err := typed[int64](r.Indices, "int64")
+	if err != nil {
+		return nil, err
+	}
+	distances, err := typed[float64](r.Distances, "float64")
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +102,7 @@ func (r *transferRequest) work() (work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, j *job) (any, error) {
-		o := r.options(j, queries.N)
-		return nil, neighbors.Transfer(ctx, queries, reference, labels, weights, o, winners, confidence)
+	return func(context.Context, *job) (any, error) {
+		return nil, neighbors.Vote(indices, distances, labels, weights, winners, confidence)
 	}, nil
 }

@@ -42,7 +42,7 @@ var kinds = map[string]kind{
 	"survey":          of[surveyRequest](),
 	"tokenize":        of[tokenizeRequest](),
 	"trace":           of[traceRequest](),
-	"transfer":        of[transferRequest](),
+	"vote":            of[voteRequest](),
 }
 
 // Start begins a job of some kind and returns its handle. The type of each

@@ -494,10 +494,10 @@ def test_requests_that_make_no_sense():
     values = gaussian(6, 4)
     with pytest.raises(errors.InternalError, match='"queries" is missing'):
         _native.run("nearest", {})
+    rows = {"values": _native.array(values), "width": 4, "numbers": _native.array(np.arange(6))}
     request = {
-        "queries": _native.array(values),
-        "reference": _native.array(values),
-        "width": 4,
+        "queries": rows,
+        "reference": rows,
         "k": 2,
         "leave_out_self": False,
         "threads": 0,
@@ -505,9 +505,11 @@ def test_requests_that_make_no_sense():
         "distances": _native.array(np.empty(5, np.float64)),
     }
     with pytest.raises(errors.DataError, match="width 0"):
-        _native.run("nearest", request | {"width": 0})
+        _native.run("nearest", request | {"reference": rows | {"width": 0}})
     with pytest.raises(errors.InternalError, match='"float64" where "float32" belongs'):
-        _native.run("nearest", request | {"queries": request["distances"]})
+        _native.run("nearest", request | {"queries": rows | {"values": request["distances"]}})
+    with pytest.raises(errors.DataError, match="5 numbers for 6 rows"):
+        _native.run("nearest", request | {"queries": rows | {"numbers": request["indices"]}})
     with pytest.raises(errors.DataError, match="5 indices and 5 distances, 12 are needed"):
         _native.run("nearest", request)
 

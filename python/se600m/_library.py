@@ -40,6 +40,21 @@ def open_runtime(device: str = "auto", precision: str = "auto") -> str:
     return _native.open_runtime(loaded, _libraries(device, loaded))
 
 
+def open_for_products() -> None:
+    """Load an ONNX Runtime for products of matrices on the CPU, if none is loaded; go without if there is none.
+
+    Every build can do that. The one that is loaded must not stand in the way of a model that is loaded later: it is the
+    build for a GPU or for OpenVINO where there is one, and none where it would have to be one of several.
+    """
+    special = [flavour for flavour in ("cuda", "openvino") if _special(flavour) is not None]
+    if _native.runtime_library() or (len(special) > 1 and not os.environ.get("SE600M_ORT_LIBRARY")):
+        return
+    try:
+        _native.open_runtime(find(special[0] if special else "cpu"))
+    except errors.RuntimeLibraryError as error:
+        log.info("products are computed without ONNX Runtime: %s", error)
+
+
 def chosen(device: str, precision: str) -> str:
     """Choose the device that "auto" stands for: the first GPU if it can be used, else the CPU."""
     if device != "auto" or precision == "int8":

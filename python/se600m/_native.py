@@ -39,7 +39,7 @@ Kind = Literal[
     "survey",
     "tokenize",
     "trace",
-    "transfer",
+    "vote",
 ]
 """The kinds of jobs (pybind/start.go)."""
 

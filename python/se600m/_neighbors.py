@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _destination, _native, _progress, errors
+from se600m import _chunks, _destination, _library, _native, _progress, errors
 from se600m._log import warn
 from se600m._options import checked_threads, flag, flag_or_none, whole
+from se600m._representations import Representation
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,10 @@ def nearest(
     >>> adata.obs_names[found.indices[0]]  # the five cells that are most similar to the first cell
     """
     search = _Search(adata, adata if reference is None else reference, use_rep)
-    k = search.checked_k(k, search.reference.shape[0], "cells")
+    k = search.checked_k(k, search.reference.n_cells, "cells")
     found = NearestCells(np.empty((adata.n_obs, k), np.int64), np.empty((adata.n_obs, k), np.float64))
-    search.run(
-        "nearest",
-        {"k": k, "indices": _native.array(found.indices), "distances": _native.array(found.distances)},
-        threads,
-        progress,
-        "Finding nearest cells",
-    )
+    for rows, nearest_cells in search.run(k, None, threads, progress, "Finding nearest cells"):
+        found.indices[rows], found.distances[rows] = nearest_cells.indices, nearest_cells.distances
     return found
 
 
@@ -199,20 +195,17 @@ def transfer_labels(
     k = search.checked_k(k, int(np.count_nonzero(codes >= 0)), "labelled cells")
     winners, confidence = np.empty(adata.n_obs, np.int32), np.empty(adata.n_obs, np.float32)
     result = _destination.target(adata, copy)
-    search.run(
-        "transfer",
-        {
-            "k": k,
+    for rows, found in search.run(k, codes >= 0, threads, progress, f"Transferring {key}"):
+        request = {
+            "indices": _native.array(found.indices),
+            "distances": _native.array(found.distances),
             "labels": _native.array(codes),
             "n_labels": len(labels.categories),
             "weights": weights,
-            "winners": _native.array(winners),
-            "confidence": _native.array(confidence),
-        },
-        threads,
-        progress,
-        f"Transferring {key}",
-    )
+            "winners": _native.array(winners[rows]),
+            "confidence": _native.array(confidence[rows]),
+        }
+        _native.run("vote", request)
     columns = {
         written: pd.Categorical.from_codes(winners, dtype=labels.dtype),
         f"{written}_confidence": confidence,
@@ -222,13 +215,13 @@ def transfer_labels(
 
 
 class _Search:
-    """Two sets of cells to compare, checked. It keeps the embeddings while Go reads them."""
+    """Two sets of cells to compare, checked."""
 
     def __init__(self, adata: AnnData, reference: AnnData, use_rep: str) -> None:
         self.adata, self.reference_adata, self.use_rep = adata, reference, use_rep
         self.within = reference is adata
-        self.queries = _embedding(adata, "adata", use_rep)
-        self.reference = self.queries if self.within else _embedding(reference, "reference", use_rep)
+        self.queries = _representation(adata, "adata", use_rep)
+        self.reference = self.queries if self.within else _representation(reference, "reference", use_rep)
         _check_models(self)
 
     def checked_k(self, k: int, n: int, what: str) -> int:
@@ -243,32 +236,62 @@ class _Search:
 
     def run(
         self,
-        kind: Literal["nearest", "transfer"],
-        request: dict[str, Any],
+        k: int,
+        among: npt.NDArray[np.bool_] | None,
         threads: int | None,
         progress: bool | None,
         title: str,
-    ) -> None:
-        """Run a job on the two; a value that is not finite is named as its owner knows it."""
+    ) -> Iterator[tuple[slice, NearestCells]]:
+        """Yield the nearest cells of some cells after others, among all cells of the reference or some."""
         progress = flag_or_none("progress", progress)
-        request |= {
-            "queries": _native.array(self.queries),
-            "reference": _native.array(self.reference),
-            "width": self.queries.shape[1],
-            "leave_out_self": self.within,
-            "threads": checked_threads(threads) or 0,
-        }
-        try:
-            with _progress.bar(progress, title, len(self.queries)) as update:
-                _native.run(kind, request, update)
-        except errors.NotFiniteError as error:
-            in_reference = error.in_reference and not self.within  # type: ignore[attr-defined]
-            name, cells = ("reference", self.reference_adata) if in_reference else ("adata", self.adata)
-            cell = error.cell  # type: ignore[attr-defined]
-            raise errors.NotFiniteError(
-                f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r}) has a NaN or a value that is "
-                "infinite as float32: drop the cell, or embed it again"
-            ) from None
+        options = {"k": k, "leave_out_self": self.within, "threads": checked_threads(threads) or 0}
+        _library.open_for_products()
+        numbers = np.arange(self.reference.n_cells)
+        if among is not None:
+            numbers[~among] = -1
+        with _progress.bar(progress, title, self.queries.n_cells) as update:
+            for first, queries in self.queries.blocks():
+                rows = slice(first, first + len(queries))
+                own = np.arange(rows.start, rows.stop)
+                found = NearestCells(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf))
+                request = options | {
+                    "queries": _rows(queries, own),
+                    "indices": _native.array(found.indices),
+                    "distances": _native.array(found.distances),
+                }
+                with closing(_chunks.read_ahead(self.reference.blocks())) as blocks:
+                    for start, block in blocks:
+                        part = numbers[start : start + len(block)]
+                        told = _share(update, first, start / len(numbers), len(block) / len(numbers))
+                        try:
+                            _native.run("nearest", request | {"reference": _rows(block, part)}, told)
+                        except errors.NotFiniteError as error:
+                            raise self._not_finite(error) from None
+                yield rows, found
+
+    def _not_finite(self, error: errors.NotFiniteError) -> errors.NotFiniteError:
+        """Name a value that is not finite as its owner knows it."""
+        in_reference = error.in_reference and not self.within  # type: ignore[attr-defined]
+        name, cells = ("reference", self.reference_adata) if in_reference else ("adata", self.adata)
+        cell = error.cell  # type: ignore[attr-defined]
+        return errors.NotFiniteError(
+            f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r}) has a NaN or a value that is "
+            "infinite as float32: drop the cell, or embed it again"
+        )
+
+
+def _rows(values: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Describe rows of a set to Go. The caller keeps both arrays."""
+    return {"values": _native.array(values), "width": values.shape[1], "numbers": _native.array(numbers)}
+
+
+def _share(update: _native.Progress, before: int, begun: float, share: float) -> _native.Progress:
+    """Make of the progress of a job, which compares cells with a share of the reference, that of the whole search."""
+
+    def told(done: int, total: int) -> None:
+        update(before + round(begun * total + share * done), before + total)
+
+    return told
 
 
 def _check_kind(adata: Any, name: str) -> None:
@@ -276,33 +299,15 @@ def _check_kind(adata: Any, name: str) -> None:
         raise errors.DataError(f"{name} must be an AnnData with embedded cells, not a {type(adata).__name__}")
 
 
-def _embedding(adata: AnnData, name: str, use_rep: str) -> npt.NDArray[np.float32]:
-    """Read an embedding, float32 ``[n_cells, width]``, row-major."""
+def _representation(adata: AnnData, name: str, use_rep: str) -> Representation:
     _check_kind(adata, name)
-    if use_rep not in adata.obsm:
-        option = "" if use_rep == "X_state" else f", key_added={use_rep!r}"
-        raise errors.DataError(
-            f"use_rep={use_rep!r} is not in {name}.obsm, which has {sorted(adata.obsm)}: "
-            f"create it with se600m.embed({name}{option})"
-        )
-    values, where = adata.obsm[use_rep], f"{name}.obsm[{use_rep!r}]"
-    if sp.issparse(values):
-        raise errors.DataError(f"{where} is sparse: convert it with {where} = {where}.toarray()")
-    values = np.asarray(values)
-    if values.ndim != 2 or values.dtype.kind not in "fiub":
-        raise errors.DataError(
-            f"{where} is {values.dtype} {list(values.shape)}, not a matrix of numbers [n_cells, width]"
-        )
-    if 0 in values.shape:
-        raise errors.DataError(f"{where} is empty: {list(values.shape)}")
-    with np.errstate(over="ignore"):  # becomes infinite, which is an error of its own
-        return np.ascontiguousarray(values, np.float32)
+    return Representation(adata, name, use_rep)
 
 
 def _check_models(search: _Search) -> None:
     """Refuse embeddings of different widths; warn of different models."""
     key = search.use_rep
-    widths = [search.queries.shape[1], search.reference.shape[1]]
+    widths = [search.queries.width, search.reference.width]
     made_with = [_made_with(search.adata, key), _made_with(search.reference_adata, key)]
     models = [f" (model {str(noted['model'])!r})" if "model" in noted else "" for noted in made_with]
     if widths[0] != widths[1]:
