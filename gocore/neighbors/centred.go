@@ -24,7 +24,7 @@ func (c centred) fill(rows Rows, norms []float64, from, to int, centre []float32
 	return share(threads, to-from, func(first, last int) {
 		for i := first; i < last; i++ {
 			scale := inverseRoot(norms[from+i])
-			row, out := rows.row(from+i)[:width], c.values[i*width:][:width]
+			row, out := rows.row(from + i)[:width], c.values[i*width:][:width]
 			var along, squares float64
 			for column, at := range centre[:width] {
 				unit := float64(row[column]) * scale
@@ -81,7 +81,7 @@ func inverseRoot(squaredNorm float64) float64 {
 func slack(width int) (relative, absolute float64) {
 	off := float64(width+4) * 0x1p-24
 	if off >= 0.5 {
-		return math.Inf(1), 0
+		return 1e300, 0 // rules nothing out
 	}
 	return off / (1 - off), float64(width+16) * 0x1p-50
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,9 +24,17 @@ type tiling struct {
 	open int
 }
 
-// standard keeps 96 MB of copies at SE-600M's width, which are made again for
+// standard keeps 128 MB of copies at SE-600M's width, which are made again for
 // 1 % of the time, and half a megabyte of products in a core's cache.
-var standard = tiling{queryBlock: 8192, referenceBlock: 4096, queryTile: 256, referenceTile: 512, open: 512}
+var standard = tiling{queryBlock: 8192, referenceBlock: 8192, queryTile: 256, referenceTile: 512, open: 512}
+
+// evenly makes tiles of n queries smaller, so that every thread has as many.
+func (t tiling) evenly(n, threads int) tiling {
+	n = min(n, t.queryBlock)
+	rounds := (n + t.queryTile*threads - 1) / (t.queryTile * threads)
+	t.queryTile = (n + rounds*threads - 1) / (rounds * threads)
+	return t
+}
 
 // search is a search that was checked and is ready to run.
 type search struct {
@@ -55,8 +65,7 @@ func newSearch(queries, reference Rows, o Options) (*search, error) {
 	if o.Threads == 0 {
 		o.Threads = goruntime.GOMAXPROCS(0)
 	}
-	s := &search{Options: o, queries: queries, reference: reference, tiling: standard, newMultiplier: newMultiplier}
-	s.queryTile = min(s.queryTile, (queries.N+o.Threads-1)/o.Threads) // few queries are spread over the threads
+	s := &search{Options: o, queries: queries, reference: reference, tiling: standard.evenly(queries.N, o.Threads), newMultiplier: newMultiplier}
 	var err error
 	if s.referenceNorms, err = squaredNorms(reference, true, o.Threads); err != nil {
 		return nil, err
@@ -185,8 +194,9 @@ func (w *worker) scan(ctx context.Context, from, to int) error {
 		if err := w.product.multiply(ctx, units, rowsOf(w.reference, first-w.first, last-w.first), width, products); err != nil {
 			return err
 		}
+		t := w.tileOf(first, last)
 		for query := from; query < to; query++ {
-			w.offer(query, &w.sieves[query-from], first, products[(query-from)*n:][:n])
+			w.offer(query, &w.sieves[query-from], t, products[(query-from)*n:][:n])
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -201,36 +211,50 @@ func (w *worker) scan(ctx context.Context, from, to int) error {
 	return nil
 }
 
+// tile is some rows of the reference.
+type tile struct {
+	first          int
+	along, lengths []float64 // see centred
+	// No row has more.
+	mostAlong, mostLength float64
+}
+
+func (b *blocks) tileOf(first, last int) tile {
+	t := tile{first: first, along: b.reference.along[first-b.first : last-b.first], lengths: b.reference.lengths[first-b.first : last-b.first]}
+	t.mostAlong, t.mostLength = slices.Max(t.along), slices.Max(t.lengths)
+	return t
+}
+
 // offer has a query's sieve take what may be among the nearest of some rows.
-func (w *worker) offer(query int, s *sieve, first int, products []float32) {
+func (w *worker) offer(query int, s *sieve, t tile, products []float32) {
 	at := query - w.firstQuery
-	along := w.reference.along[first-w.first:][:len(products)]
-	lengths := w.reference.lengths[first-w.first:][:len(products)]
 	// The cosine is the product and along, and this:
 	rest := w.queries.along[at] - w.square
 	relative := w.relative * w.queries.lengths[at]
-	most := w.absolute
-	for _, length := range lengths {
-		most = max(most, w.absolute+relative*length)
+	// A product that is less leaves no row of the tile near enough.
+	least := func() float32 {
+		return below(1 - s.limit() - rest - t.mostAlong - w.absolute - relative*t.mostLength)
 	}
-	least := 1 - s.limit() - most - rest
+	bar := least()
 	for i, product := range products {
-		if float64(product)+along[i] < least {
+		if product < bar {
 			continue
 		}
-		row := first + i
+		row := t.first + i
 		number := w.search.reference.number(row)
 		if number < 0 || w.LeaveOutSelf && number == w.search.queries.number(query) {
 			continue
 		}
-		off := w.absolute + relative*lengths[i]
-		s.take(row, 1-(float64(product)+along[i]+rest), off)
+		s.take(row, 1-(float64(product)+t.along[i]+rest), w.absolute+relative*t.lengths[i])
 		if s.full() {
 			w.settle(query, s)
 		}
-		least = 1 - s.limit() - most - rest
+		bar = least()
 	}
 }
+
+// below is a float32 that is certainly less.
+func below(v float64) float32 { return math.Nextafter32(float32(v), float32(math.Inf(-1))) }
 
 // settle computes the distances of all rows that are open, and keeps the
 // nearest.
