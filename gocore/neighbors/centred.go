@@ -19,31 +19,35 @@ func newCentred(n, width int) centred {
 }
 
 // fill takes rows from … to-1, to places 0 … of its own.
-func (c centred) fill(rows Rows, norms []float64, from, to int, centre []float32, threads int) error {
+func (c centred) fill(rows Rows, norms []float64, from, to int, o origin, threads int) error {
 	width := rows.Width
 	return share(threads, to-from, func(first, last int) {
 		for i := first; i < last; i++ {
-			scale := inverseRoot(norms[from+i])
 			row, out := rows.row(from + i)[:width], c.values[i*width:][:width]
-			var along, squares float64
-			for column, at := range centre[:width] {
-				unit := float64(row[column]) * scale
-				moved := float32(unit - float64(at))
-				out[column] = moved
-				along += unit * float64(at)
-				squares += float64(moved) * float64(moved)
+			scale := inverseRoot(norms[from+i])
+			for column, at := range o.centre[:width] {
+				out[column] = float32(float64(row[column])*scale - float64(at))
 			}
-			c.along[i], c.lengths[i] = along, math.Sqrt(squares)
+			c.along[i] = dot(row, o.centre) * scale
+			// |row - c|² of a row of length 1; that of zeros is shorter. What rounding
+			// may have taken off is made good.
+			c.lengths[i] = math.Sqrt(max(0, 1-2*c.along[i]+o.square) + 1e-9)
 		}
 	})
+}
+
+// origin is the centre of rows, and its squared length.
+type origin struct {
+	centre []float32
+	square float64
 }
 
 // sampled is how many rows of a block its centre is made of.
 const sampled = 256
 
-// centreOf is about the mean of rows of unit length. Whatever it is, it changes
-// no result.
-func centreOf(rows Rows, norms []float64) []float32 {
+// centreOf is about the mean of rows of unit length. Whatever it is, it changes no
+// result.
+func centreOf(rows Rows, norms []float64) origin {
 	sum := make([]float64, rows.Width)
 	n := 0
 	for i := 0; i < rows.N; i += (rows.N + sampled - 1) / sampled {
@@ -60,7 +64,7 @@ func centreOf(rows Rows, norms []float64) []float32 {
 	for column, v := range sum {
 		centre[column] = float32(v / float64(max(n, 1)))
 	}
-	return centre
+	return origin{centre, dot(centre, centre)}
 }
 
 // inverseRoot is what brings a row to unit length; a row of zeros stays one.

@@ -25,8 +25,8 @@ type tiling struct {
 }
 
 // standard keeps 128 MB of copies at SE-600M's width, which are made again for
-// 1 % of the time, and half a megabyte of products in a core's cache.
-var standard = tiling{queryBlock: 8192, referenceBlock: 8192, queryTile: 256, referenceTile: 512, open: 512}
+// 1 % of the time, and a megabyte of products in a core's cache.
+var standard = tiling{queryBlock: 8192, referenceBlock: 8192, queryTile: 512, referenceTile: 512, open: 512}
 
 // evenly makes tiles of n queries smaller, so that every thread has as many.
 func (t tiling) evenly(n, threads int) tiling {
@@ -86,12 +86,8 @@ func (s *search) run(ctx context.Context, indices []int64, distances []float64) 
 	}
 	defer func() { err = errors.Join(err, product.close()) }()
 	width, centre := s.queries.Width, centreOf(s.reference, s.referenceNorms)
-	var square float64
-	for _, v := range centre {
-		square += float64(v) * float64(v)
-	}
 	b := &blocks{
-		search: s, product: product, square: square, indices: indices, distances: distances,
+		search: s, product: product, square: centre.square, indices: indices, distances: distances,
 		queries:   newCentred(min(s.queryBlock, s.queries.N), width),
 		reference: newCentred(min(s.referenceBlock, s.reference.N), width),
 		progress:  newProgress(s),
