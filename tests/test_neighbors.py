@@ -1,8 +1,12 @@
 """Nearest cells and label transfer, against scikit-learn."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,13 +17,13 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 import se600m
 from jobs import was_cancelled_in_the_middle
-from se600m import _native, errors
+from se600m import _library, _native, _representations, errors
 from test_embed import assert_unchanged, snapshot
 
 
 def cells(embedding, key="X_state", **obs):
     """An AnnData with an embedding."""
-    n = len(embedding)
+    n = embedding.shape[0]
     adata = anndata.AnnData(np.zeros((n, 1), np.float32), obs=pd.DataFrame(obs, index=names(n)))
     adata.obsm[key] = embedding
     return adata
@@ -526,3 +530,171 @@ def test_ctrl_c_stops_in_the_middle_and_leaves_everything(jobs):
     assert was_cancelled_in_the_middle(jobs)
     assert list(adata.obs) == ["t"]
     assert _native.version()
+
+
+# -- embeddings that are not in memory ----------------------------------------------------------
+
+
+def in_hdf5(values, folder):
+    file = h5py.File(folder / f"{len(values)}.h5", "w")
+    return file.create_dataset("x", data=values, chunks=(5, values.shape[1]))
+
+
+def in_zarr(values, folder):
+    zarr = pytest.importorskip("zarr")
+    path = str(folder / f"{len(values)}.zarr")
+    array = zarr.open(path, mode="w", shape=values.shape, chunks=(7, 5), dtype=values.dtype)
+    array[:] = values
+    return array
+
+
+def in_dask(values, folder):
+    return pytest.importorskip("dask.array").from_array(values, chunks=(13, 9))
+
+
+def mapped(values, folder):
+    np.save(folder / f"{len(values)}.npy", values)
+    return np.load(folder / f"{len(values)}.npy", mmap_mode="r")
+
+
+def as_float64(values, folder):
+    return values.astype(np.float64)
+
+
+KINDS = [in_hdf5, in_zarr, in_dask, mapped, as_float64]
+
+
+@pytest.fixture(params=[1, 7, 1000])
+def block_rows(request, monkeypatch):
+    """Embeddings that are not float32 in memory are read in blocks of so many rows."""
+    monkeypatch.setattr(_representations, "_BLOCK_VALUES", request.param * 33)
+    return request.param
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_change_nothing(kind, block_rows, tmp_path):
+    values, other = repeated(21, 33) + gaussian(21, 33, 2) * 1e-4, gaussian(6, 33, 1)
+    want = se600m.nearest(cells(other), cells(values), k=9)
+    within = se600m.nearest(cells(values), k=9)
+    reference = cells(kind(values, tmp_path))
+    for found, wanted in (
+        (se600m.nearest(cells(other), reference, k=9, threads=2), want),
+        (se600m.nearest(cells(kind(other, tmp_path)), reference, k=9), want),
+        (se600m.nearest(reference, k=9), within),
+    ):
+        assert np.array_equal(found.indices, wanted.indices)
+        assert np.array_equal(found.distances, wanted.distances)
+
+
+def test_labels_of_blocks(block_rows, tmp_path):
+    values, queries = gaussian(60, 33), gaussian(8, 33, 1)
+    missing = np.arange(60) % 3 == 0
+    values[missing] = np.nan  # they are not looked at
+    labels = pd.Categorical.from_codes(np.where(missing, -1, np.arange(60) % 4), list("abcd"))
+    results = []
+    for reference in (cells(values), cells(in_hdf5(values, tmp_path))):
+        reference.obs["t"] = labels
+        adata = cells(queries)
+        se600m.transfer_labels(adata, reference, "t", k=7, weights="similarity")
+        results.append(adata.obs)
+    assert results[0].equals(results[1])
+
+
+def test_a_lazy_anndata(tmp_path):
+    pytest.importorskip("xarray")
+    from anndata.experimental import read_lazy
+
+    adata = cells(gaussian(50, 6), t=["a", "b"] * 25)
+    adata.write_h5ad(tmp_path / "x.h5ad")
+    want = se600m.nearest(adata, k=5)
+    lazy = read_lazy(tmp_path / "x.h5ad")
+    assert np.array_equal(se600m.nearest(lazy, k=5).distances, want.distances)
+    assert np.array_equal(se600m.nearest(adata[:20], lazy, k=5).indices[:, 0], np.arange(20))
+
+
+def test_float32_in_memory_is_not_copied():
+    values = gaussian(9, 4)
+    ((first, block),) = _representations.Representation(cells(values), "adata", "X_state").blocks()
+    assert first == 0
+    assert np.shares_memory(block, values)
+
+
+def test_progress_over_blocks(capsys, monkeypatch):
+    monkeypatch.setattr(_representations, "_BLOCK_VALUES", 100 * 9)
+    se600m.nearest(cells(gaussian(300, 9).astype(np.float64)), progress=True)
+    assert "300/300" in capsys.readouterr().err
+
+
+def test_a_value_of_a_later_block_that_is_not_finite(block_rows, tmp_path):
+    values = gaussian(20, 33)
+    values[17, 3] = np.inf
+    with pytest.raises(errors.NotFiniteError, match=r"reference\.obsm\['X_state'\]\[17\] .*'cell 17'"):
+        se600m.nearest(cells(gaussian(9, 33)), cells(in_hdf5(values, tmp_path)), k=2)
+    with pytest.raises(errors.NotFiniteError, match=r"adata\.obsm\['X_state'\]\[17\] .*'cell 17'"):
+        se600m.nearest(cells(in_hdf5(values, tmp_path)), k=2)
+
+
+class Unreadable:
+    """An array whose later rows are gone."""
+
+    shape, ndim, dtype = (20, 4), 2, np.dtype(np.float32)
+
+    def __init__(self, act):
+        self.act = act
+
+    def __getitem__(self, rows):
+        return self.act(gaussian(20, 4)[rows])
+
+
+def gone(rows):
+    raise OSError("Can't synchronously read data (inflate() failed)")
+
+
+@pytest.mark.parametrize(
+    "act, message",
+    [
+        pytest.param(gone, r"obsm\['X_state'\]: cells 0 to 19 can't be read: it is damaged", id="damaged"),
+        pytest.param(lambda rows: rows[1:], r"gave \[19, 4\] .*\[20, 4\] was expected", id="shrunk"),
+        pytest.param(sp.csr_matrix, r"is sparse", id="sparse blocks"),
+    ],
+)
+def test_blocks_that_cannot_be_read(act, message):
+    adata = cells(gaussian(20, 4))
+    representation = _representations.Representation(adata, "adata", "X_state")
+    representation._whole, representation._values = None, Unreadable(act)
+    with pytest.raises(errors.DataError, match=message):
+        list(representation.blocks())
+
+
+def test_without_onnx_runtime_the_bits_are_the_same(tmp_path):
+    """In processes of their own: a process keeps the library that it has loaded."""
+    script = (
+        "import sys, numpy as np, anndata, se600m\n"
+        "values = np.random.default_rng(0).standard_normal((300, 257)).astype('f4')\n"
+        "adata = anndata.AnnData(np.zeros((300, 1), 'f4'), obsm={'X_state': values})\n"
+        "found = se600m.nearest(adata, k=20)\n"
+        "np.savez(sys.argv[1], indices=found.indices, distances=found.distances)\n"
+        "print(se600m._native.runtime_library())\n"
+    )
+    made, loaded = [], []
+    for name, library in (("with", None), ("without", "/nowhere/libonnxruntime.so")):
+        environment = os.environ if library is None else {**os.environ, "SE600M_ORT_LIBRARY": library}
+        command = [sys.executable, "-c", script, str(tmp_path / f"{name}.npz")]
+        loaded.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip())
+        made.append(np.load(tmp_path / f"{name}.npz"))
+    assert loaded[0]
+    assert loaded[1] == ""
+    assert all(np.array_equal(made[0][part], made[1][part]) for part in ("indices", "distances"))
+
+
+def test_the_runtime_that_is_loaded_stands_in_the_way_of_no_other(monkeypatch):
+    opened = []
+    monkeypatch.delenv("SE600M_ORT_LIBRARY", raising=False)
+    monkeypatch.setattr(_native, "runtime_library", lambda: "")
+    monkeypatch.setattr(_native, "open_runtime", opened.append)
+    there = {"cuda": "/cuda.so"}
+    monkeypatch.setattr(_library, "_special", there.get)
+    _library.open_for_products()
+    there["openvino"] = "/openvino.so"
+    _library.open_for_products()
+    assert opened == ["/cuda.so"], "of two it is for the model to say which"

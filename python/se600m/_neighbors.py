@@ -58,7 +58,8 @@ def nearest(
         Number of nearest cells to find.
     use_rep
         Key of the embedding in ``obsm`` of both; its values are converted to float32. Other representations,
-        such as ``"X_pca"``, can be used as well.
+        such as ``"X_pca"``, can be used as well. What is not in memory (:func:`anndata.experimental.read_lazy`, arrays
+        of dask or zarr, datasets of h5py) is read in blocks of 128 MB: the reference once for every block of ``adata``.
     threads
         Number of threads; all cores by default. It affects the speed, not the result.
     progress
@@ -246,13 +247,13 @@ class _Search:
         progress = flag_or_none("progress", progress)
         options = {"k": k, "leave_out_self": self.within, "threads": checked_threads(threads) or 0}
         _library.open_for_products()
-        numbers = np.arange(self.reference.n_cells)
+        numbers = np.arange(self.reference.n_cells, dtype=np.int64)
         if among is not None:
             numbers[~among] = -1
         with _progress.bar(progress, title, self.queries.n_cells) as update:
             for first, queries in self.queries.blocks():
                 rows = slice(first, first + len(queries))
-                own = np.arange(rows.start, rows.stop)
+                own = np.arange(rows.start, rows.stop, dtype=np.int64)
                 found = NearestCells(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf))
                 request = options | {
                     "queries": _rows(queries, own),
@@ -262,7 +263,7 @@ class _Search:
                 with closing(_chunks.read_ahead(self.reference.blocks())) as blocks:
                     for start, block in blocks:
                         part = numbers[start : start + len(block)]
-                        told = _share(update, first, start / len(numbers), len(block) / len(numbers))
+                        told = _of_whole(update, first, start, len(block), len(numbers))
                         try:
                             _native.run("nearest", request | {"reference": _rows(block, part)}, told)
                         except errors.NotFiniteError as error:
@@ -285,11 +286,12 @@ def _rows(values: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]) -> di
     return {"values": _native.array(values), "width": values.shape[1], "numbers": _native.array(numbers)}
 
 
-def _share(update: _native.Progress, before: int, begun: float, share: float) -> _native.Progress:
-    """Make of the progress of a job, which compares cells with a share of the reference, that of the whole search."""
+def _of_whole(update: _native.Progress, before: int, first: int, n_rows: int, n_reference: int) -> _native.Progress:
+    """Make of the progress of a job, which compares cells with some rows of the reference, that of the whole search."""
 
     def told(done: int, total: int) -> None:
-        update(before + round(begun * total + share * done), before + total)
+        if total:
+            update(before + (first * total + n_rows * done) // n_reference, before + total)
 
     return told
 
