@@ -31,7 +31,7 @@ from worker import Side, SideError
 from se600m import _library
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS, REFERENCE, LIMITS = "ours.py", "reference.py", "limits.py"
+OURS, REFERENCE, LIMITS, SCIKIT = "ours.py", "reference.py", "limits.py", "scikit.py"
 
 
 class Bench:
@@ -349,6 +349,35 @@ class Bench:
         for what, key in (("a call", "call"), ("a job", "job"), ("4 MB in, 12 MB out", "megabytes")):
             self.tell("border to Go", "µs", {what: Spread([1e6 * answer[key] for answer in took])})
 
+    def neighbours(self) -> None:
+        """Time exact nearest neighbours of SE-600M's width beside scikit-learn's."""
+        k, width = 15, DIMS["full"].output_dim
+        random = np.random.default_rng(0)
+        centre = random.standard_normal(width)  # so that cosines are about a half, as those of cells' embeddings
+        files = {}
+        for name, n in (("queries", 2000), ("reference", 10_000)):
+            files[name] = str(self.scratch / f"{name}.npy")
+            np.save(files[name], (random.standard_normal((n, width)) + centre).astype(np.float32))
+        what = f"15 nearest of 2,000 × 10,000 cells, {width:,} wide"
+        with self.side(OURS) as ours, self.side(SCIKIT) as theirs, self.side(LIMITS) as limits:
+            rounds: dict[str, Callable[[], float]] = {
+                "ours": lambda: ours.ask("nearest", **files, k=k)["seconds"],
+                "limit": lambda: 2.0 * 2000 * 10_000 * width / limits.ask("products")["flops"],
+            }
+            for metric in ("cosine", "euclidean"):
+                rounds[f"scikit-learn, {metric}"] = lambda metric=metric: theirs.ask(
+                    "brute", **files, k=k, metric=metric
+                )["seconds"]
+            for once in rounds.values():
+                once()  # not counted
+            found = self.alternate(rounds)
+        self.tell(what, "s", found, {
+            "ours": "cosine, ranked in float64", "limit": "products of the matrices alone, float32",
+        })  # fmt: skip
+        for metric in ("cosine", "euclidean"):
+            ratio = found[f"scikit-learn, {metric}"].median / found["ours"].median
+            self.case.judge(Bar(f"nearest cells, times scikit-learn's ({metric})", ratio, at_least=1.5))
+
 
 def _between(run: Callable[[], float], measure: Callable[[], float], into: list[float]) -> Callable[[], float]:
     """Run between two measurements, of which the mean is kept."""
@@ -369,6 +398,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "scaling": Bench.scaling,
     "full": Bench.full_width,
     "start": Bench.start,
+    "neighbours": Bench.neighbours,
 }
 
 
