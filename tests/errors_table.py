@@ -756,6 +756,65 @@ SENTENCES = [
     Case("a model that was closed", closed, errors.ModelClosedError, "model"),
 ]
 
+# -- embeddings --------------------------------------------------------------------------------
+
+
+def nearest_of(make: Callable[[Given], Any], **options: Any) -> Callable[[Given], Any]:
+    """Look for neighbours by an embedding that is not as it should be."""
+
+    def do(given: Given) -> Any:
+        given.adata.obsm["X_state"] = make(given)
+        return se600m.nearest(given.adata, **options)
+
+    return do
+
+
+def damaged_dataset(given: Given) -> Any:
+    file = h5py.File(given.folder / "embedding.h5", "w")
+    dataset = file.create_dataset("x", (24, 2), np.float32, chunks=(24, 2), compression="gzip")
+    dataset.id.write_direct_chunk((0, 0), b"not zipped")
+    return dataset
+
+
+def one_nan(given: Given) -> Any:
+    values = np.ones((24, 2), np.float32)
+    values[7, 1] = np.nan
+    return values
+
+
+EMBEDDINGS = [
+    Case(
+        "cells that were not embedded",
+        lambda given: se600m.nearest(given.adata),
+        errors.DataError,
+        r"'X_state' is not in adata\.obsm.*se600m\.embed\(adata\)",
+    ),
+    Case(
+        "an embedding in a damaged file",
+        nearest_of(damaged_dataset),
+        errors.DataError,
+        r"adata\.obsm\['X_state'\]: cells 0 to 23 can't be read: it is damaged .*get it again",
+    ),
+    Case(
+        "a sparse embedding",
+        nearest_of(lambda _: sp.csr_matrix((24, 2))),
+        errors.DataError,
+        r"adata\.obsm\['X_state'\] is sparse: convert it with .*toarray\(\)",
+    ),
+    Case(
+        "a NaN in an embedding",
+        nearest_of(one_nan),
+        errors.NotFiniteError,
+        r"adata\.obsm\['X_state'\]\[7\] \(cell .*drop the cell, or embed it again",
+    ),
+    Case(
+        "more neighbours than there are",
+        nearest_of(lambda _: np.ones((24, 2)), k=24),
+        errors.OptionError,
+        "k=24 is too large: adata has 24 cells",
+    ),
+]
+
 # -- checkpoints -------------------------------------------------------------------------------
 
 
@@ -1451,6 +1510,7 @@ GROUPS = {
     "Options": OPTIONS,
     "Where results go": DESTINATIONS,
     "Sentences and models in use": SENTENCES,
+    "Embeddings": EMBEDDINGS,
     "Checkpoints": CHECKPOINTS,
     "Converted models": MODELS,
     "Warnings": WARNINGS,

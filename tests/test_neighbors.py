@@ -680,7 +680,9 @@ def test_without_onnx_runtime_the_bits_are_the_same(tmp_path):
     for name, library in (("with", None), ("without", "/nowhere/libonnxruntime.so")):
         environment = os.environ if library is None else {**os.environ, "SE600M_ORT_LIBRARY": library}
         command = [sys.executable, "-c", script, str(tmp_path / f"{name}.npz")]
-        loaded.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip())
+        loaded.append(
+            subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+        )
         made.append(np.load(tmp_path / f"{name}.npz"))
     assert loaded[0]
     assert loaded[1] == ""

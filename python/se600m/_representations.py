@@ -73,7 +73,8 @@ class Representation:
         try:
             rows = self._values[first:last]
         except OSError as error:
-            raise errors.DataError(f"{self._where}: cells {first} to {last - 1} can't be read: {_read_errors.cause(error)}") from error
+            why = _read_errors.cause(error)
+            raise errors.DataError(f"{self._where}: cells {first} to {last - 1} can't be read: {why}") from error
         self._check_dense(rows)
         rows = np.asarray(rows)
         if rows.shape != (last - first, self.width):
