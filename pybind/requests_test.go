@@ -94,9 +94,14 @@ func TestKeysOfRequests(t *testing.T) {
 				if key != "matrix" {
 					refusedHere(with(request, map[string]any{key: json.RawMessage("null")}), fmt.Sprintf("%q is missing", key))
 				}
-				if _, is := value.(map[string]any); is {
-					refusedHere(with(request, map[string]any{key: map[string]any{"address": 1, "len": 2, "dtype": "int32"}}),
-						fmt.Sprintf(`"%[1]s.length" is missing, "%[1]s.len" is unknown`, key))
+				if parts, is := value.(map[string]any); is {
+					missing := "length" // of an array
+					if _, rows := parts["numbers"]; rows {
+						missing = "numbers"
+					}
+					misspelt := with(request, map[string]any{key: map[string]any{"address": 1, "len": 2, "dtype": "int32"}})
+					refusedHere(misspelt, fmt.Sprintf(`"%s.%s" is missing`, key, missing))
+					refusedHere(misspelt, fmt.Sprintf(`"%s.len" is unknown`, key))
 				}
 			}
 		})
