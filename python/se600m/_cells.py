@@ -205,13 +205,13 @@ class Cells:
         elsewhere = self.source.elsewhere() if wrong else None
         self.report.tell(self.options.expression, elsewhere, strict=self.options.strict)
 
-    def provenance(self) -> dict[str, Any]:
-        """Give what results of these cells are made with."""
+    def provenance(self, seen: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give what results of these cells are made with; ``seen`` is what was seen of them if they were not surveyed."""
         return {
             **self.opened.provenance(),
             **self.options.provenance(),
             "matrix": self.source.where,
-            **self.report.provenance(),
+            **(self.report.provenance() if seen is None else seen),
         }
 
 
