@@ -9,6 +9,7 @@ from se600m._cells import CellEmbeddings, CellSentences
 from se600m._contextual import ContextualGeneEmbeddings
 from se600m._doctor import doctor
 from se600m._embed import embed, tokenize
+from se600m._embed_file import EmbeddedFile, embed_file, merge_shards
 from se600m._info import info
 from se600m._model import Model, load_model
 from se600m._models import convert
@@ -20,14 +21,17 @@ __all__ = [
     "CellEmbeddings",
     "CellSentences",
     "ContextualGeneEmbeddings",
+    "EmbeddedFile",
     "Model",
     "NearestCells",
     "convert",
     "doctor",
     "embed",
+    "embed_file",
     "errors",
     "info",
     "load_model",
+    "merge_shards",
     "nearest",
     "tokenize",
     "transfer_labels",

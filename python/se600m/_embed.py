@@ -108,7 +108,7 @@ def embed(
     if (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()
-    return _model(model, device, precision, options.get("progress")).embed(
+    return open_model(model, device, precision, options.get("progress")).embed(
         adata,
         key_added=key_added,
         with_dataset_embedding=with_dataset_embedding,
@@ -126,10 +126,11 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     """
     chosen = _options.cell_options("tokenize", CellKeywords, options)
     _anndata.check(adata, **chosen.source())
-    return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
+    return open_model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 
-def _model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None) -> Model:
+def open_model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None) -> Model:
+    """Open a model by name, or make sure that one that is open is of the device and the precision."""
     if not isinstance(model, Model):
         return load_model(model, device=device, precision=precision, progress=progress)
     _options.check_precision(precision)

@@ -49,7 +49,7 @@ def folder_of(destination: Path) -> Path:
 
 
 class Journal:
-    """The rows that are done of a job, on the disk (see :meth:`open`).
+    """The rows that are done of a job, on the disk, opened by :meth:`open`.
 
     Attributes
     ----------
@@ -74,10 +74,16 @@ class Journal:
     # -- opening -------------------------------------------------------------------------------
 
     @classmethod
-    def start(
-        cls, destination: Path, identity: Mapping[str, Any], n_rows: int, arrays: Mapping[str, Array]
+    def open(
+        cls,
+        destination: Path,
+        identity: Mapping[str, Any],
+        n_rows: int,
+        arrays: Mapping[str, Array],
+        *,
+        resume: bool = False,
     ) -> Journal:
-        """Begin a journal; one that was there is thrown away.
+        """Begin a journal, or go on after the last chunk of the one that is there that is whole.
 
         Parameters
         ----------
@@ -85,9 +91,15 @@ class Journal:
             The file that the job writes.
         identity
             What the rows depend on, by the names under which a difference is reported: text and numbers.
+        n_rows, arrays
+            Number of rows when all are done, and the arrays, by name.
+        resume
+            Go on, if there is something to go on with; otherwise it is thrown away.
 
         Raises
         ------
+        ResumeError
+            What is there is of another input, model, or option: the message names what changed. Or it is damaged.
         DestinationError
             It can't be written, or another process works on it.
         """
@@ -96,39 +108,20 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             journal = cls(folder, _locked(folder), n_rows, arrays)
             try:
-                for name in os.listdir(folder):
-                    (folder / name).unlink()
-                journal._create(identity)
-            except BaseException:
-                journal.close()
-                raise
-        return journal
-
-    @classmethod
-    def resume(
-        cls, destination: Path, identity: Mapping[str, Any], n_rows: int, arrays: Mapping[str, Array]
-    ) -> Journal:
-        """Open the journal that is there, and go on after the last chunk that is whole.
-
-        Raises
-        ------
-        ResumeError
-            It is of another input, model, or option: the message names what changed. Or it is damaged.
-        DestinationError
-            It can't be written, or another process works on it.
-        """
-        folder = folder_of(destination)
-        with _written(folder, 0, n_rows):
-            journal = cls(folder, _locked(folder), n_rows, arrays)
-            try:
-                journal._read(identity)
+                lines = _lines_of(folder / _JOURNAL) if resume else []
+                if lines:
+                    journal._read(lines, identity)
+                else:  # nothing was there, or was killed before it had begun
+                    for name in os.listdir(folder):
+                        (folder / name).unlink()
+                    journal._create(identity)
             except BaseException:
                 journal.close()
                 raise
         return journal
 
     def _create(self, identity: Mapping[str, Any]) -> None:
-        self._open(os.O_CREAT | os.O_TRUNC)
+        self._open_files(os.O_CREAT | os.O_TRUNC)
         self._line({"format": _FORMAT, "identity": dict(identity), "n_rows": self.n_rows, "arrays": self._described()})
         for folder in (self.folder, self.folder.parent):
             _sync_folder(folder)
@@ -136,24 +129,22 @@ class Journal:
     def _described(self) -> dict[str, Any]:
         return {name: [array.dtype, list(array.row)] for name, array in self.arrays.items()}
 
-    def _open(self, flags: int) -> None:
+    def _open_files(self, flags: int) -> None:
         for name in (_JOURNAL, *self.arrays):
             path = self.folder / name
             self._files[name] = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666)
 
-    def _read(self, identity: Mapping[str, Any]) -> None:
-        lines = _lines_of(self.folder / _JOURNAL)
-        head = lines[0][1] if lines else {}
+    def _read(self, lines: list[tuple[int, dict[str, Any]]], identity: Mapping[str, Any]) -> None:
+        end, head = lines[0]
         if head.get("format") != _FORMAT or not isinstance(head.get("identity"), dict):
-            raise self._of_no_use("it was written by another version of se600m" if head else "its journal is empty")
+            raise self._of_no_use("it was written by another version of se600m")
         _compare(self.folder, head["identity"], identity)
         if head.get("n_rows") != self.n_rows or head.get("arrays") != self._described():
             raise self._of_no_use("its arrays have other shapes")
         try:
-            self._open(0)
+            self._open_files(0)
         except FileNotFoundError as error:
             raise self._of_no_use(f"{Path(error.filename).name!r} is missing") from error
-        end, _ = lines[0]
         for after, line in lines[1:]:
             if "note" in line:
                 self.notes |= line["note"]
@@ -166,10 +157,10 @@ class Journal:
 
     def _is_whole(self, line: Mapping[str, Any]) -> bool:
         """Whether the rows of a chunk are those that were written: the disk may have lost them."""
-        first, last, crc = line.get("first"), line.get("last"), line.get("crc")
-        if first != self.done or not isinstance(last, int) or not first < last <= self.n_rows or set(crc) != set(self.arrays):
+        first, last, crc = line.get("first"), line.get("last"), line.get("crc", {})
+        if first != self.done or not isinstance(last, int) or not first < last <= self.n_rows:
             return False
-        return all(zlib.crc32(self._bytes(name, first, last)) == crc[name] for name in self.arrays)
+        return all(zlib.crc32(self._bytes(name, first, last)) == crc.get(name) for name in self.arrays)
 
     def _of_no_use(self, why: str) -> errors.ResumeError:
         return errors.ResumeError(

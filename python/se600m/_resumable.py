@@ -164,7 +164,7 @@ def run(
     if seen is None:
         with _log.collecting() as warnings:
             cells.survey()
-        seen = {key: _plain(value) for key, value in cells.report.provenance().items()}
+        seen = {key: plain(value) for key, value in cells.report.provenance().items()}
         if keep_share:
             np.save(journal.folder / SHARE, cells.report.share)
         journal.note(seen=seen, warnings=warnings)
@@ -182,7 +182,7 @@ def run(
 SHARE = "share.npy"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
