@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Unpack
+from typing import Any, Unpack
 
 from anndata import AnnData
 
@@ -129,10 +129,18 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     return open_model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 
-def open_model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None) -> Model:
-    """Open a model by name, or make sure that one that is open is of the device and the precision."""
+def open_model(
+    model: ModelLike, device: Devices, precision: Precision, progress: bool | None, **files: Any
+) -> Model:
+    """Open a model by name, or make sure that one that is open is of the device and the precision.
+
+    ``files`` are those that :func:`load_model` takes.
+    """
     if not isinstance(model, Model):
-        return load_model(model, device=device, precision=precision, progress=progress)
+        return load_model(model, device=device, precision=precision, progress=progress, **files)
+    for name, value in files.items():
+        if value is not None:
+            raise errors.OptionError(f"{name}={str(value)!r}, but the given model is open already: leave it out")
     _options.check_precision(precision)
     devices = _options.devices(device)
     for name, asked, own in (("device", devices, model.device), ("precision", precision, model.precision)):

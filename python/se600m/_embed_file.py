@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from se600m import _destination, _files, _h5ad, _inputs, _journal, _log, _options, _outputs, _progress, _resumable
-from se600m import _shards, errors
+from se600m import _opened, _shards, errors
 from se600m._cells import Cells
 from se600m._embed import ModelLike, open_model
 from se600m._inputs import Input
@@ -53,6 +53,8 @@ def embed_file(
     *,
     in_place: bool = False,
     model: ModelLike = None,
+    checkpoint: str | None = None,
+    protein_embeddings: PathLike | None = None,
     key_added: str = "X_state",
     device: Devices = "auto",
     precision: Precision = "auto",
@@ -61,7 +63,7 @@ def embed_file(
     resume: bool = False,
     overwrite: bool = False,
     shard: str | tuple[int, int] | None = None,
-    memory: int | str = _resumable.MEMORY,
+    memory: int | str = _options.MEMORY,
     report: PathLike | None = None,
     **options: Unpack[RunKeywords],
 ) -> EmbeddedFile:
@@ -87,6 +89,8 @@ def embed_file(
         Write the result into ``src`` instead of ``dst``: a copy of it is completed, and takes its place.
     model, key_added, device, precision, with_dataset_embedding
         See :func:`embed`.
+    checkpoint, protein_embeddings
+        See :func:`load_model`.
     modality
         Modality of a MuData file; by default the one named rna or gex.
     resume
@@ -130,6 +134,8 @@ def embed_file(
     _destination.check_key(key_added, "obsm")
     budget = _resumable.memory_of(memory)
     part = None if shard is None else _shards.parsed(shard)
+    if not isinstance(model, Model):
+        _opened.check(model, device, precision, checkpoint, protein_embeddings)
     target = _Target(src, dst, in_place, overwrite, resume, part)
     beside = None if report is None else _files.check(Path(report), "report", overwrite=True)
     given = _inputs.read(src, modality)
@@ -143,7 +149,8 @@ def embed_file(
             _destination.check_embedding(earlier, key_added, dataset=False, overwrite=overwrite, copy=False)
             if given.stored is None and not given.is_h5ad:
                 _h5ad.check_writable(given.in_memory)
-        opened = open_model(model, device, precision, options.get("progress"))._opened
+        files: dict[str, Any] = {"checkpoint": checkpoint, "protein_embeddings": protein_embeddings}
+        opened = open_model(model, device, precision, options.get("progress"), **files)._opened
         if with_dataset_embedding and not opened.dataset_dim:
             raise errors.NotInModelError(
                 f"with_dataset_embedding=True, but model {opened.name!r} has no dataset embedding: leave it out"

@@ -18,9 +18,6 @@ from se600m._chunks import Arrays, Timings
 from se600m._inputs import Input
 from se600m._options import CellOptions
 
-MEMORY = "512MB"
-"""Memory for rows and their results, by default."""
-
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 _SECONDS = 60.0

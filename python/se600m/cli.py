@@ -13,16 +13,20 @@ from se600m import _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
+    JsonProgress,
+    Memory,
     Modality,
     Model,
     Overwrite,
     Precision,
     ProteinEmbeddings,
+    ReportFile,
+    Resume,
     Threads,
     cell_options,
 )
 from se600m._cli_run import say, worded
-from se600m._options import CellKeywords, CellOptions, RunKeywords
+from se600m._options import MEMORY, CellKeywords, CellOptions, RunKeywords
 
 if TYPE_CHECKING:
     from se600m import _conversions
@@ -35,14 +39,14 @@ _EMBEDDINGS = (".h5ad", ".npy")
 @app.command()
 @cell_options(RunKeywords)
 def embed(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
+    source: Annotated[str, typer.Argument(metavar="IN", help=f"{_CELLS} A zarr store may have an address.")],
     destination: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="OUT.h5ad|OUT.npy",
-            help="File to write: the cells with the embedding in obsm, or only the embedding.",
+            metavar="[OUT.h5ad|OUT.zarr|OUT.npy|OUT.parquet]",
+            help="File to write: a copy of the cells with the embedding in obsm, or only the embedding.",
         ),
-    ],
+    ] = None,
     *,
     model: Model = None,
     checkpoint: Checkpoint = None,
@@ -57,62 +61,82 @@ def embed(
             "--with-dataset-embedding", help="Append the dataset embedding to the embedding, as arc-state does."
         ),
     ] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Write the embedding into IN, which is replaced at the very end.")
+    ] = False,
+    resume: Resume = False,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write.",
+            help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write. Without "
+            "--resume, throw away what an earlier run has left.",
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Embed part I of N of the cells into OUT.npz, for `se600m merge`."),
+    ] = None,
+    memory: Memory = MEMORY,
+    report: ReportFile = None,
+    json_progress: JsonProgress = False,
     **options: Any,
 ) -> None:
-    """Embed the cells of a file."""
-    import numpy as np
+    """Embed the cells of a file, which need not fit into memory.
 
+    Results are kept in OUT.partial about once a minute, until all are done. After an interruption, the same command
+    with --resume goes on from there.
+    """
     import se600m
-    from se600m import _anndata, _destination, _files, _formats, _h5ad, _keep, _models
+    from se600m import _models
 
-    chosen = _checked(RunKeywords, options, model, device, precision, checkpoint, protein_embeddings)
-    _destination.check_key(key, "obsm")
-    alone = destination.suffix == ".npy"
-    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
-    as_it_is = not alone and _h5ad.is_h5ad(source)
-    n_bytes = 0 if alone or not source.is_file() else source.stat().st_size
-    _files.check_space(place, n_bytes, "OUT")
-    _check_contents(source, chosen)
-    adata = _formats.read(source, modality=modality)
-    _anndata.check(adata, **chosen.source())
-    if not alone:
-        _destination.check_embedding(adata, key, dataset=False, overwrite=overwrite, copy=False)
-        if not as_it_is:
-            _h5ad.check_writable(adata)
-    opened = _load(model, device, precision, checkpoint, protein_embeddings)
-    _files.check_space(place, n_bytes + 4 * adata.n_obs * (opened.output_dim + opened.dataset_dim), "OUT")
-    before = set(adata.obsm)
-    se600m.embed(
-        adata,
-        model=opened,
-        key_added=key,
-        with_dataset_embedding=with_dataset_embedding,
-        overwrite=overwrite or alone,
-        **options,
-    )
-    apart = [f"{key}_dataset"] if opened.dataset_dim and not with_dataset_embedding else []
-    arrays = {name: adata.obsm[name] for name in (key, *apart)}
-    dataset = arrays[apart[0]] if apart else None
-    kept = _keep.kept_on_failure(arrays[key], dataset, key, str(destination), place.parent)
-    with kept, _files.appearing(place) as draft:
-        if alone:
-            with draft.open("wb") as file:
-                np.save(file, arrays[key])
-        elif as_it_is:
-            added = {"obsm": arrays, "uns": {key: adata.uns[key]}}
-            _h5ad.copy_with(source, draft, added, drop={"obsm": before - set(adata.obsm)})
-        else:
-            adata.write_h5ad(draft)
-    n, width = arrays[key].shape
-    where = "" if alone else f"obsm[{key!r}] of "
-    say.print(f"{n:,} cells × {width:,} in {where}{destination}{_models.with_default_model(model)}")
+    choices: dict[str, Any] = {"device": device, "precision": precision}
+    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+        done = se600m.embed_file(
+            source,
+            destination,
+            in_place=in_place,
+            model=model,
+            checkpoint=checkpoint,
+            protein_embeddings=protein_embeddings,
+            key_added=key,
+            with_dataset_embedding=with_dataset_embedding,
+            modality=modality,
+            resume=resume,
+            overwrite=overwrite,
+            shard=shard,
+            memory=memory,
+            report=report,
+            **choices,
+            **options,
+        )
+    suffix = done.path.suffix
+    where = f"obsm[{key!r}] of " if suffix in (".h5ad", ".zarr") else ""
+    out = source if destination is None else destination
+    say.print(f"{done.n_cells:,} cells × {done.n_columns:,} in {where}{out}{_models.with_default_model(model)}")
+
+
+@app.command()
+def merge(
+    destination: Annotated[
+        Path, typer.Argument(metavar="OUT.h5ad|OUT.zarr|OUT.npy|OUT.parquet", help="File to write.")
+    ],
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD.npz…", help="All shards of a run, in any order.")],
+    source: Annotated[
+        str | None, typer.Option(metavar="IN", help="The file that the cells are from, if it is no longer where it was.")
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace OUT if it exists, and entries of IN under the same key of another origin."
+        ),
+    ] = False,
+) -> None:
+    """Join the shards of a run into the file that one run over all cells writes."""
+    import se600m
+
+    done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite)
+    say.print(f"{done.n_cells:,} cells × {done.n_columns:,} of {len(shards)} shards in {destination}")
 
 
 def _checked(
