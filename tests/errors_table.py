@@ -581,7 +581,7 @@ DESTINATIONS = [
         errors.DestinationError,
         "device or a pipe",
     ),
-    Case("an output of another kind", command("out.csv"), errors.OptionError, "ends in .h5ad or .npy"),
+    Case("an output of another kind", command("out.csv"), errors.OptionError, "ends in .h5ad, .zarr, .npy or .par"),
     Case("a disk without room", full_disk, errors.DestinationError, "GB, but only .* are free .*another disk"),
     Case(
         "cells that anndata can't write",

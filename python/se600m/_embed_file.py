@@ -325,10 +325,6 @@ class _Target:
             path = Path(dst).expanduser()
             self.suffix = path.suffix
             self.place = self._checked(path, overwrite, part)
-            if path.exists() and os.path.exists(src) and os.path.samefile(path, src):
-                raise errors.DestinationError(
-                    f"OUT is {str(path)!r}, which is also IN: choose another path, or leave it out and pass in_place=True"
-                )
         _resumable.check_found(self.place, resume=resume, overwrite=overwrite)
         if self.suffix == ".parquet":
             _outputs.parquet()

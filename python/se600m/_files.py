@@ -50,7 +50,9 @@ def check(
         No file can be written there.
     """
     if suffixes and path.suffix not in suffixes and not path.is_dir():
-        raise errors.OptionError(f"{what} is {str(path)!r}: give a path that ends in {' or '.join(suffixes)}")
+        *others, last = suffixes
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise errors.OptionError(f"{what} is {str(path)!r}: give a path that ends in {listed}")
     real, status = _looked_up(path, what)
     if status is None:
         return real

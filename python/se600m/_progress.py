@@ -111,7 +111,7 @@ def bar(
     said to in its first seconds: beside the bar, or to the log where there is none. What was ``done`` earlier counts as
     done, but not for the estimate.
     """
-    written = lines()
+    written = lines() if total else None
     show = wanted(progress) and written is None
     with contextlib.ExitStack() as stack:
         options: Any = {"unit": unit, "unit_scale": unit == "B", "disable": not show, "initial": done}
