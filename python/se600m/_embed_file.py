@@ -147,8 +147,7 @@ def embed_file(
         earlier = given.under(key_added) if adds else None
         if earlier is not None:
             _destination.check_embedding(earlier, key_added, dataset=False, overwrite=overwrite, copy=False)
-            if given.stored is None and not given.is_h5ad:
-                _h5ad.check_writable(given.in_memory)
+            _outputs.check(suffix, given)
         files: dict[str, Any] = {"checkpoint": checkpoint, "protein_embeddings": protein_embeddings}
         opened = open_model(model, device, precision, options.get("progress"), **files)._opened
         if with_dataset_embedding and not opened.dataset_dim:

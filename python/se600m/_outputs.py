@@ -40,6 +40,23 @@ class Result:
     """Keys of ``obsm`` that an earlier run left."""
 
 
+def check(suffix: str, cells: Input) -> None:
+    """Make sure that the elements of the input can be copied into the kind of file that a suffix says.
+
+    Raises
+    ------
+    DestinationError
+        One can't.
+    """
+    if suffix not in (".h5ad", ".zarr"):
+        return
+    if cells.stored is None:
+        if not (suffix == ".h5ad" and cells.is_h5ad):
+            _h5ad.check_writable(cells.in_memory)
+    elif cells.stored.is_zarr != (suffix == ".zarr"):
+        _trees.check(cells.stored.root, to_zarr=suffix == ".zarr")
+
+
 def write(draft: Path, suffix: str, cells: Input, result: Result) -> None:
     """Write a result as the kind of file that a suffix says.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,12 @@ def _zarr() -> Any:
 
 
 def open_zarr(place: str | os.PathLike[str]) -> Any:
-    """Open a zarr store for reading: a folder, or an address that fsspec knows."""
-    return _zarr().open_group(os.fspath(place), mode="r")
+    """Open a zarr store for reading: a folder, or an address that fsspec knows.
+
+    In a folder all elements are looked up, also those that the metadata at the root, kept together, does not name.
+    """
+    place = os.fspath(place)
+    return _zarr().open_group(place, mode="r", use_consolidated=False if os.path.isdir(place) else None)
 
 
 def new_zarr(path: Path, zarr_format: int) -> Any:
@@ -84,27 +89,45 @@ def compression_of(root: Any) -> dict[str, Any]:
 # -- copies ----------------------------------------------------------------------------------------
 
 
-def copy(source: Any, target: Any) -> None:
-    """Copy what is in a group, in HDF5 or zarr, into an empty group in HDF5 or zarr.
+def check(source: Any, *, to_zarr: bool) -> None:
+    """Make sure that what is in a group can be copied to zarr, or to HDF5, before there is work to lose.
 
     Raises
     ------
     DestinationError
         An element can't be expressed there. The message names it.
     """
+    with _named(source, to_zarr):
+        for value in source.attrs.values():
+            (_as_json if to_zarr else _as_attribute)(value)
+        if to_zarr and hasattr(source, "shape"):
+            _check_array(source)
+    if not hasattr(source, "shape"):
+        for name in source:
+            check(source[name], to_zarr=to_zarr)
+
+
+def copy(source: Any, target: Any) -> None:
+    """Copy what is in a group, in HDF5 or zarr, into an empty group in HDF5 or zarr."""
     _copy_attributes(source, target)
     for name in source:
         item = source[name]
-        try:
-            if hasattr(item, "shape"):
-                _copy_array(item, target, name)
-            else:
-                copy(item, target.create_group(name))
-        except (TypeError, ValueError, NotImplementedError) as error:
-            kind = "zarr" if _is_zarr(target) else "HDF5"
-            raise errors.DestinationError(
-                f"{item.name} can't be written in {kind}: {' '.join(str(error).split())}. Choose an OUT of IN's own kind"
-            ) from error
+        if not hasattr(item, "shape"):
+            copy(item, target.create_group(name))
+            continue
+        with _named(item, _is_zarr(target)):
+            _copy_array(item, target, name)
+
+
+@contextmanager
+def _named(item: Any, to_zarr: bool) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise errors.DestinationError(
+            f"{item.name} can't be written in {'zarr' if to_zarr else 'HDF5'}: {' '.join(str(error).split())}. Choose an "
+            "OUT of IN's own kind"
+        ) from error
 
 
 def _is_zarr(group: Any) -> bool:
@@ -152,9 +175,7 @@ def _is_text(array: Any) -> bool:
 
 def _copy_array(source: Any, target: Any, name: str) -> None:
     shape = source.shape
-    if shape is None:  # h5py's "null"
-        if _is_zarr(target):
-            raise TypeError("it is an array without a shape")
+    if shape is None and not _is_zarr(target):  # h5py's "null"
         target[name] = h5py.Empty(source.dtype)
         _copy_attributes(source, target[name])
         return
@@ -179,9 +200,16 @@ def _texts(values: Any) -> Any:
     return made if made.shape else made[()]
 
 
-def _new_in_zarr(source: Any, target: Any, name: str, text: bool) -> Any:
-    if not text and source.dtype.kind == "O":
+def _check_array(source: Any) -> None:
+    """Make sure that zarr has such arrays."""
+    if source.shape is None:
+        raise TypeError("it is an array without a shape")
+    if source.dtype.kind == "O" and not _is_text(source):
         raise TypeError(f"its values are of type {source.dtype}")
+
+
+def _new_in_zarr(source: Any, target: Any, name: str, text: bool) -> Any:
+    _check_array(source)
     rows = 0 if not source.shape else _rows_at_once(source)
     chunks = tuple(source.chunks) if source.chunks else None
     if chunks is None and source.shape:
