@@ -172,7 +172,7 @@ def embed_file(
                 done = _resumable.run(cells, given, task, journal, keep_share=part is not None)
                 provenance = cells.provenance(done.seen) | {"with_dataset_embedding": with_dataset_embedding}
                 computed = time.monotonic()
-                with _kept(journal, target.named):
+                with _kept(journal, target):
                     if part is None:
                         result = _result(key_added, journal, apart, provenance)
                         if earlier is not None:
@@ -314,7 +314,7 @@ class _Target:
             raise errors.OptionError(
                 "in_place=True and a second path select two outputs: choose one"
                 if in_place
-                else "there is no output: give a second path, or in_place=True"
+                else "there is no output: give OUT.h5ad, OUT.zarr, OUT.npy or OUT.parquet, or in_place=True"
             )
         if part is not None and in_place:
             raise errors.OptionError("shard and in_place=True exclude each other: a shard is a file of its own")
@@ -355,7 +355,7 @@ class _Target:
 
 
 @contextmanager
-def _kept(journal: _journal.Journal, what: str) -> Iterator[None]:
+def _kept(journal: _journal.Journal, target: _Target) -> Iterator[None]:
     """Say what is kept if the output can't be put together."""
     try:
         yield
@@ -363,7 +363,7 @@ def _kept(journal: _journal.Journal, what: str) -> Iterator[None]:
         if isinstance(error, errors.SE600MError):
             raise
         raise errors.DestinationError(
-            f"{what} could not be written: {_files.reason(error)}. "
+            f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
             + _journal.kept(journal.folder, journal.done, journal.n_rows)
         ) from error
 

@@ -107,20 +107,23 @@ class Journal:
         with _written(folder, 0, n_rows):
             folder.mkdir(parents=True, exist_ok=True)
             journal = cls(folder, _locked(folder), n_rows, arrays)
+            lines = _lines_of(folder / _JOURNAL) if resume else []
             try:
-                lines = _lines_of(folder / _JOURNAL) if resume else []
                 if lines:
                     journal._read(lines, identity)
                 else:  # nothing was there, or was killed before it had begun
-                    for name in os.listdir(folder):
-                        (folder / name).unlink()
                     journal._create(identity)
             except BaseException:
-                journal.close()
+                if lines:
+                    journal.close()
+                else:
+                    journal.remove()
                 raise
         return journal
 
     def _create(self, identity: Mapping[str, Any]) -> None:
+        for name in os.listdir(self.folder):
+            (self.folder / name).unlink()
         self._open_files(os.O_CREAT | os.O_TRUNC)
         self._line({"format": _FORMAT, "identity": dict(identity), "n_rows": self.n_rows, "arrays": self._described()})
         for folder in (self.folder, self.folder.parent):
