@@ -239,7 +239,7 @@ def test_warnings_and_the_report(folder, made, cells):
     written = json.loads(Path("run.json").read_text())
     assert written == json.loads(json.dumps(done.report))
     assert any("negative values" in text for text in written["warnings"])
-    assert written["shape"] == [N, made.model.output_dim]
+    assert (written["n_cells"], done.n_columns) == (N, made.model.output_dim)
     assert written["provenance"]["n_negative_cells"] == N
     with pytest.raises(errors.NotFiniteError, match=r"adata\.X\[2, 5\] \(cell 'cell 2 ä', gene '.*'\) is NaN"):
         x = cells.X.toarray()

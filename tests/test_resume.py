@@ -385,7 +385,7 @@ def test_shards_are_merged_to_what_one_run_writes(made, folder, want):
     shards = [f"shard{i}.npz" for i in (1, 2, 3)]
     for number, shard in enumerate(shards, 1):
         done = embed(made, shard, shard=f"{number}/3", fill="auto")
-        assert done.report["shape"][0] == 16
+        assert done.n_cells == 16
     with np.load(shards[1]) as second:
         assert np.array_equal(second["embedding"], want[16:32])
     for out in ("merged.npy", "merged.h5ad", "merged.parquet"):

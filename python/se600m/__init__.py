@@ -9,7 +9,7 @@ from se600m._cells import CellEmbeddings, CellSentences
 from se600m._contextual import ContextualGeneEmbeddings
 from se600m._doctor import doctor
 from se600m._embed import embed, tokenize
-from se600m._embed_file import EmbeddedFile, embed_file, merge_shards
+from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
 from se600m._info import info
 from se600m._model import Model, load_model
 from se600m._models import convert
@@ -24,6 +24,7 @@ __all__ = [
     "EmbeddedFile",
     "Model",
     "NearestCells",
+    "TokenizedFile",
     "convert",
     "doctor",
     "embed",
@@ -34,5 +35,6 @@ __all__ = [
     "merge_shards",
     "nearest",
     "tokenize",
+    "tokenize_file",
     "transfer_labels",
 ]

@@ -1,28 +1,23 @@
-"""The public functions that embed the cells of a file into a file."""
+"""The public functions that work on the cells of a file, into a file."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import resource
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from se600m import _destination, _files, _h5ad, _inputs, _journal, _log, _options, _outputs, _progress, _resumable
-from se600m import _opened, _shards, errors
+from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _resumable, _shards, errors
 from se600m._cells import Cells
-from se600m._embed import ModelLike, open_model
+from se600m._embed import ModelLike
+from se600m._file_run import FileRun, Opening, PathLike, Target, Work
 from se600m._inputs import Input
-from se600m._model import Model
-from se600m._options import CellOptions, Devices, Precision, RunKeywords
-
-PathLike = str | os.PathLike[str]
+from se600m._opened import Opened
+from se600m._options import CellKeywords, Devices, Precision, RunKeywords
+from se600m._report import Report
+from se600m._resumable import Done, Task
 
 
 @dataclass(frozen=True)
@@ -126,101 +121,92 @@ def embed_file(
     SE600MError
         As for :func:`embed`.
     """
-    began = time.monotonic()
     chosen = _options.cell_options("embed_file", RunKeywords, options)
-    for name, value in (("in_place", in_place), ("resume", resume), ("overwrite", overwrite)):
-        _options.flag(name, value)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
     _destination.check_key(key_added, "obsm")
-    budget = _resumable.memory_of(memory)
     part = None if shard is None else _shards.parsed(shard)
-    if not isinstance(model, Model):
-        _opened.check(model, device, precision, checkpoint, protein_embeddings)
-    target = _Target(src, dst, in_place, overwrite, resume, part)
-    beside = None if report is None else _files.check(Path(report), "report", overwrite=True)
-    given = _inputs.read(src, modality)
-    try:
-        place, suffix = target.place, target.suffix
-        adds = suffix in (".h5ad", ".zarr")
-        given.check(chosen)
-        target.check_space(given.size if adds else 0)
-        earlier = given.under(key_added) if adds else None
-        if earlier is not None:
-            _destination.check_embedding(earlier, key_added, dataset=False, overwrite=overwrite, copy=False)
-            _outputs.check(suffix, given)
-        files: dict[str, Any] = {"checkpoint": checkpoint, "protein_embeddings": protein_embeddings}
-        opened = open_model(model, device, precision, options.get("progress"), **files)._opened
-        if with_dataset_embedding and not opened.dataset_dim:
+    work = _Embedding(key_added, with_dataset_embedding, overwrite, part)
+    run = FileRun(
+        src,
+        dst,
+        work,
+        Opening(model, device, precision, checkpoint, protein_embeddings),
+        chosen,
+        in_place=in_place,
+        modality=modality,
+        resume=resume,
+        overwrite=overwrite,
+        shard=part,
+        memory=memory,
+        report=report,
+    )
+    made = run()
+    return EmbeddedFile(Path(made["output"]), made["n_cells"], work.n_columns, made)
+
+
+class _Embedding(Work):
+    """Embeddings, in ``obsm`` or alone."""
+
+    suffixes = _outputs.SUFFIXES
+
+    def __init__(self, key: str, with_dataset: bool, overwrite: bool, part: _shards.Shard | None) -> None:
+        self._key, self._with_dataset, self._overwrite, self._part = key, with_dataset, overwrite, part
+        self._earlier: Any = None
+        self._apart = False
+        self.n_columns = 0
+
+    def check(self, given: Input, suffix: str) -> int:
+        if suffix not in (".h5ad", ".zarr"):
+            return 0
+        self._earlier = given.under(self._key)
+        self._check_earlier(dataset=False)
+        _outputs.check(suffix, given)
+        return given.size
+
+    def _check_earlier(self, *, dataset: bool) -> None:
+        if self._earlier is not None:
+            options = {"overwrite": self._overwrite, "copy": False}
+            _destination.check_embedding(self._earlier, self._key, dataset=dataset, **options)
+
+    def bytes_per_row(self, opened: Opened) -> int:
+        if self._with_dataset and not opened.dataset_dim:
             raise errors.NotInModelError(
                 f"with_dataset_embedding=True, but model {opened.name!r} has no dataset embedding: leave it out"
             )
-        apart = opened.dataset_dim > 0 and not with_dataset_embedding
-        if earlier is not None:
-            _destination.check_embedding(earlier, key_added, dataset=apart, overwrite=overwrite, copy=False)
-        rows = None if part is None else part.rows(given.n_obs)
-        task = _resumable.embed_task(chosen, opened.name, opened.output_dim, opened.dataset_dim)
-        per_row = _resumable.bytes_per_row(task)
-        # A third for the rows that are worked on, a third for those that are read meanwhile, and one for results.
-        cells = Cells(opened, given.expression(chosen, budget // 3, per_row, rows), chosen)
-        target.check_space((given.size if adds else 0) + 2 * per_row * cells.n_cells)
-        known = _resumable.identity(cells, given, task)
-        if (lines := _progress.lines()) is not None:
-            lines.note(file=os.fspath(src), chunk=0)
-        loaded = time.monotonic()
-        with _journal.Journal.open(place, known, cells.n_cells, task.arrays, resume=resume) as journal:
-            try:
-                done = _resumable.run(cells, given, task, journal, keep_share=part is not None)
-                provenance = cells.provenance(done.seen) | {"with_dataset_embedding": with_dataset_embedding}
-                computed = time.monotonic()
-                with _kept(journal, target):
-                    if part is None:
-                        result = _result(key_added, journal, apart, provenance)
-                        if earlier is not None:
-                            left = _destination.stale(earlier, key_added, apart)
-                            result = dataclasses.replace(result, drop=left)
-                        with _files.appearing(place, folder=suffix == ".zarr") as draft:
-                            _outputs.write(draft, suffix, given, result)
-                            given.check_unchanged()
-                    else:
-                        shown = {"source": os.path.abspath(given.place), "key": key_added}
-                        with _files.appearing(place) as draft:
-                            _shards.write(draft, journal, part, given.n_obs, known, provenance, shown)
-                n_chunks = journal.n_chunks
-                journal.remove()
-            except BaseException as error:
-                _resumable.kept_note(error, journal)
-                raise
-        ended = time.monotonic()
-        width = opened.output_dim + (opened.dataset_dim if with_dataset_embedding else 0)
-        computed_now = cells.n_cells - done.resumed
-        run = {
-            "input": os.fspath(src),
-            "output": str(place),
-            "key": key_added,
-            "shape": [cells.n_cells, width],
-            "shard": None if part is None else str(part),
-            "resumed_from": done.resumed,
-            "chunks": n_chunks,
-            "memory": budget,
-            "gene_column": chosen.gene_column,
-            "provenance": {name: _resumable.plain(value) for name, value in provenance.items()},
-            "warnings": done.warnings,
-            "seconds": {
-                "opening": loaded - began,
-                "checking": done.checking,
-                **dataclasses.asdict(done.timings),
-                "assembling": ended - computed,
-                "total": ended - began,
-            },
-            "cells_per_second": computed_now / spent if (spent := computed - loaded - done.checking) > 0 else None,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "python": sys.version.split()[0],
-        }
-        if beside is not None:
-            _write_report(beside, run)
-        return EmbeddedFile(place, cells.n_cells, width, run)
-    finally:
-        given.close()
+        self._apart = opened.dataset_dim > 0 and not self._with_dataset
+        self._check_earlier(dataset=self._apart)
+        self.n_columns = opened.output_dim + (opened.dataset_dim if self._with_dataset else 0)
+        return 4 * (opened.output_dim + opened.dataset_dim)
+
+    def task(self, cells: Cells) -> Task:
+        opened = cells.opened
+        arrays = {"embedding": _journal.Array("float32", (opened.output_dim,))}
+        if opened.dataset_dim:
+            arrays["dataset_embedding"] = _journal.Array("float32", (opened.dataset_dim,))
+        more = {"batch_size": cells.options.batch_size or 0}
+        return Task("embed", f"Embedding with {opened.name}", arrays, more)
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done) -> None:
+        provenance = cells.provenance(done.seen) | {"with_dataset_embedding": self._with_dataset}
+        journal = done.journal
+        if self._part is not None:
+            shown = {"source": os.path.abspath(given.place), "key": self._key}
+            _shards.write(draft, journal, self._part, given.n_obs, provenance, shown)
+            return
+        arrays = {name: journal.rows(name) for name in journal.arrays}
+        earlier = self._earlier
+        left = [] if earlier is None else _destination.stale(earlier, self._key, self._apart)
+        _outputs.write(draft, suffix, given, _result(self._key, arrays, provenance, left))
+
+
+def _result(key: str, arrays: dict[str, Any], provenance: dict[str, Any], drop: list[str]) -> _outputs.Result:
+    """Name arrays of rows as ``obsm`` does, and note their widths."""
+    rows = list(arrays.values())
+    if provenance["with_dataset_embedding"]:
+        rows = [_outputs.SideBySide(rows)]
+    named = dict(zip((key, f"{key}_dataset"), rows, strict=False))
+    widths = _destination.widths_of(rows[0].shape[1], sum(more.shape[1] for more in rows[1:]))
+    return _outputs.Result(named, {key: provenance | widths}, drop)
 
 
 def merge_shards(
@@ -252,134 +238,119 @@ def merge_shards(
     """
     began = time.monotonic()
     joined = _shards.join([Path(shard).expanduser() for shard in shards])
-    target = _Target(src or joined.source, dst, False, overwrite, False, None)
-    given = None if target.suffix == ".npy" else _inputs.read(src or joined.source)
-    key = joined.key
-    adds = target.suffix in (".h5ad", ".zarr")
-    drop: list[str] = []
-    rows = list(joined.arrays().values())
-    if joined.with_dataset:
-        named = {key: _resumable.hstacked(rows)}
+    source, key = src or joined.source, joined.key
+    target = Target(source, dst, _outputs.SUFFIXES, in_place=False, overwrite=overwrite)
+    result = _result(key, joined.arrays(), joined.provenance, [])
+    n_cells, n_columns = result.arrays[key].shape
+    if target.suffix == ".npy":
+        with _files.told(target.named, target.place), _files.appearing(target.place) as draft:
+            _outputs.write_npy(draft, result.arrays[key])
     else:
-        named = dict(zip((key, f"{key}_dataset"), rows, strict=False))
-    try:
-        if given is not None:
+        given = _inputs.read(source)
+        try:
             joined.check_source(given)
-        if given is not None and adds:
-            earlier = given.under(key)
-            _destination.check_embedding(
-                earlier, key, dataset=len(named) > 1, overwrite=overwrite, copy=False
-            )
-            drop = _destination.stale(earlier, key, len(named) > 1)
-        widths = [rows.shape[1] for rows in named.values()]
-        uns = {key: joined.provenance | _destination.widths_of(widths[0], sum(widths[1:]))}
-        result = _outputs.Result(named, uns, drop)
-        with _files.told(target.named, target.place), _files.appearing(
-            target.place, folder=target.suffix == ".zarr"
-        ) as draft:
-            if given is None:
-                _outputs.write_npy(draft, named[key])
-            else:
+            if target.suffix != ".parquet":
+                dataset = len(result.arrays) > 1
+                earlier = given.under(key)
+                _destination.check_embedding(earlier, key, dataset=dataset, overwrite=overwrite, copy=False)
+                _outputs.check(target.suffix, given)
+                result = dataclasses.replace(result, drop=_destination.stale(earlier, key, dataset))
+            folder = target.suffix == ".zarr"
+            with _files.told(target.named, target.place), _files.appearing(target.place, folder=folder) as draft:
                 _outputs.write(draft, target.suffix, given, result)
-    finally:
-        if given is not None:
+        finally:
             given.close()
-    n, width = len(named[key]), widths[0]
     run = {
-        "input": joined.source,
+        "input": os.fspath(source),
         "output": str(target.place),
-        "key": key,
-        "shape": [n, width],
+        "n_cells": n_cells,
         "shards": [str(shard) for shard in joined.paths],
         "provenance": joined.provenance,
         "seconds": {"total": time.monotonic() - began},
     }
-    return EmbeddedFile(target.place, n, width, run)
+    return EmbeddedFile(target.place, n_cells, n_columns, run)
 
 
-class _Target:
-    """The file that is written, looked at before the work starts."""
+@dataclass(frozen=True)
+class TokenizedFile:
+    """Cell sentences that were written to a file.
 
-    def __init__(
-        self,
-        src: PathLike,
-        dst: PathLike | None,
-        in_place: bool,
-        overwrite: bool,
-        resume: bool,
-        part: _shards.Shard | None,
-    ) -> None:
-        self.named = "OUT"
-        if (dst is None) != in_place:
-            raise errors.OptionError(
-                "in_place=True and a second path select two outputs: choose one"
-                if in_place
-                else "there is no output: give OUT.h5ad, OUT.zarr, OUT.npy or OUT.parquet, or in_place=True"
-            )
-        if part is not None and in_place:
-            raise errors.OptionError("shard and in_place=True exclude each other: a shard is a file of its own")
-        if dst is None:
-            self.place, self.suffix = self._of_input(os.fspath(src))
-        else:
-            path = Path(dst).expanduser()
-            self.suffix = path.suffix
-            self.place = self._checked(path, overwrite, part)
-        _resumable.check_found(self.place, resume=resume, overwrite=overwrite)
-        if self.suffix == ".parquet":
-            _outputs.parquet()
+    Attributes
+    ----------
+    path
+        The file that was written.
+    n_cells, n_slots
+        Shape of the arrays.
+    fill
+        The fill policy that was used.
+    report
+        How the run went (see :class:`EmbeddedFile`).
+    """
 
-    def _of_input(self, src: str) -> tuple[Path, str]:
-        path = Path(os.path.realpath(os.path.expanduser(src)))
-        self.named = "IN"
-        if _h5ad.is_h5ad(path):
-            return _files.check(path, "IN", overwrite=True), ".h5ad"
-        if path.is_dir() and ((path / "zarr.json").exists() or (path / ".zgroup").exists()):
-            name = "zarr.json" if (path / "zarr.json").exists() else ".zgroup"
-            options: dict[str, Any] = {"option": "overwrite=True", "replaceable": name, "kind": "a zarr store"}
-            return _files.check_folder(path, "IN", overwrite=True, **options), ".zarr"
-        raise errors.OptionError(
-            f"in_place=True, but {src!r} is not an h5ad file or a zarr store on this machine: give the path of an output"
-        )
-
-    def _checked(self, path: Path, overwrite: bool, part: _shards.Shard | None) -> Path:
-        if part is not None:
-            return _files.check(path, "OUT", overwrite=overwrite, suffixes=(".npz",))
-        if path.suffix != ".zarr":
-            return _files.check(path, "OUT", overwrite=overwrite, suffixes=_outputs.SUFFIXES)
-        name = ".zgroup" if (path / ".zgroup").exists() else "zarr.json"
-        options: dict[str, Any] = {"option": "overwrite=True", "replaceable": name, "kind": "a zarr store"}
-        return _files.check_folder(path, "OUT", overwrite=overwrite, **options)
-
-    def check_space(self, n_bytes: int) -> None:
-        _files.check_space(self.place, n_bytes, self.named)
+    path: Path
+    n_cells: int
+    n_slots: int
+    fill: str
+    report: dict[str, Any]
 
 
-@contextmanager
-def _kept(journal: _journal.Journal, target: _Target) -> Iterator[None]:
-    """Say what is kept if the output can't be put together."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, errors.SE600MError):
-            raise
-        raise errors.DestinationError(
-            f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
-            + _journal.kept(journal.folder, journal.done, journal.n_rows)
-        ) from error
+@_options.accepts(CellKeywords)
+def tokenize_file(
+    src: PathLike,
+    dst: PathLike,
+    *,
+    model: ModelLike = None,
+    checkpoint: str | None = None,
+    protein_embeddings: PathLike | None = None,
+    modality: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    memory: int | str = _options.MEMORY,
+    report: PathLike | None = None,
+    **options: Unpack[CellKeywords],
+) -> TokenizedFile:
+    """Convert every cell of a file that need not fit into memory into the sentence that the model reads.
+
+    The parameters are those of :func:`embed_file`. ``dst`` is an ``.npz`` file with the arrays ``gene_indices``,
+    ``expression_values``, ``multiplicity`` and ``lengths`` of :class:`CellSentences`. They are not compressed.
+    """
+    chosen = _options.cell_options("tokenize_file", CellKeywords, options)
+    work = _Tokenizing()
+    opening = Opening(model, checkpoint=checkpoint, protein_embeddings=protein_embeddings)
+    how: dict[str, Any] = {"modality": modality, "resume": resume, "overwrite": overwrite, "memory": memory}
+    made = FileRun(src, dst, work, opening, chosen, report=report, **how)()
+    return TokenizedFile(Path(made["output"]), made["n_cells"], work.n_slots, made["provenance"]["fill"], made)
 
 
-def _result(key: str, journal: _journal.Journal, apart: bool, provenance: Mapping[str, Any]) -> _outputs.Result:
-    rows = [journal.rows(name) for name in journal.arrays]
-    if apart:
-        arrays = {key: rows[0], f"{key}_dataset": rows[1]}
-    elif provenance["with_dataset_embedding"]:
-        arrays = {key: _resumable.hstacked(rows)}
-    else:
-        arrays = {key: rows[0]}
-    widths = [array.shape[1] for array in arrays.values()]
-    return _outputs.Result(arrays, {key: {**provenance, **_destination.widths_of(widths[0], sum(widths[1:]))}})
+class _Tokenizing(Work):
+    """Sentences, as numpy's arrays."""
 
+    suffixes = (".npz",)
 
-def _write_report(path: Path, run: dict[str, Any]) -> None:
-    with _files.told("report", path), _files.appearing(path) as draft:
-        draft.write_text(json.dumps(run, indent=2) + "\n")
+    def __init__(self) -> None:
+        self.n_slots = 0
+        self._columns: Report | None = None
+
+    def check(self, given: Input, suffix: str) -> int:
+        return 0
+
+    def bytes_per_row(self, opened: Opened) -> int:
+        return 12 * opened.dimensions["pad_length"] + 8
+
+    def task(self, cells: Cells) -> Task:
+        self.n_slots = cells.plan()["max_length"]
+        slots = (self.n_slots,)
+        arrays = {
+            "gene_indices": _journal.Array("int32", slots),
+            "expression_values": _journal.Array("float32", slots),
+            "multiplicity": _journal.Array("float32", slots),
+            "lengths": _journal.Array("int32", ()),
+            "share": _journal.Array("float32", ()),
+        }
+        # Go adds up the columns again, which the checks have done.
+        self._columns = Report(cells.source.where, cells.n_cells, cells.report.match)
+        return Task("tokenize", "Tokenizing", arrays, {"length": self.n_slots, **self._columns.columns})
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done) -> None:
+        names = [name for name in done.journal.arrays if name != "share"]
+        _outputs.write_npz(draft, {name: done.journal.rows(name) for name in names})

@@ -61,6 +61,8 @@ class Journal:
         Number of rows that are done: these are the first ones.
     n_chunks
         Number of chunks that they were written in.
+    identity
+        What they depend on.
     notes
         What was noted beside them (see :meth:`note`).
     """
@@ -68,6 +70,7 @@ class Journal:
     def __init__(self, folder: Path, lock: int, n_rows: int, arrays: Mapping[str, Array]) -> None:
         self.folder, self._lock, self.n_rows, self.arrays = folder, lock, n_rows, dict(arrays)
         self.done = self.n_chunks = 0
+        self.identity: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
         self._files: dict[str, int] = {}
 
@@ -107,6 +110,7 @@ class Journal:
         with _written(folder, 0, n_rows):
             folder.mkdir(parents=True, exist_ok=True)
             journal = cls(folder, _locked(folder), n_rows, arrays)
+            journal.identity = dict(identity)
             lines = _lines_of(folder / _JOURNAL) if resume else []
             try:
                 if lines:

@@ -170,10 +170,9 @@ def npy(rows: npt.NDArray[Any]) -> Iterator[memoryview | bytes]:
         yield memoryview(np.ascontiguousarray(rows[part])).cast("B")
 
 
-def write_npz(draft: Path, arrays: Mapping[str, npt.NDArray[Any]], *, compress: bool) -> None:
-    """Write arrays as numpy does, some rows at a time."""
-    how = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with zipfile.ZipFile(draft, "w", how) as archive:
+def write_npz(draft: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays as numpy does, some rows at a time. They are not compressed, so that they can be mapped."""
+    with zipfile.ZipFile(draft, "w") as archive:
         for name, rows in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 for block in npy(rows):
@@ -223,3 +222,20 @@ def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else str(value)
+
+
+class SideBySide:
+    """Arrays of rows, side by side, without a copy."""
+
+    def __init__(self, arrays: list[npt.NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self.dtype = arrays[0].dtype
+        self.itemsize = arrays[0].itemsize
+        self.shape = (len(arrays[0]), sum(array.shape[1] for array in arrays))
+        self.size = self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        return np.hstack([array[rows] for array in self._arrays])

@@ -90,8 +90,11 @@ class Task:
     """The arrays that Go writes."""
     more: Mapping[str, Any]
     """The part of the job's request that is about it alone."""
-    options: Mapping[str, Any]
-    """The options that can change the result, beside those of cells."""
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of the results of a cell."""
+        return sum(array.bytes_per_row for array in self.arrays.values())
 
 
 def identity(cells: Cells, given: Input, task: Task) -> dict[str, Any]:
@@ -109,7 +112,6 @@ def identity(cells: Cells, given: Input, task: Task) -> dict[str, Any]:
         "expression": options.expression,
         "fill": options.fill,
         "seed": options.seed,
-        **task.options,
     }
 
 
@@ -183,43 +185,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def embed_task(cells_options: CellOptions, name: str, output_dim: int, dataset_dim: int) -> Task:
-    """Describe the embedding of cells."""
-    arrays = {"embedding": _journal.Array("float32", (output_dim,))}
-    if dataset_dim:
-        arrays["dataset_embedding"] = _journal.Array("float32", (dataset_dim,))
-    more = {"batch_size": cells_options.batch_size or 0}
-    return Task("embed", f"Embedding with {name}", arrays, more, {})
-
-
-def bytes_per_row(task: Task) -> int:
-    """Bytes of the results of a row."""
-    return sum(array.bytes_per_row for array in task.arrays.values())
-
-
 def kept_note(error: BaseException, journal: _journal.Journal) -> None:
     """Have an error say what is kept, and how to go on."""
     if journal.done and "resume=True" not in str(error):
         error.add_note(_journal.kept(journal.folder, journal.done, journal.n_rows))
-
-
-def hstacked(arrays: list[npt.NDArray[Any]]) -> Any:
-    """Join mapped arrays side by side, some rows at a time."""
-    return arrays[0] if len(arrays) == 1 else _SideBySide(arrays)
-
-
-class _SideBySide:
-    """Arrays of rows, side by side, without a copy."""
-
-    def __init__(self, arrays: list[npt.NDArray[Any]]) -> None:
-        self._arrays = arrays
-        self.dtype = arrays[0].dtype
-        self.itemsize = arrays[0].itemsize
-        self.shape = (len(arrays[0]), sum(array.shape[1] for array in arrays))
-        self.size = self.shape[0] * self.shape[1]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
-        return np.hstack([array[rows] for array in self._arrays])

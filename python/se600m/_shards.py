@@ -62,7 +62,6 @@ def write(
     journal: _journal.Journal,
     shard: Shard,
     n_cells: int,
-    identity: Mapping[str, Any],
     provenance: Mapping[str, Any],
     shown: Mapping[str, Any],
 ) -> None:
@@ -74,8 +73,6 @@ def write(
         Has the rows.
     n_cells
         Number of cells of all shards.
-    identity
-        What the rows depend on.
     provenance
         What the rows are made with, and what was seen of the cells.
     shown
@@ -85,14 +82,14 @@ def write(
         "shard": [shard.number, shard.of],
         "rows": list(shard.rows(n_cells)),
         "n_cells": n_cells,
-        "identity": {name: value for name, value in identity.items() if name != "the rows"},
+        "identity": {name: value for name, value in journal.identity.items() if name != "the rows"},
         "provenance": {name: _resumable.plain(value) for name, value in provenance.items()},
         **shown,
     }
     arrays: dict[str, npt.NDArray[Any]] = {name: journal.rows(name) for name in journal.arrays}
     arrays["share"] = np.load(journal.folder / _resumable.SHARE)
     arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    _outputs.write_npz(draft, arrays, compress=False)
+    _outputs.write_npz(draft, arrays)
 
 
 class _Member:

@@ -26,7 +26,7 @@ from se600m._cli_options import (
     cell_options,
 )
 from se600m._cli_run import say, worded
-from se600m._options import MEMORY, CellKeywords, CellOptions, RunKeywords
+from se600m._options import MEMORY, CellKeywords, RunKeywords
 
 if TYPE_CHECKING:
     from se600m import _conversions
@@ -139,34 +139,6 @@ def merge(
     say.print(f"{done.n_cells:,} cells × {done.n_columns:,} of {len(shards)} shards in {destination}")
 
 
-def _checked(
-    keywords: type,
-    options: dict[str, Any],
-    model: str | None,
-    device: str,
-    precision: str,
-    checkpoint: str | None,
-    protein_embeddings: Path | None,
-) -> CellOptions:
-    """Check the options of a command, before a file is read, which may take long."""
-    from se600m import _opened, _options
-
-    chosen = _options.cell_options("embed", keywords, options)
-    _opened.check(model, device, precision, checkpoint, protein_embeddings)
-    return chosen
-
-
-def _check_contents(source: Path, chosen: CellOptions) -> None:
-    """Make sure that an h5ad file has what the options choose, before all of it is read."""
-    from se600m import _anndata, _h5ad, _var
-
-    if _h5ad.is_h5ad(source):
-        there = _h5ad.contents(source, use_raw=chosen.use_raw)
-        _anndata.check_choice(chosen.layer, chosen.use_raw, there.layers, has_raw=there.has_raw)
-        if chosen.gene_column is not None and there.columns is not None:
-            _var.check_column(chosen.gene_column, there.columns)
-
-
 def _load(
     model: str | None, device: str, precision: str, checkpoint: str | None, protein_embeddings: Path | None
 ) -> Any:
@@ -180,7 +152,7 @@ def _load(
 @app.command()
 @cell_options(CellKeywords)
 def tokenize(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
+    source: Annotated[str, typer.Argument(metavar="IN", help=f"{_CELLS} A zarr store may have an address.")],
     destination: Annotated[
         Path, typer.Argument(metavar="OUT.npz", help="File to write: the cell sentences as arrays.")
     ],
@@ -189,33 +161,36 @@ def tokenize(
     checkpoint: Checkpoint = None,
     protein_embeddings: ProteinEmbeddings = None,
     modality: Modality = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    memory: Memory = MEMORY,
+    report: ReportFile = None,
+    json_progress: JsonProgress = False,
     **options: Any,
 ) -> None:
-    """Write the cell sentences that the model reads: gene_indices, expression_values, multiplicity and lengths."""
-    import numpy as np
+    """Write the cell sentences that the model reads: gene_indices, expression_values, multiplicity and lengths.
 
+    The cells need not fit into memory, and a run that was interrupted goes on with --resume, as with embed.
+    """
     import se600m
-    from se600m import _anndata, _files, _formats, _models
+    from se600m import _models
 
-    chosen = _checked(CellKeywords, options, model, "auto", "auto", checkpoint, protein_embeddings)
-    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=(".npz",))
-    _check_contents(source, chosen)
-    cells = _formats.read(source, modality=modality)
-    _anndata.check(cells, **chosen.source())
-    opened = _load(model, "auto", "auto", checkpoint, protein_embeddings)
-    sentences = se600m.tokenize(cells, model=opened, **options)
-    with _files.told("OUT", destination), _files.appearing(place) as draft, draft.open("wb") as file:
-        np.savez_compressed(
-            file,
-            gene_indices=sentences.gene_indices,
-            expression_values=sentences.expression_values,
-            multiplicity=sentences.multiplicity,
-            lengths=sentences.lengths,
+    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+        done = se600m.tokenize_file(
+            source,
+            destination,
+            model=model,
+            checkpoint=checkpoint,
+            protein_embeddings=protein_embeddings,
+            modality=modality,
+            resume=resume,
+            overwrite=overwrite,
+            memory=memory,
+            report=report,
+            **options,
         )
-    n, width = sentences.gene_indices.shape
     say.print(
-        f"{n:,} sentences of up to {width:,} slots, fill {sentences.fill!r}, in {destination}"
+        f"{done.n_cells:,} sentences of up to {done.n_slots:,} slots, fill {done.fill!r}, in {destination}"
         f"{_models.with_default_model(model)}"
     )
 
