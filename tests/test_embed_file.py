@@ -378,5 +378,3 @@ def test_old_files_are_not_left_on_the_disk(folder, cells):
     given = _inputs.read("in.h5ad")
     assert given.in_memory.shape == cells.shape
     assert given.is_h5ad
-
-

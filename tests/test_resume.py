@@ -86,7 +86,9 @@ def test_it_goes_on_where_it_was(made, halfway, want, jobs):
 
 
 def test_without_resume_what_is_left_is_named(made, halfway, want):
-    with pytest.raises(errors.DestinationExistsError, match=r"out\.npy\.partial' has the rows .*resume=True.*overwrite=T"):
+    with pytest.raises(
+        errors.DestinationExistsError, match=r"out\.npy\.partial' has the rows .*resume=True.*overwrite=T"
+    ):
         embed(made)
     done = embed(made, overwrite=True)
     assert done.report["resumed_from"] == 0
@@ -240,7 +242,9 @@ def test_a_disk_that_fills_up(made, folder, monkeypatch, want, error):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        with pytest.raises(errors.DestinationError, match=rf"partial' can't be written: {os.strerror(error)}.*are kept"):
+        with pytest.raises(
+            errors.DestinationError, match=rf"partial' can't be written: {os.strerror(error)}.*are kept"
+        ):
             embed(made)
     before = Path("in.h5ad").read_bytes()
     done = embed(made, resume=True)
@@ -463,5 +467,3 @@ def test_a_shard_that_is_resumed_and_the_command(made, folder, want, monkeypatch
         assert done.returncode == 0, done.stderr
     assert "48 cells × 20 of 2 shards in out.npy" in done.stderr
     assert np.load("out.npy").tobytes() == want.tobytes()
-
-

@@ -185,8 +185,10 @@ class Cells:
             lambda: _choices.faster(opened.device, opened.precision, opened.dimensions["emsize"], threads),
         )
 
-    def survey(self) -> None:
+    def survey(self, timings: Timings | None = None) -> None:
         """Look over all cells before anything is computed: complete the report, and say what is likely to be wrong.
+
+        ``timings`` adds up where time goes.
 
         Raises
         ------
@@ -196,7 +198,7 @@ class Cells:
             With ``strict=True``, instead of warnings.
         """
         with _progress.bar(self.options.progress, "Checking the cells", self.n_cells) as update:
-            _survey.survey(self.source, self.report, self.request, update)
+            _survey.survey(self.source, self.report, self.request, update, timings)
         self.tell()
 
     def tell(self) -> None:

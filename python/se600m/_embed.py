@@ -129,9 +129,7 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     return open_model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 
-def open_model(
-    model: ModelLike, device: Devices, precision: Precision, progress: bool | None, **files: Any
-) -> Model:
+def open_model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None, **files: Any) -> Model:
     """Open a model by name, or make sure that one that is open is of the device and the precision.
 
     ``files`` are those that :func:`load_model` takes.

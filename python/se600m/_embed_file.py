@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -211,7 +212,7 @@ def _result(key: str, arrays: dict[str, Any], provenance: dict[str, Any], drop: 
 
 def merge_shards(
     dst: PathLike,
-    shards: list[PathLike] | tuple[PathLike, ...],
+    shards: Sequence[PathLike],
     *,
     src: PathLike | None = None,
     overwrite: bool = False,

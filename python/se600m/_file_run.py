@@ -98,7 +98,7 @@ class FileRun:
         target = Target(self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite)
         _resumable.check_found(target.place, resume=self.resume, overwrite=self.overwrite)
         object.__setattr__(self, "_target", target)
-        beside = None if self.report is None else _files.check(Path(self.report), "report", overwrite=True)
+        beside = None if self.report is None else _files.check(Path(self.report).expanduser(), "report", overwrite=True)
         object.__setattr__(self, "_report", beside)
 
     def __call__(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class Target:
     def _checked(self, path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> Path:
         if path.suffix == ".zarr" and ".zarr" in suffixes:
             return self._zarr(path, overwrite=overwrite)
-        return _files.check(path, "OUT", overwrite=overwrite, suffixes=suffixes)
+        return _files.check(path, "OUT", overwrite=overwrite, option="overwrite=True", suffixes=suffixes)
 
     def _zarr(self, path: Path, *, overwrite: bool) -> Path:
         name = ".zgroup" if (path / ".zgroup").exists() else "zarr.json"

@@ -189,7 +189,7 @@ class Journal:
         crc = {}
         with _written(self.folder, self.done, self.n_rows):
             for name, rows in values.items():
-                view = memoryview(np.ascontiguousarray(rows)).cast("B")
+                view = memoryview(np.ascontiguousarray(rows).data).cast("B")
                 _write_at(self._files[name], view, first * self.arrays[name].bytes_per_row)
                 crc[name] = zlib.crc32(view)
             for name in values:

@@ -167,7 +167,7 @@ def npy(rows: npt.NDArray[Any]) -> Iterator[memoryview | bytes]:
     np.lib.format.write_array_header_1_0(head, described)
     yield head.getvalue()
     for part in _trees.blocks(rows):
-        yield memoryview(np.ascontiguousarray(rows[part])).cast("B")
+        yield memoryview(np.ascontiguousarray(rows[part]).data).cast("B")
 
 
 def write_npz(draft: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

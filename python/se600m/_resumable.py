@@ -146,9 +146,7 @@ class Done:
     """Seconds that the checks took."""
 
 
-def run(
-    cells: Cells, given: Input, task: Task, journal: _journal.Journal, *, keep_share: bool = False
-) -> Done:
+def run(cells: Cells, given: Input, task: Task, journal: _journal.Journal, *, keep_share: bool = False) -> Done:
     """Check all cells, unless an earlier run did, and make the rows that are missing.
 
     Parameters
@@ -158,18 +156,18 @@ def run(
     keep_share
         Keep each cell's share of expression in known genes, too.
     """
-    began = time.monotonic()
+    began, timings = time.monotonic(), Timings()
     seen, warnings = journal.notes.get("seen"), journal.notes.get("warnings", [])
     if seen is None:
         with _log.collecting() as warnings:
-            cells.survey()
+            cells.survey(timings)
         seen = {key: plain(value) for key, value in cells.report.provenance().items()}
         if keep_share:
             np.save(journal.folder / SHARE, cells.report.share)
         journal.note(seen=seen, warnings=warnings)
     else:
         _log.log.info("the cells were checked when the run began: their checks are not repeated")
-    checking, timings, resumed, pace = time.monotonic() - began, Timings(), journal.done, Pace()
+    checking, resumed, pace = time.monotonic() - began, journal.done, Pace()
     if resumed < cells.n_cells:
         rest = Rest(cells, resumed, pace)
         sink = _JournalSink(journal, pace, given.check_unchanged)

@@ -26,7 +26,6 @@ _SUMMED = _report.COUNTED
 """What is counted in each shard."""
 
 
-
 @dataclass(frozen=True)
 class Shard:
     """One of several parts of the rows, counted from 1."""
@@ -144,7 +143,7 @@ class _Joined:
         self.size = int(np.prod(self.shape))
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
         first, last, _ = rows.indices(len(self))
@@ -185,6 +184,7 @@ class Joined:
         if given.n_obs != n:
             raise errors.DataError(f"{given.place!r} has {given.n_obs:,} cells, but the shards are of {n:,}")
 
+
 def join(paths: Sequence[Path]) -> Joined:
     """Open shards and make sure that they are all shards of one run.
 
@@ -224,9 +224,7 @@ def _check_same(one: _Member, other: _Member) -> None:
     for name, value in one.record["identity"].items():
         if (there := other.record["identity"].get(name)) != value:
             differ.append(f"{name} is {value!r} and {there!r}")
-    of_one, of_other = (
-        member.record["provenance"].get("with_dataset_embedding") for member in (one, other)
-    )
+    of_one, of_other = (member.record["provenance"].get("with_dataset_embedding") for member in (one, other))
     if of_one != of_other:
         differ.append(f"with_dataset_embedding is {of_one} and {of_other}")
     if one.record["key"] != other.record["key"]:

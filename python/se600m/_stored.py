@@ -370,7 +370,7 @@ class _CSC(_Rows):
     def at_once(self, first: int, most: int, n_bytes: int) -> int:
         per_value = self.group["data"].dtype.itemsize + 4
         per_row = max(1, int(self.group["data"].shape[0]) // max(1, self.shape[0])) * per_value
-        return max(1, min(n_bytes // per_row, most))
+        return max(1, min(int(n_bytes // per_row), most))
 
 
 @dataclass
@@ -382,10 +382,11 @@ class _Dense(_Rows):
         return np.asarray(self.dataset[first:last])
 
     def at_once(self, first: int, most: int, n_bytes: int) -> int:
-        fitting = max(1, min(n_bytes // max(1, self.shape[1] * self.dataset.dtype.itemsize), most))
+        fitting = max(1, min(n_bytes // max(1, self.shape[1] * int(self.dataset.dtype.itemsize)), most))
         chunk = int((self.dataset.chunks or (1,))[0])
         # Chunks on the disk are read whole: end where one ends.
-        return (first + fitting) // chunk * chunk - first if (first + fitting) // chunk * chunk > first else fitting
+        end = (first + fitting) // chunk * chunk
+        return end - first if end > first else fitting
 
 
 # -- which files -----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ def survey(
     report: Report,
     request: dict[str, Any],
     progress: _native.Progress | None = None,
+    timings: _chunks.Timings | None = None,
 ) -> None:
     """Look over all cells and complete a report of them, as embedding would, but without running the model.
 
@@ -37,6 +38,8 @@ def survey(
         Describes model, tokens and choices for Go.
     progress
         Is told how many cells are done.
+    timings
+        Adds up where time goes.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def survey(
     """
     missing = _NotFinite(np.zeros(source.n_genes, np.int64))
     columns = {**report.columns, "not_finite": _native.array(missing.of_genes)}
-    with closing(_chunks.read_ahead(source.chunks())) as chunks:
+    with closing(_chunks.read_ahead(source.chunks(), timings)) as chunks:
         for first, chunk in chunks:
             cells = {"matrix": chunk.request, "first_row": source.offset + first}
             share = _native.array(report.share[first : first + chunk.n_cells])

@@ -123,7 +123,8 @@ def merge(
     ],
     shards: Annotated[list[Path], typer.Argument(metavar="SHARD.npz…", help="All shards of a run, in any order.")],
     source: Annotated[
-        str | None, typer.Option(metavar="IN", help="The file that the cells are from, if it is no longer where it was.")
+        str | None,
+        typer.Option(metavar="IN", help="The file that the cells are from, if it is no longer where it was."),
     ] = None,
     overwrite: Annotated[
         bool,
@@ -221,8 +222,8 @@ def decode(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict the log1p expression of genes from embeddings."""
-    from se600m import _decode, _decode_files, _files, _formats, _models, _opened, _options
+    """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time."""
+    from se600m import _decode, _decode_files, _files, _models, _opened, _options
     from se600m.errors import DestinationError
 
     symbols = _gene_list(genes, genes_file)
@@ -238,13 +239,13 @@ def decode(
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
-        else _decode_files.read_obsm(_formats.read(source, modality=modality, backed=True), key)
+        else _decode_files.read(source, key, modality, with_obs=destination.suffix == ".h5ad")
     )
     _decode_files.check(embedded, symbols, place)
     opened = _load(model, device, precision, checkpoint, protein_embeddings)
     _decode_files.write(opened, embedded, symbols, place, threads=threads, **depth)
     say.print(
-        f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}"
+        f"{embedded.embedding.shape[0]:,} cells × {len(symbols):,} genes in {destination}"
         f"{_models.with_default_model(model)}"
     )
 
