@@ -98,9 +98,12 @@ def write(adata, path):
         adata.write_h5ad(path)
         return
     zarr = need_zarr()
-    with zarr.config.set({"default_zarr_format": 2 if "v2" in path else 3}):
-        with anndata.settings.override(zarr_write_format=2 if "v2" in path else 3):
-            adata.write_zarr(path)
+    version = 2 if "v2" in path else 3
+    with (
+        zarr.config.set({"default_zarr_format": version}),
+        anndata.settings.override(zarr_write_format=version),
+    ):
+        adata.write_zarr(path)
 
 
 def embedding(path, key="X_state"):
@@ -325,7 +328,7 @@ def test_files_that_are_read_into_memory(folder, made, cells, want):
     for out in ("out.h5ad", "out.npy", "out.parquet"):
         assert np.array_equal(embedding(embed(made, "in.h5mu", out).path), want)
     embed(made, "in.h5mu", "shard.npz", shard=(1, 2), modality="rna")
-    with pytest.raises(errors.OptionError, match="in_place=True, but .* is not an h5ad file or a zarr store"):
+    with pytest.raises(errors.OptionError, match=r"in_place=True, but .* is not an h5ad file or a zarr store"):
         embed(made, "in.h5mu", in_place=True)
 
 

@@ -262,8 +262,14 @@ def replaced(path):
     os.replace("new", path)
 
 
-@pytest.mark.parametrize("spoil, says", [(cut, r"went from [\d,]+ to [\d,]+ bytes"), (replaced, "was changed or replaced"),
-                                         (os.unlink, "is gone")])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (cut, r"went from [\d,]+ to [\d,]+ bytes"),
+        (replaced, "was changed or replaced"),
+        (os.unlink, "is gone"),
+    ],
+)
 def test_an_input_that_changes_under_the_run(made, folder, monkeypatch, spoil, says):
     chunks, append = [], Journal.append
 

@@ -87,10 +87,8 @@ class Expression:
 
     def some(self, first: int, most: int | None = None) -> Chunk:
         """Read rows from a given one on: as many as may be in memory at once, and at most ``most``."""
-        if self.at_once is not None:
-            step = self.at_once(first)
-        else:
-            step = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
+        fixed = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
+        step = fixed if self.at_once is None else self.at_once(first)
         step = step if most is None else min(step, most)
         return Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
 

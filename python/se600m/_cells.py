@@ -208,7 +208,7 @@ class Cells:
         self.report.tell(self.options.expression, elsewhere, strict=self.options.strict)
 
     def provenance(self, seen: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Give what results of these cells are made with; ``seen`` is what was seen of them if they were not surveyed."""
+        """Give what results of these cells are made with; ``seen``: of cells that were surveyed by an earlier run."""
         return {
             **self.opened.provenance(),
             **self.options.provenance(),

@@ -194,7 +194,7 @@ def write_embedding(
 
 
 def stale(adata: AnnData, key_added: str, dataset: bool) -> list[str]:
-    """List the keys of ``obsm`` that an earlier embedding left and that the new one, with its dataset, does not have."""
+    """List the keys of ``obsm`` that an earlier embedding left and that the new one does not have."""
     beside = f"{key_added}_dataset"
     return [beside] if not dataset and beside in adata.obsm and _objection(adata, key_added, beside) is None else []
 

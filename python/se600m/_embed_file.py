@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _resumable, _shards, errors
+from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _shards, errors
 from se600m._cells import Cells
 from se600m._embed import ModelLike
 from se600m._file_run import FileRun, Opening, PathLike, Target, Work
@@ -66,16 +66,16 @@ def embed_file(
     """Embed every cell of a file that need not fit into memory, in a run that can be resumed.
 
     The matrix of an h5ad or zarr file stays on the disk, and is read some rows at a time, ahead of the computation.
-    About once a minute the results are added to the folder ``dst + ".partial"``, synced to the disk. When all cells are
-    done, the output is put together beside ``dst`` and takes its place at once; then the folder goes. The input is never
-    written to. Results are the same, bit for bit, whatever the memory and however often a run was resumed.
+    About once a minute the results are added to the folder ``dst + ".partial"`` and synced to the disk. When all cells
+    are done, the output is put together beside ``dst`` and takes its place at once; then the folder goes. The input is
+    never written to. Results are the same, bit for bit, whatever the memory and however often a run was resumed.
 
     Parameters
     ----------
     src
-        An h5ad file (matrix in CSR, CSC or dense), or a zarr store of an AnnData, version 2 or 3: a folder or an address
-        that fsspec knows, such as ``"s3://bucket/cells.zarr"``. Other files that ``se600m embed`` reads (10x, MuData,
-        h5ad files older than anndata 0.7) are loaded into memory.
+        An h5ad file (matrix in CSR, CSC or dense), or a zarr store of an AnnData, version 2 or 3: a folder or an
+        address that fsspec knows, such as ``"s3://bucket/cells.zarr"``. Other files that ``se600m embed`` reads (10x,
+        MuData, h5ad files older than anndata 0.7) are loaded into memory.
     dst
         What is written, by its suffix. ``.h5ad`` and ``.zarr``: a copy of ``src`` with the embedding in ``obsm``, and
         with the model, the options and a summary of the data in ``uns``; all other elements are copied as they are.
@@ -93,8 +93,8 @@ def embed_file(
         Go on with what an earlier run has left, if it has left anything. Input, model and all options that can change
         the result must be the same.
     overwrite
-        Replace ``dst``, and keys of ``src`` that se600m did not write. Without ``resume``, throw away what an earlier run
-        has left.
+        Replace ``dst``, and keys of ``src`` that se600m did not write. Without ``resume``, throw away what an earlier
+        run has left.
     shard
         Embed one part of the cells, such as ``"3/16"`` or ``(3, 16)``, into a ``.npz`` file; :func:`merge_shards` joins
         them.

@@ -220,7 +220,7 @@ class Target:
         if path.is_dir() and ((path / "zarr.json").exists() or (path / ".zgroup").exists()):
             return self._zarr(path, overwrite=True), ".zarr"
         raise errors.OptionError(
-            f"in_place=True, but {src!r} is not an h5ad file or a zarr store on this machine: give the path of an output"
+            f"in_place=True, but {src!r} is not an h5ad file or a zarr store on this machine: give an output"
         )
 
     def _checked(self, path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> Path:

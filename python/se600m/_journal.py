@@ -299,8 +299,8 @@ def _compare(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> N
         return
     listed = "; ".join(f"{name} was {_shown(then.get(name))} and is {_shown(now.get(name))}" for name in changed)
     raise errors.ResumeError(
-        f"{str(folder)!r} can't be resumed, because its rows were made differently: {listed}. Resume with what they were "
-        "made with, or start again with overwrite=True, which throws them away"
+        f"{str(folder)!r} can't be resumed, because its rows were made differently: {listed}. Resume with what they "
+        "were made with, or start again with overwrite=True, which throws them away"
     )
 
 

@@ -79,10 +79,9 @@ def write(draft: Path, suffix: str, cells: Input, result: Result) -> None:
 
 def clone(source: Path, target: Path) -> None:
     """Copy a file; where the file system can, both share what is on the disk, and it takes no time and no space."""
-    with source.open("rb") as given, target.open("wb") as made:
-        with suppress(OSError):
-            fcntl.ioctl(made.fileno(), _FICLONE, given.fileno())
-            return
+    with source.open("rb") as given, target.open("wb") as made, suppress(OSError):
+        fcntl.ioctl(made.fileno(), _FICLONE, given.fileno())
+        return
     shutil.copyfile(source, target)
 
 

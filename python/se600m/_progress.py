@@ -29,8 +29,8 @@ class Lines:
     """Progress as one JSON object per line, for schedulers and other programs.
 
     Every object has ``event``, the time of day ``time`` (seconds since 1970), and whatever was noted with
-    :meth:`note`, such as the file. ``"progress"`` has ``task``, ``done``, ``total``, ``unit``, ``rate`` (per second) and
-    ``eta_s`` (seconds left; null at first).
+    :meth:`note`, such as the file. ``"progress"`` has ``task``, ``done``, ``total``, ``unit``, ``rate`` (per second)
+    and ``eta_s`` (seconds left; null at first).
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from se600m import _journal, _log, _native, _progress, errors
 from se600m._cells import Cells, Rest
 from se600m._chunks import Arrays, Timings
 from se600m._inputs import Input
-from se600m._options import CellOptions
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 

@@ -7,6 +7,7 @@ a JSON text about the run and the rows.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import zipfile
@@ -200,7 +201,7 @@ def join(paths: Sequence[Path]) -> Joined:
     for member in members[1:]:
         _check_same(one, member)
     numbers = [member.number for member in members]
-    for before, after in zip(members, members[1:], strict=False):
+    for before, after in itertools.pairwise(members):
         if before.number == after.number:
             raise errors.DataError(
                 f"{str(before.path)!r} and {str(after.path)!r} are both shard {after.number}/{after.of}: give each once"
@@ -231,6 +232,6 @@ def _check_same(one: _Member, other: _Member) -> None:
         differ.append(f"the key is {one.record['key']!r} and {other.record['key']!r}")
     if differ:
         raise errors.DataError(
-            f"{str(one.path)!r} and {str(other.path)!r} are not of the same run: {'; '.join(differ)}. Embed one of them "
+            f"{str(one.path)!r} and {str(other.path)!r} are not of the same run: {'; '.join(differ)}. Embed one "
             "again, with what the others were made with"
         )

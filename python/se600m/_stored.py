@@ -176,8 +176,8 @@ class Stored:
         its_shape = tuple(int(n) for n in (found.attrs["shape"] if kind in _SPARSE else found.shape))
         if its_shape != shape:
             raise errors.DataError(
-                f"{self.place!r} is damaged: {where} is {its_shape[0]} × {its_shape[1]}, but there are {shape[0]} cells "
-                f"and {shape[1]} genes"
+                f"{self.place!r} is damaged: {where} is {its_shape[0]} × {its_shape[1]}, but there are {shape[0]} "
+                f"cells and {shape[1]} genes"
             )
         if kind == "csr_matrix":
             return _CSR(found, shape, where)
@@ -217,7 +217,7 @@ class Stored:
     # -- knowing it again ----------------------------------------------------------------------
 
     def _status(self) -> tuple[int, ...] | None:
-        """What the system says of the file: size, time of change, and which file it is."""
+        """Ask the system for the file's size, time of change, and which file it is."""
         if self.is_zarr:
             return None
         try:
@@ -245,11 +245,12 @@ class Stored:
             else "was changed or replaced"
         )
         raise errors.DataError(
-            f"{self.place!r} {what} while it was read: leave it alone during the run, and start again with overwrite=True"
+            f"{self.place!r} {what} while it was read: leave it alone during the run, and start again with "
+            "overwrite=True"
         )
 
     def identity(self, expression: _anndata.Expression, layer: str | None, use_raw: bool) -> dict[str, Any]:
-        """Describe the input so that a change of it is seen: its size and time of change, and samples of what it has.
+        """Describe the input so that a change is seen: its size and time of change, and samples of what it has.
 
         Of a zarr store the time is the youngest of the matrix's files, if it is on this machine.
         """

@@ -125,8 +125,8 @@ def _named(item: Any, to_zarr: bool) -> Iterator[None]:
         yield
     except (TypeError, ValueError, NotImplementedError) as error:
         raise errors.DestinationError(
-            f"{item.name} can't be written in {'zarr' if to_zarr else 'HDF5'}: {' '.join(str(error).split())}. Choose an "
-            "OUT of IN's own kind"
+            f"{item.name} can't be written in {'zarr' if to_zarr else 'HDF5'}: {' '.join(str(error).split())}. Choose "
+            "an OUT of IN's own kind"
         ) from error
 
 
@@ -180,10 +180,8 @@ def _copy_array(source: Any, target: Any, name: str) -> None:
         _copy_attributes(source, target[name])
         return
     text = _is_text(source)
-    if _is_zarr(target):
-        made = _new_in_zarr(source, target, name, text)
-    else:
-        made = _new_in_hdf5(source, target, name, text)
+    new = _new_in_zarr if _is_zarr(target) else _new_in_hdf5
+    made = new(source, target, name, text)
     for part in _parts(source):
         values = source[part]
         made[part] = _texts(values) if text else values
