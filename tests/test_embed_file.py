@@ -381,3 +381,43 @@ def test_old_files_are_not_left_on_the_disk(folder, cells):
     given = _inputs.read("in.h5ad")
     assert given.in_memory.shape == cells.shape
     assert given.is_h5ad
+
+
+# -- sentences and predictions -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_sentences(folder, made, cells, kind):
+    write(cells, f"in.{kind}")
+    want = made.model.tokenize(cells)
+    done = se600m.tokenize_file(f"in.{kind}", "out.npz", model=made.model, memory="10kB")
+    assert done.report["chunks"] > 2
+    assert (done.n_cells, done.n_slots, done.fill) == (*want.gene_indices.shape, want.fill)
+    with np.load("out.npz") as arrays:
+        assert sorted(arrays.files) == ["expression_values", "gene_indices", "lengths", "multiplicity"]
+        for name in arrays.files:
+            assert np.array_equal(arrays[name], getattr(want, name))
+            assert arrays[name].dtype == getattr(want, name).dtype
+
+
+def test_predictions_of_embeddings_that_stay_on_the_disk(folder, made, cells, monkeypatch):
+    from se600m import _decode_files
+
+    monkeypatch.setattr("se600m._decode._CHUNK_VALUES", 100)
+    write(cells, "in.h5ad")
+    embed(made, "in.h5ad", "apart.h5ad")
+    embed(made, "in.h5ad", "apart.zarr")
+    genes = made.genes[:3]
+    memory = made.model.embed(cells, copy=True)
+    want = made.model.decode(memory.obsm["X_state"], genes, dataset_embedding=memory.obsm["X_state_dataset"])
+    for source in ("apart.h5ad", "apart.zarr"):
+        embedded = _decode_files.read(Path(source), "X_state", None, with_obs=True)
+        assert not isinstance(embedded.embedding, np.ndarray)
+        pd.testing.assert_frame_equal(embedded.obs, cells.obs)
+        for out in (folder / "out.npy", folder / "out.h5ad"):
+            _decode_files.check(embedded, genes, out)
+            _decode_files.write(made.model, embedded, genes, out)
+        assert np.array_equal(np.load("out.npy"), want)
+        assert np.array_equal(anndata.read_h5ad("out.h5ad").X, want)
+    with pytest.raises(errors.DataError, match=r"obsm has no 'X_other', only \['X_pca', 'X_state'"):
+        _decode_files.read(Path("apart.h5ad"), "X_other", None, with_obs=False)
