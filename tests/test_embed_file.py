@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import anndata
@@ -17,7 +19,8 @@ import scipy.sparse as sp
 
 import se600m
 from conftest import need_zarr
-from se600m import _inputs, _outputs, _resumable, _stored, _trees, errors
+from se600m import _copying, _inputs, _resumable, _stored, _trees, errors
+from se600m._journal import Journal
 from se600m._options import CellOptions
 from test_h5ad import elements, odd_values, rename_index_of_raw, unknown_elements
 
@@ -360,10 +363,46 @@ def test_a_zarr_store_keeps_its_metadata_together_if_it_did(folder, made, cells)
         assert "X_state" in anndata.read_zarr("out.zarr").obsm
 
 
-def test_a_copy_of_a_file(folder):
-    Path("one").write_bytes(os.urandom(1000))
-    _outputs.clone(Path("one"), Path("two"))
-    assert Path("two").read_bytes() == Path("one").read_bytes()
+def test_a_copy_of_a_file(folder, monkeypatch):
+    monkeypatch.setattr(_copying, "_BLOCK", 1000)
+    Path("one").write_bytes(os.urandom(10_001))
+    with _copying.Copy(Path("one"), Path("two")) as copy:
+        assert copy.finish().read_bytes() == Path("one").read_bytes()
+        os.replace("two", "three")
+    assert sorted(os.listdir()) == ["one", "three"]
+    with _copying.Copy(Path("one"), Path("two")) as copy:
+        pass
+    assert sorted(os.listdir()) == ["one", "three"], "nobody took it"
+    with _copying.Copy(Path("none"), Path("two")) as copy, pytest.raises(FileNotFoundError):
+        copy.finish()
+
+
+def test_a_disk_on_which_the_copy_has_no_room(folder, made, cells, want, monkeypatch):
+    """It is found out about with the next rows, which are kept."""
+    write(cells, "in.h5ad")
+    failed = threading.Event()
+
+    def full(*_):
+        failed.set()
+        raise OSError(28, "No space left on device")
+
+    append = Journal.append
+
+    def appended(self, values):
+        append(self, values)
+        assert failed.wait(20)
+        time.sleep(0.05)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sendfile", full)
+        patch.setattr(Journal, "append", appended)
+        with pytest.raises(
+            errors.DestinationError, match=r"out\.h5ad', which could not be .*: No space left .*are kept in"
+        ):
+            embed(made, "in.h5ad", "out.h5ad", memory="5kB")
+    assert 0 < embed(made, "in.h5ad", "out.h5ad", resume=True).report["resumed_from"] < N
+    assert np.array_equal(embedding(folder / "out.h5ad"), want)
+    assert sorted(os.listdir()) == ["in.h5ad", "out.h5ad"]
 
 
 def test_parquet_without_its_package(folder, made, cells, monkeypatch):
@@ -373,10 +412,18 @@ def test_parquet_without_its_package(folder, made, cells, monkeypatch):
         embed(made, "in.h5ad", "out.parquet")
 
 
-def test_old_files_are_not_left_on_the_disk(folder, cells):
+def test_old_files(folder, made, cells, want):
     write(cells, "in.h5ad")
     with h5py.File("in.h5ad", "r+") as file:
-        del file.attrs["encoding-type"], file.attrs["encoding-version"]
+        del file.attrs["encoding-type"], file.attrs["encoding-version"]  # as anndata 0.7 writes it
+        del file["layers/dense"].attrs["encoding-type"], file["layers/dense"].attrs["encoding-version"]
+    assert np.array_equal(embedding(embed(made, "in.h5ad", "dense.npy", layer="dense").path), want)
+    with h5py.File("in.h5ad", "r+") as file:
+        file.move("X", "elsewhere")
+        x = file.create_group("X")  # as versions before
+        for name in ("data", "indices", "indptr"):
+            x[name] = file["elsewhere"][name]
+        x.attrs.update({"h5sparse_format": "csr", "h5sparse_shape": [N, 600]})
     assert _stored.opened("in.h5ad") is None
     given = _inputs.read("in.h5ad")
     assert given.in_memory.shape == cells.shape

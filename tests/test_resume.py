@@ -405,6 +405,13 @@ def test_shards_are_merged_to_what_one_run_writes(made, folder, want):
     assert tree_of("merged.h5ad") == tree_of("whole.h5ad")
     assert os.path.exists("shard1.npz"), "they stay"
     os.rename("in.h5ad", "moved.h5ad")
+    other = anndata.read_h5ad("moved.h5ad")
+    other.obs_names = [f"other {name}" for name in other.obs_names]
+    other.write_h5ad("other.h5ad")
+    other[:9].copy().write_h5ad("few.h5ad")
+    for wrong, says in (("other.h5ad", "has other cells than the shards"), ("few.h5ad", "has 9 cells, but .* of 48")):
+        with pytest.raises(errors.DataError, match=says):
+            se600m.merge_shards("again.h5ad", shards, src=wrong)
     with pytest.raises(errors.DataError, match=r"in\.h5ad' does not exist"):
         se600m.merge_shards("again.h5ad", shards)
     se600m.merge_shards("again.h5ad", shards, src="moved.h5ad")

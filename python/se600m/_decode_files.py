@@ -48,7 +48,7 @@ def read(path: Path, key: str, modality: str | None, *, with_obs: bool) -> Embed
     """
     stored = _stored.opened(path) if modality is None else None
     obsm = None if stored is None else stored.root.get("obsm")
-    if stored is None or obsm is None or not all(_is_array(obsm[name]) for name in _keys(key) if name in obsm):
+    if stored is None or obsm is None or not all(_stored.is_array(obsm[name]) for name in _keys(key) if name in obsm):
         return read_obsm(_formats.read(path, modality=modality, backed=True), key)
     _check_key(key, obsm)
     obs = pd.DataFrame(read_elem(stored.root["obs"])) if with_obs else pd.DataFrame(index=range(stored.n_obs))
@@ -57,10 +57,6 @@ def read(path: Path, key: str, modality: str | None, *, with_obs: bool) -> Embed
 
 def _keys(key: str) -> tuple[str, str]:
     return key, f"{key}_dataset"
-
-
-def _is_array(element: Any) -> bool:
-    return len(getattr(element, "shape", ())) == 2 and element.attrs.get("encoding-type") == "array"
 
 
 def _check_key(key: str, obsm: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 
 from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _shards, errors
 from se600m._cells import Cells
+from se600m._copying import Copy
 from se600m._embed import ModelLike
 from se600m._file_run import FileRun, Opening, PathLike, Target, Work
 from se600m._inputs import Input
@@ -187,7 +188,10 @@ class _Embedding(Work):
         more = {"batch_size": cells.options.batch_size or 0}
         return Task("embed", f"Embedding with {opened.name}", arrays, more)
 
-    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done) -> None:
+    def copied_early(self, given: Input, suffix: str) -> Path | None:
+        return _outputs.copied_early(suffix, given)
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
         provenance = cells.provenance(done.seen) | {"with_dataset_embedding": self._with_dataset}
         journal = done.journal
         if self._part is not None:
@@ -197,7 +201,7 @@ class _Embedding(Work):
         arrays = {name: journal.rows(name) for name in journal.arrays}
         earlier = self._earlier
         left = [] if earlier is None else _destination.stale(earlier, self._key, self._apart)
-        _outputs.write(draft, suffix, given, _result(self._key, arrays, provenance, left))
+        _outputs.write(draft, suffix, given, _result(self._key, arrays, provenance, left), copy)
 
 
 def _result(key: str, arrays: dict[str, Any], provenance: dict[str, Any], drop: list[str]) -> _outputs.Result:
@@ -352,6 +356,6 @@ class _Tokenizing(Work):
         self._columns = Report(cells.source.where, cells.n_cells, cells.report.match)
         return Task("tokenize", "Tokenizing", arrays, {"length": self.n_slots, **self._columns.columns})
 
-    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done) -> None:
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
         names = [name for name in done.journal.arrays if name != "share"]
         _outputs.write_npz(draft, {name: done.journal.rows(name) for name in names})

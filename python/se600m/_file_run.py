@@ -9,13 +9,14 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from se600m import _files, _h5ad, _inputs, _journal, _opened, _options, _outputs, _progress, _resumable, _shards, errors
 from se600m._cells import Cells
+from se600m._copying import Copy
 from se600m._embed import ModelLike, open_model
 from se600m._inputs import Input
 from se600m._model import Model
@@ -64,7 +65,11 @@ class Work:
         """Describe the work to the loop over cells."""
         raise NotImplementedError
 
-    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done) -> None:
+    def copied_early(self, given: Input, suffix: str) -> Path | None:
+        """Give a file of which the output is a copy with more in it: it is copied meanwhile."""
+        return None
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
         """Write the output."""
         raise NotImplementedError
 
@@ -121,18 +126,29 @@ class FileRun:
         # A third for the rows that are worked on, a third for those that are read meanwhile, and one for results.
         cells = Cells(opened, given.expression(options, self._budget // 3, per_row, rows), options)
         task = self.work.task(cells)
-        target.check_space(n_copied + 2 * task.bytes_per_row * cells.n_cells)
+        # Rows are on the disk twice in the end; those of an earlier run are there.
+        goes_on = self.resume and _journal.folder_of(target.place).exists()
+        target.check_space(n_copied + (1 if goes_on else 2) * task.bytes_per_row * cells.n_cells)
         known = _resumable.identity(cells, given, task)
         if (lines := _progress.lines()) is not None:
             lines.note(file=os.fspath(self.src), chunk=0)
         loaded = time.monotonic()
         with _journal.Journal.open(target.place, known, cells.n_cells, task.arrays, resume=self.resume) as journal:
             try:
-                done = _resumable.run(cells, given, task, journal, keep_share=self.shard is not None)
-                computed = time.monotonic()
-                with self._kept(journal), _files.appearing(target.place, folder=target.suffix == ".zarr") as draft:
-                    self.work.assemble(draft, target.suffix, given, cells, done)
-                    given.check_unchanged()
+                with self._copy(given, journal) as copy:
+
+                    def check() -> None:
+                        given.check_unchanged()  # rows of a file that was cut off meanwhile are not kept
+                        if copy is not None:
+                            with self._kept(journal):
+                                copy.check()
+
+                    done = _resumable.run(cells, given, task, journal, check, keep_share=self.shard is not None)
+                    computed = time.monotonic()
+                    folder = target.suffix == ".zarr"
+                    with self._kept(journal), _files.appearing(target.place, folder=folder) as draft:
+                        self.work.assemble(draft, target.suffix, given, cells, done, copy)
+                        given.check_unchanged()
             except BaseException as error:
                 _resumable.kept_note(error, journal)
                 raise
@@ -165,6 +181,10 @@ class FileRun:
                 draft.write_text(json.dumps(report, indent=2) + "\n")
         return report
 
+    def _copy(self, given: Input, journal: _journal.Journal) -> AbstractContextManager[Copy | None]:
+        source = self.work.copied_early(given, self._target.suffix)
+        return nullcontext() if source is None else Copy(source, journal.folder / "copy")
+
     @contextmanager
     def _kept(self, journal: _journal.Journal) -> Iterator[None]:
         """Say what is kept if the output can't be put together."""
@@ -176,7 +196,7 @@ class FileRun:
             target = self._target
             raise errors.DestinationError(
                 f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
-                + _journal.kept(journal.folder, journal.done, journal.n_rows)
+                + (_journal.kept(journal.folder, journal.done, journal.n_rows) if journal.done else "Nothing is kept")
             ) from error
 
 

@@ -54,8 +54,11 @@ class Input:
 
     @property
     def size(self) -> int:
-        """Bytes of the file; 0 for a folder or an address."""
-        return os.stat(self.place).st_size if os.path.isfile(self.place) else 0
+        """Bytes of the file or folder; 0 for an address."""
+        if os.path.isfile(self.place):
+            return os.stat(self.place).st_size
+        walked = os.walk(self.place)
+        return sum(os.stat(os.path.join(folder, name)).st_size for folder, _, names in walked for name in names)
 
     def close(self) -> None:
         """Close the file."""
@@ -99,18 +102,23 @@ class Input:
                 shell.uns[key] = "?"
         return shell
 
+    def names_digest(self) -> str:
+        """Describe the names of the cells."""
+        if self.stored is not None:
+            return self.stored.obs_names.digest()
+        return hashlib.sha256(repr(list(self.obs_names)).encode(errors="replace")).hexdigest()[:16]
+
     def identity(self, expression: _anndata.Expression, options: CellOptions) -> dict[str, Any]:
         """Describe the input so that a change of it is seen."""
         if self.stored is not None:
             return self.stored.identity(expression, options.layer, options.use_raw)
         status = os.stat(self.place)
-        names = hashlib.sha256(repr(list(self.obs_names)).encode(errors="replace"))
         genes = hashlib.sha256(repr(list(self.in_memory.var_names)).encode(errors="replace"))
         return {
             "the input's size": status.st_size,
             "the input's time of change": status.st_mtime_ns,
             "its number of cells": self.n_obs,
-            "its names of cells": names.hexdigest()[:16],
+            "its names of cells": self.names_digest(),
             "its names of genes": genes.hexdigest()[:16],
         }
 
@@ -132,8 +140,7 @@ def _part(whole: _anndata.Expression, first: int, last: int) -> _anndata.Express
 
 def _first_rows(element: Any, n: int) -> Any:
     """Read the first rows of an array; what is no array is not what se600m wrote."""
-    is_array = len(getattr(element, "shape", ())) == 2 and element.attrs.get("encoding-type") == "array"
-    return np.asarray(element[:n]) if is_array else np.zeros((n, 1))
+    return np.asarray(element[:n]) if _stored.is_array(element) else np.zeros((n, 1))
 
 
 def read(place: str | os.PathLike[str], modality: str | None = None) -> Input:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,10 @@ import numpy.typing as npt
 from anndata.io import write_elem
 
 from se600m import _h5ad, _trees, errors
+from se600m._copying import Copy
 from se600m._inputs import Input
 
 SUFFIXES = (".h5ad", ".zarr", ".npy", ".parquet")
-
-_FICLONE = 0x40049409
-"""The system call of Linux that has two files share what is on the disk, where the file system can."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,12 @@ def check(suffix: str, cells: Input) -> None:
         _trees.check(cells.stored.root, to_zarr=suffix == ".zarr")
 
 
-def write(draft: Path, suffix: str, cells: Input, result: Result) -> None:
+def copied_early(suffix: str, cells: Input) -> Path | None:
+    """Give the file of which the output is a copy with a result in it, if that is so."""
+    return Path(cells.place) if suffix == ".h5ad" and cells.is_h5ad else None
+
+
+def write(draft: Path, suffix: str, cells: Input, result: Result, copy: Copy | None = None) -> None:
     """Write a result as the kind of file that a suffix says.
 
     Parameters
@@ -66,28 +67,25 @@ def write(draft: Path, suffix: str, cells: Input, result: Result) -> None:
         What is written: a path where nothing is, or an empty folder for zarr.
     cells
         The input, whose other elements are copied as they are.
+    copy
+        A copy of the file that :func:`copied_early` gives, which is taken.
     """
     if suffix == ".npy":
         write_npy(draft, next(iter(result.arrays.values())))
     elif suffix == ".parquet":
         _write_parquet(draft, result, cells.obs_names)
     elif suffix == ".h5ad":
-        _write_h5ad(draft, cells, result)
+        _write_h5ad(draft, cells, result, copy)
     else:
         _write_zarr(draft, cells, result)
 
 
-def clone(source: Path, target: Path) -> None:
-    """Copy a file; where the file system can, both share what is on the disk, and it takes no time and no space."""
-    with source.open("rb") as given, target.open("wb") as made, suppress(OSError):
-        fcntl.ioctl(made.fileno(), _FICLONE, given.fileno())
-        return
-    shutil.copyfile(source, target)
-
-
-def _write_h5ad(draft: Path, cells: Input, result: Result) -> None:
-    if cells.is_h5ad:
-        clone(Path(cells.place), draft)
+def _write_h5ad(draft: Path, cells: Input, result: Result, copy: Copy | None) -> None:
+    if copy is not None:
+        os.replace(copy.finish(), draft)
+    elif cells.is_h5ad:
+        with Copy(Path(cells.place), draft.with_suffix(".copy")) as made:
+            os.replace(made.finish(), draft)
     elif cells.stored is not None:
         with h5py.File(draft, "w") as file:
             _trees.copy(cells.stored.root, file)

@@ -70,7 +70,7 @@ class _JournalSink:
         return {name: np.empty((n, *array.row), array.dtype) for name, array in self._journal.arrays.items()}
 
     def store(self, rows: slice, arrays: Arrays) -> None:
-        self._check()  # rows of a file that was cut off meanwhile are not kept
+        self._check()
         self._journal.append(arrays)
         self._pace.took(rows.stop - rows.start, time.monotonic() - self._began)
         if (lines := _progress.lines()) is not None:
@@ -144,13 +144,23 @@ class Done:
     """Seconds that the checks took."""
 
 
-def run(cells: Cells, given: Input, task: Task, journal: _journal.Journal, *, keep_share: bool = False) -> Done:
+def run(
+    cells: Cells,
+    given: Input,
+    task: Task,
+    journal: _journal.Journal,
+    check: Callable[[], None],
+    *,
+    keep_share: bool = False,
+) -> Done:
     """Check all cells, unless an earlier run did, and make the rows that are missing.
 
     Parameters
     ----------
     journal
         Where the rows are kept.
+    check
+        Is called before rows are kept.
     keep_share
         Keep each cell's share of expression in known genes, too.
     """
@@ -168,7 +178,7 @@ def run(cells: Cells, given: Input, task: Task, journal: _journal.Journal, *, ke
     checking, resumed, pace = time.monotonic() - began, journal.done, Pace()
     if resumed < cells.n_cells:
         rest = Rest(cells, resumed, pace)
-        sink = _JournalSink(journal, pace, given.check_unchanged)
+        sink = _JournalSink(journal, pace, check)
         cells.run(task.kind, sink, dict(task.more), task.title, rest=rest, timings=timings)
     given.check_unchanged()
     return Done(journal, seen, warnings, resumed, timings, checking)

@@ -181,9 +181,15 @@ class Joined:
 
     def check_source(self, given: Input) -> None:
         """Make sure that the input has the cells of the shards."""
-        n = self.members[0].record["n_cells"]
-        if given.n_obs != n:
+        record = self.members[0].record
+        if given.n_obs != record["n_cells"]:
+            n = record["n_cells"]
             raise errors.DataError(f"{given.place!r} has {given.n_obs:,} cells, but the shards are of {n:,}")
+        if given.names_digest() != record["identity"]["its names of cells"]:
+            raise errors.DataError(
+                f"{given.place!r} has other cells than the shards are of, or in another order: give the file that they "
+                "were embedded from"
+            )
 
 
 def join(paths: Sequence[Path]) -> Joined:

@@ -260,8 +260,6 @@ class Stored:
         for column in expression.columns:
             digest.update(repr((column.column, column.names)).encode(errors="replace"))
         genes = digest.hexdigest()[:16]
-        digest = hashlib.sha256(repr([str(name) for name in self.obs_names.sample()]).encode(errors="replace"))
-        cells = digest.hexdigest()[:16]
         digest = hashlib.sha256()
         arrays = [found[part] for part in ("indptr", "indices", "data")] if _encoding(found) in _SPARSE else [found]
         for array in arrays:
@@ -272,7 +270,7 @@ class Stored:
             "the input's size": size,
             "the input's time of change": changed,
             "its number of cells": self.n_obs,
-            "its names of cells": cells,
+            "its names of cells": self.obs_names.digest(),
             "its names of genes": genes,
             "its values": digest.hexdigest()[:16],
         }
@@ -304,10 +302,11 @@ class _Names:
             return [_text(value) for value in values]
         return _text(values[()] if isinstance(values, np.ndarray) else values)
 
-    def sample(self) -> list[str]:
-        """Give some names from the beginning, from the middle and from the end."""
+    def digest(self) -> str:
+        """Describe some names from the beginning, from the middle and from the end."""
         n, step = len(self), _SAMPLE // 16
-        return [name for first in sorted({0, n // 2, max(0, n - step)}) for name in self[first : first + step]]
+        some = [name for first in sorted({0, n // 2, max(0, n - step)}) for name in self[first : first + step]]
+        return hashlib.sha256(repr(some).encode(errors="replace")).hexdigest()[:16]
 
 
 def _text(value: Any) -> str:
@@ -432,8 +431,8 @@ def _may_be_one(path: Path) -> bool:
 
 
 def _is_anndata(root: Mapping[str, Any]) -> bool:
-    """Whether all elements that are read have the encodings of anndata since 0.7."""
-    if not {"obs", "var"} <= set(root) or _encoding(root) not in ("anndata", "raw"):
+    """Whether all elements that are read have the encodings of anndata since 0.7, which did not mark all of them."""
+    if not {"obs", "var"} <= set(root) or _encoding(root) not in ("anndata", ""):
         return False
     if any(_encoding(root[part]) != "dataframe" for part in ("obs", "var")):
         return False
@@ -444,4 +443,9 @@ def _is_anndata(root: Mapping[str, Any]) -> bool:
         if not hasattr(root["raw"], "keys") or _encoding(root["raw"]["var"]) != "dataframe":
             return False
         matrices.append(root["raw"].get("X"))
-    return all(matrix is None or _encoding(matrix) in (*_SPARSE, "array") for matrix in matrices)
+    return all(matrix is None or _encoding(matrix) in _SPARSE or is_array(matrix) for matrix in matrices)
+
+
+def is_array(element: Any) -> bool:
+    """Whether an element is a plain array with two dimensions."""
+    return len(getattr(element, "shape", None) or ()) == 2 and _encoding(element) in ("array", "")
