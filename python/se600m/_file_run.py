@@ -138,7 +138,6 @@ class FileRun:
                 with self._copy(given, journal) as copy:
 
                     def check() -> None:
-                        given.check_unchanged()  # rows of a file that was cut off meanwhile are not kept
                         if copy is not None:
                             with self._kept(journal):
                                 copy.check()
@@ -196,7 +195,7 @@ class FileRun:
             target = self._target
             raise errors.DestinationError(
                 f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
-                + (_journal.kept(journal.folder, journal.done, journal.n_rows) if journal.done else "Nothing is kept")
+                + _journal.kept(journal.folder, journal.done, journal.n_rows)
             ) from error
 
 

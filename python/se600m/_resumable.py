@@ -60,8 +60,10 @@ class _JournalSink:
 
     step: int | None = None
 
-    def __init__(self, journal: _journal.Journal, pace: Pace, check: Callable[[], None]) -> None:
-        self._journal, self._pace, self._check = journal, pace, check
+    def __init__(
+        self, journal: _journal.Journal, pace: Pace, before: Callable[[], None], after: Callable[[], None]
+    ) -> None:
+        self._journal, self._pace, self._before, self._after = journal, pace, before, after
         self._began = 0.0
 
     def memory(self, rows: slice) -> Arrays:
@@ -70,12 +72,13 @@ class _JournalSink:
         return {name: np.empty((n, *array.row), array.dtype) for name, array in self._journal.arrays.items()}
 
     def store(self, rows: slice, arrays: Arrays) -> None:
-        self._check()
+        self._before()
         self._journal.append(arrays)
         self._pace.took(rows.stop - rows.start, time.monotonic() - self._began)
         if (lines := _progress.lines()) is not None:
             lines.note(chunk=self._journal.n_chunks)
             lines.write("saved", done=self._journal.done, total=self._journal.n_rows)
+        self._after()
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def run(
     journal
         Where the rows are kept.
     check
-        Is called before rows are kept.
+        Is called whenever rows have been kept.
     keep_share
         Keep each cell's share of expression in known genes, too.
     """
@@ -178,7 +181,8 @@ def run(
     checking, resumed, pace = time.monotonic() - began, journal.done, Pace()
     if resumed < cells.n_cells:
         rest = Rest(cells, resumed, pace)
-        sink = _JournalSink(journal, pace, check)
+        # Rows of a file that was cut off meanwhile are not kept.
+        sink = _JournalSink(journal, pace, given.check_unchanged, check)
         cells.run(task.kind, sink, dict(task.more), task.title, rest=rest, timings=timings)
     given.check_unchanged()
     return Done(journal, seen, warnings, resumed, timings, checking)
