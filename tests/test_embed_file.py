@@ -451,6 +451,7 @@ def test_sentences(folder, made, cells, kind):
 def test_predictions_of_embeddings_that_stay_on_the_disk(folder, made, cells, monkeypatch):
     from se600m import _decode_files
 
+    need_zarr()
     monkeypatch.setattr("se600m._decode._CHUNK_VALUES", 100)
     write(cells, "in.h5ad")
     embed(made, "in.h5ad", "apart.h5ad")

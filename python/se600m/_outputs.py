@@ -43,6 +43,8 @@ def check(suffix: str, cells: Input) -> None:
     ------
     DestinationError
         One can't.
+    MissingPackageError
+        It requires zarr, which is not installed.
     """
     if suffix not in (".h5ad", ".zarr"):
         return
@@ -51,6 +53,8 @@ def check(suffix: str, cells: Input) -> None:
             _h5ad.check_writable(cells.in_memory)
     elif cells.stored.is_zarr != (suffix == ".zarr"):
         _trees.check(cells.stored.root, to_zarr=suffix == ".zarr")
+    if suffix == ".zarr":
+        _trees.zarr()
 
 
 def copied_early(suffix: str, cells: Input) -> Path | None:

@@ -6,6 +6,7 @@ other without knowing what its elements mean. Arrays are copied some rows at a t
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -23,14 +24,20 @@ _AT_ONCE = 64 << 20
 """Bytes that are copied at once."""
 
 
-def _zarr() -> Any:
+def zarr() -> Any:
+    """Import zarr.
+
+    Raises
+    ------
+    MissingPackageError
+        It is not installed.
+    """
     try:
-        import zarr
+        return importlib.import_module("zarr")
     except ImportError:
         raise errors.MissingPackageError(
             "zarr stores require the package zarr: pip install 'se600m-go[zarr]'"
         ) from None
-    return zarr
 
 
 def open_zarr(place: str | os.PathLike[str]) -> Any:
@@ -39,17 +46,17 @@ def open_zarr(place: str | os.PathLike[str]) -> Any:
     In a folder all elements are looked up, also those that the metadata at the root, kept together, does not name.
     """
     place = os.fspath(place)
-    return _zarr().open_group(place, mode="r", use_consolidated=False if os.path.isdir(place) else None)
+    return zarr().open_group(place, mode="r", use_consolidated=False if os.path.isdir(place) else None)
 
 
 def new_zarr(path: Path, zarr_format: int) -> Any:
     """Make a zarr store in a folder."""
-    return _zarr().open_group(str(path), mode="w", zarr_format=zarr_format)
+    return zarr().open_group(str(path), mode="w", zarr_format=zarr_format)
 
 
 def change_zarr(path: Path) -> Any:
     """Open a zarr store in a folder for changing it. Metadata that is kept together at its root is left out."""
-    return _zarr().open_group(str(path), mode="r+", use_consolidated=False)
+    return zarr().open_group(str(path), mode="r+", use_consolidated=False)
 
 
 def is_consolidated(path: Path) -> bool:
@@ -64,7 +71,7 @@ def is_consolidated(path: Path) -> bool:
 
 def consolidate(path: Path) -> None:
     """Have a store keep the metadata of all its elements together at its root, too."""
-    _zarr().consolidate_metadata(str(path))
+    zarr().consolidate_metadata(str(path))
 
 
 def size_and_time(place: str, found: Any) -> tuple[int, int]:
