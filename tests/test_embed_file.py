@@ -34,14 +34,19 @@ def tree(path):
     def plain(value):
         if isinstance(value, bytes):
             return value.decode()
+        if isinstance(value, tuple):
+            return [plain(v) for v in value]
         if isinstance(value, np.ndarray | list):
             return [plain(v) for v in (value.tolist() if isinstance(value, np.ndarray) else value)]
         return value.item() if isinstance(value, np.generic) else value
 
     def look(group, name):
         attributes = {k: plain(v) for k, v in group.attrs.items()}
+        if attributes.get("encoding-type") == "null":
+            found[name] = attributes
+            return
         if hasattr(group, "shape"):
-            kind = "text" if group.dtype.kind in "OTU" else str(group.dtype)
+            kind = "table" if group.dtype.names else "text" if group.dtype.kind in "OTU" else str(group.dtype)
             found[name] = (attributes, kind, tuple(group.shape), plain(group[()]))
             return
         found[name] = attributes
@@ -81,6 +86,12 @@ def cells(_immune):
     adata.layers["by column"] = sp.csc_matrix(adata.X)
     adata.obsm["X_pca"] = np.ones((N, 3))
     adata.obsp["distances"] = sp.identity(N, format="csr")
+    if tuple(map(int, anndata.__version__.split(".")[:2])) >= (0, 12):
+        adata.uns["log1p"] = {"base": None}  # older versions can't write that
+    adata.uns["rank_genes_groups"] = {
+        "names": np.rec.fromarrays([["MS4A1", "CD79A"], ["LYZ", "é"]], names=["a", "b"]),
+        "scores": np.rec.fromarrays([[1.5, 0.5], [2.5, 1.0]], names=["a", "b"]),
+    }
     adata.uns |= {"neighbors": {"params": {"n": 15, "metric": "cosine"}}, "colors": np.array(["red", "blue"])}
     return adata
 

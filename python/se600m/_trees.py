@@ -2,6 +2,7 @@
 
 AnnData's elements have the same names, attributes and arrays in both, so that a tree can be copied from one to the
 other without knowing what its elements mean. Arrays are copied some rows at a time.
+Only what both store in different ways, such as text in tables of ``uns``, goes through anndata.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from anndata.io import read_elem, write_elem
 
 from se600m import errors
 
@@ -181,10 +183,12 @@ def _is_text(array: Any) -> bool:
 
 
 def _copy_array(source: Any, target: Any, name: str) -> None:
-    shape = source.shape
-    if shape is None and not _is_zarr(target):  # h5py's "null"
-        target[name] = h5py.Empty(source.dtype)
-        _copy_attributes(source, target[name])
+    if _encoding(source) == "rec-array" and _is_zarr(source) != _is_zarr(target):
+        write_elem(target, name, read_elem(source))  # text in them is stored differently
+        return
+    if _encoding(source) == "null" or source.shape is None:  # zarr has no array without a shape
+        made = target.create_array(name, shape=(), dtype="bool") if _is_zarr(target) else _empty(target, name)
+        _copy_attributes(source, made)
         return
     text = _is_text(source)
     new = _new_in_zarr if _is_zarr(target) else _new_in_hdf5
@@ -205,16 +209,27 @@ def _texts(values: Any) -> Any:
     return made if made.shape else made[()]
 
 
+def _empty(target: h5py.Group, name: str) -> h5py.Dataset:
+    target[name] = h5py.Empty("f")
+    return target[name]
+
+
+def _encoding(item: Any) -> str:
+    kind = item.attrs.get("encoding-type", "")
+    return kind.decode() if isinstance(kind, bytes) else str(kind)
+
+
 def _check_array(source: Any) -> None:
     """Make sure that zarr has such arrays."""
+    if _encoding(source) in ("null", "rec-array"):
+        return
     if source.shape is None:
         raise TypeError("it is an array without a shape")
-    if source.dtype.kind == "O" and not _is_text(source):
+    if source.dtype.hasobject and not _is_text(source):
         raise TypeError(f"its values are of type {source.dtype}")
 
 
 def _new_in_zarr(source: Any, target: Any, name: str, text: bool) -> Any:
-    _check_array(source)
     rows = 0 if not source.shape else _rows_at_once(source)
     chunks = tuple(source.chunks) if source.chunks else None
     if chunks is None and source.shape:
