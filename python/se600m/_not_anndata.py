@@ -67,7 +67,10 @@ def _from_path(given: str) -> str:
     path = Path(given)
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes[-1:] == [".gz"] and suffixes[:1] == [".h5ad"]:
-        return f"unpack the file, `gunzip -k {given}`, and read it with anndata.read_h5ad({given[:-3]!r}), {_as_it_is(given[:-3])}"
+        there = given[:-3]
+        return (
+            f"unpack the file, `gunzip -k {given}`, and read it with anndata.read_h5ad({there!r}), {_as_it_is(there)}"
+        )
     suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
     if suffix in _IN_R:
         from se600m._kinds import IN_R
