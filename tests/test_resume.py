@@ -107,6 +107,27 @@ def test_resume_without_anything_to_go_on_with_begins(made, folder, want):
         embed(made, resume=True)
 
 
+def test_an_end_between_the_output_and_the_last_of_the_rows(made, folder, want, monkeypatch):
+    """The output is there, and what it was made from is, too."""
+
+    def ended(out):
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            patch.setattr(Journal, "remove", lambda _: (_ for _ in ()).throw(Stop))
+            embed(made, out, in_place=out is None)
+
+    ended("out.npy")
+    with pytest.raises(errors.DestinationExistsError, match=r"out\.npy', which already exists"):
+        embed(made)
+    assert embed(made, resume=True).report["resumed_from"] == N
+    assert np.load("out.npy").tobytes() == want.tobytes()
+    ended(None)
+    assert anndata.read_h5ad("in.h5ad").obsm["X_state"].tobytes() == want.tobytes()
+    with pytest.raises(
+        errors.DestinationExistsError, match=r"'in\.h5ad' has the result already: .*Remove 'in.h5ad.par"
+    ):
+        embed(made, None, in_place=True, resume=True)
+
+
 def other_values(_):
     with h5py.File("in.h5ad", "r+") as file:
         file["X/data"][:100] += 1

@@ -99,8 +99,14 @@ class FileRun:
             _options.flag(name, getattr(self, name))
         object.__setattr__(self, "_budget", _resumable.memory_of(self.memory))
         self.opening.check()
+        put = self.resume and _journal.was_put(Path(os.path.realpath(os.path.expanduser(self.dst or self.src))))
+        if put and self.in_place:
+            raise errors.DestinationExistsError(
+                f"{os.fspath(self.src)!r} has the result already: the earlier run was ended while it cleared away its "
+                f"rows. Remove {str(_journal.folder_of(Path(self.src)))!r}"
+            )
         suffixes = (".npz",) if self.shard is not None else self.work.suffixes
-        target = Target(self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite)
+        target = Target(self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite or put)
         _resumable.check_found(target.place, resume=self.resume, overwrite=self.overwrite)
         object.__setattr__(self, "_target", target)
         beside = None if self.report is None else _files.check(Path(self.report).expanduser(), "report", overwrite=True)
@@ -148,6 +154,9 @@ class FileRun:
                     with self._kept(journal), _files.appearing(target.place, folder=folder) as draft:
                         self.work.assemble(draft, target.suffix, given, cells, done, copy)
                         given.check_unchanged()
+                        journal.note_output(draft)
+                    with self._kept(journal):
+                        _files.sync(target.place)
             except BaseException as error:
                 _resumable.kept_note(error, journal)
                 raise

@@ -48,6 +48,21 @@ def folder_of(destination: Path) -> Path:
     return destination.with_name(f"{destination.name}.partial")
 
 
+def was_put(destination: Path) -> bool:
+    """Whether a destination is the output of the run whose rows are kept beside it: it ended before they were gone."""
+    try:
+        notes = [line["note"] for _, line in _lines_of(folder_of(destination) / _JOURNAL) if "note" in line]
+        return any(note.get("put") == _mark(destination) for note in notes)
+    except OSError:
+        return False
+
+
+def _mark(path: Path) -> list[int]:
+    """Tell a file or folder from all others, under any name."""
+    status = path.stat()
+    return [status.st_ino, status.st_mtime_ns]
+
+
 class Journal:
     """The rows that are done of a job, on the disk, opened by :meth:`open`.
 
@@ -131,7 +146,7 @@ class Journal:
         self._open_files(os.O_CREAT | os.O_TRUNC)
         self._line({"format": _FORMAT, "identity": dict(identity), "n_rows": self.n_rows, "arrays": self._described()})
         for folder in (self.folder, self.folder.parent):
-            _sync_folder(folder)
+            _files.sync_folder(folder)
 
     def _described(self) -> dict[str, Any]:
         return {name: [array.dtype, list(array.row)] for name, array in self.arrays.items()}
@@ -203,6 +218,10 @@ class Journal:
             self._line({"note": what})
         self.notes |= what
 
+    def note_output(self, draft: Path) -> None:
+        """Keep what tells the output from other files, before it takes its place."""
+        self.note(put=_mark(draft))
+
     def _line(self, what: Mapping[str, Any]) -> None:
         file = self._files[_JOURNAL]
         _write_at(file, memoryview(json.dumps(what).encode() + b"\n"), os.fstat(file).st_size)
@@ -266,15 +285,6 @@ def _write_at(file: int, values: memoryview, offset: int) -> None:
     while values:
         n = os.pwrite(file, values[: 1 << 30], offset)
         values, offset = values[n:], offset + n
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # some network file systems can't
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _lines_of(path: Path) -> list[tuple[int, dict[str, Any]]]:
