@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,7 +180,7 @@ class FileRun:
                 "total": ended - began,
             },
             "cells_per_second": (cells.n_cells - done.resumed) / spent if spent > 0 else None,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": _peak(),
             "python": sys.version.split()[0],
         }
         if self._report is not None:
@@ -206,6 +205,14 @@ class FileRun:
                 f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
                 + _journal.kept(journal.folder, journal.done, journal.n_rows)
             ) from error
+
+
+def _peak() -> int | None:
+    """Most memory that this process has had, in bytes. (What ``resource`` says includes the process that started it.)"""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    return None
 
 
 class Target:

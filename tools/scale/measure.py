@@ -23,20 +23,17 @@ import statefiles
 from scale import make_cells
 
 TASK = """
-import json, resource, sys
+import json, sys
 import se600m
 task, model, cells, few, out, memory = sys.argv[1:]
 model = se600m.load_model(model)
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 def run(source, name):
     if task == "tokenize":
         return se600m.tokenize_file(source, f"{out}/{name}.npz", model=model, memory=memory)
     return se600m.embed_file(source, f"{out}/{name}{task}", model=model, memory=memory)
-run(few, "first")
-before = peak()
-done = run(cells, "all")
-print(json.dumps({"over": peak() - before, "before": before, **done.report}))
+before = run(few, "first").report["peak_memory_bytes"]
+report = run(cells, "all").report
+print(json.dumps({"over": report["peak_memory_bytes"] - before, "before": before, **report}))
 """
 
 
