@@ -25,7 +25,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry test-lowest fuzz bench bench-go check check-go check-python fmt docs train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry test-lowest fuzz bench bench-go scale check check-go check-python fmt docs train-mini \
         parity golden clean preflight
 
 help:
@@ -177,6 +177,13 @@ golden: $(PARITY_VENV)/.installed
 # In one run with the reference, in its environment.
 bench: setup $(PARITY_VENV)/.installed
 	PYTHONPATH=tools $(PY) tools/bench/bench.py --reference-python $(PARITY_VENV)/bin/python $(ARGS)
+
+# Synthetic cells take 16 KB each, in out/scale.
+CELLS ?= 100000
+scale: setup
+	@mkdir -p out/scale
+	$(PY) tools/scale/make_cells.py out/scale/cells.h5ad --cells $(CELLS)
+	$(PY) tools/scale/measure.py out/scale/cells.h5ad $(ARGS)
 
 # BENCH selects, COUNT is what benchstat needs: go run golang.org/x/perf/cmd/benchstat@latest OLD out/bench-go.txt
 BENCH ?= .

@@ -5,6 +5,7 @@ tests/test_errors.py runs the table, and docs/errors.md is written from it (`mak
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import anndata
 import h5py
@@ -22,7 +24,7 @@ import scipy.sparse as sp
 
 import se600m
 import statefiles
-from se600m import _cli_words, _conversions, _files, _formats, _h5ad, _keep, _models, cli, errors
+from se600m import _cli_words, _conversions, _files, _formats, _h5ad, _journal, _keep, _models, cli, errors
 
 
 @dataclass
@@ -581,7 +583,7 @@ DESTINATIONS = [
         errors.DestinationError,
         "device or a pipe",
     ),
-    Case("an output of another kind", command("out.csv"), errors.OptionError, "ends in .h5ad or .npy"),
+    Case("an output of another kind", command("out.csv"), errors.OptionError, "ends in .h5ad, .zarr, .npy or .par"),
     Case("a disk without room", full_disk, errors.DestinationError, "GB, but only .* are free .*another disk"),
     Case(
         "cells that anndata can't write",
@@ -607,6 +609,75 @@ DESTINATIONS = [
         errors.DestinationExistsError,
         "not a zarr group",
     ),
+]
+
+
+def large(spoil: Callable[[Given], Any] | None = None, out: str = "out.npy", **options: Any) -> Callable[[Given], Any]:
+    """Embed a file that stays on the disk."""
+
+    def do(given: Given) -> Any:
+        given.adata.write_h5ad("in.h5ad")
+        if spoil is not None:
+            spoil(given)
+        return se600m.embed_file("in.h5ad", out, progress=False, **options)
+
+    return do
+
+
+def interrupted(given: Given) -> None:
+    append = _journal.Journal.append
+
+    def stopped(self: _journal.Journal, values: Any) -> None:
+        append(self, values)
+        raise KeyboardInterrupt
+
+    with mock.patch.object(_journal.Journal, "append", stopped), contextlib.suppress(KeyboardInterrupt):
+        se600m.embed_file("in.h5ad", "out.npy", progress=False)
+
+
+def of_later_versions(given: Given) -> None:
+    with h5py.File("in.h5ad", "r+") as file:
+        file["uns"]["reference"] = h5py.Empty("f4")
+
+
+def falling(given: Given) -> None:
+    with h5py.File("in.h5ad", "r+") as file:
+        file["X/indptr"][3] = file["X/indptr"][5]
+
+
+def merged(given: Given) -> Any:
+    given.adata.write_h5ad("in.h5ad")
+    se600m.embed_file("in.h5ad", "2.npz", shard="2/8", progress=False)
+    return se600m.merge_shards("out.npy", ["2.npz"])
+
+
+LARGE = [
+    Case(
+        "what an earlier run has left",
+        large(interrupted),
+        errors.DestinationExistsError,
+        r"out\.npy\.partial' has the rows .*resume=True.*overwrite=True",
+    ),
+    Case(
+        "a run that is resumed with another option",
+        large(interrupted, resume=True, seed=3),
+        errors.ResumeError,
+        "can't be resumed, .*: seed was 0 and is 3. .*overwrite=True",
+    ),
+    Case(
+        "elements that another kind of file can't have",
+        large(of_later_versions, out="out.zarr"),
+        errors.DestinationError,
+        "/uns/reference can't be written in zarr: .*IN's own kind",
+    ),
+    Case(
+        "a matrix that is damaged", large(falling), errors.DataError, r"adata\.X is damaged: its indptr does not rise"
+    ),
+    Case("a file without an output", large(out=None), errors.OptionError, "no output: give OUT.h5ad, .* in_place=True"),
+    Case("two outputs", large(in_place=True), errors.OptionError, "in_place=True and a second path .*choose one"),
+    Case("memory as a word", large(memory="much"), errors.OptionError, "memory='much' is not an amount .*'512MB'"),
+    Case("a shard that is none", large(shard="0/3"), errors.OptionError, "shard='0/3' is not a part such as '3/16'"),
+    Case("shards that are missing", merged, errors.DataError, "7 shards of 8 are missing: 1/8, 3/8"),
 ]
 
 OPTIONS = [
@@ -1509,6 +1580,7 @@ GROUPS = {
     "Files of cells": FILES,
     "Options": OPTIONS,
     "Where results go": DESTINATIONS,
+    "Large files": LARGE,
     "Sentences and models in use": SENTENCES,
     "Embeddings": EMBEDDINGS,
     "Checkpoints": CHECKPOINTS,

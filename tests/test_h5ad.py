@@ -1,5 +1,6 @@
 """An embedding is added to a copy of an h5ad file; everything else in the file stays as it is, whatever it is."""
 
+import shutil
 from pathlib import Path
 
 import anndata
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 
 import se600m
 from conftest import IMMUNE
-from se600m import _h5ad, errors
+from se600m import _h5ad, _outputs, errors
 from test_output_files import drafts, run
 
 
@@ -32,6 +33,13 @@ def elements(path):
         look("/", file)
         file.visititems(look)
     return found
+
+
+def copy_with(source, target, added):
+    """A copy of a file with elements added to it, as an output is put together."""
+    shutil.copyfile(source, target)
+    with h5py.File(target, "r+") as file:
+        _outputs.add_to_hdf5(file, _outputs.Result(added.get("obsm", {}), added.get("uns", {})))
 
 
 def added(path, key="X_state"):
@@ -121,7 +129,7 @@ def test_everything_else_stays_as_it_is(source, spoil):
 def test_what_anndata_cannot_even_read_stays_as_it_is(source):
     unknown_elements(source)
     added = {"obsm": {"X_state": np.ones((4, 96), np.float32)}, "uns": {"X_state": {"model": "m", "seed": 0}}}
-    _h5ad.copy_with(source, Path("out.h5ad"), added, {})
+    copy_with(source, Path("out.h5ad"), added)
     assert_only_added(source, "out.h5ad")
     with h5py.File("out.h5ad") as file:
         assert isinstance(file.get("soft", getlink=True), h5py.SoftLink)
@@ -131,7 +139,7 @@ def test_arrays_are_compressed_as_the_file_is(source):
     anndata.read_h5ad(source).write_h5ad("plain.h5ad")
     for path, compression in ((source, "gzip"), ("plain.h5ad", None)):
         draft = Path("out.h5ad")
-        _h5ad.copy_with(Path(path), draft, {"obsm": {"X_state": np.ones((4, 96), np.float32)}}, {})
+        copy_with(Path(path), draft, {"obsm": {"X_state": np.ones((4, 96), np.float32)}})
         with h5py.File(draft) as file:
             assert file["obsm/X_state"].compression == compression
             assert file["obsm/X_state"].attrs["encoding-type"] == "array"
@@ -155,7 +163,7 @@ def test_a_file_of_anndata_before_0_7(source):
         table["X_pca"], table["X_umap"] = np.arange(12).reshape(4, 3), np.arange(8).reshape(4, 2)
         file.create_dataset("obsm", data=table)
         del file["uns"]
-    _h5ad.copy_with(source, Path("out.h5ad"), {"obsm": {"X_state": np.ones((4, 2))}, "uns": {"X_state": {"a": 1}}}, {})
+    copy_with(source, Path("out.h5ad"), {"obsm": {"X_state": np.ones((4, 2))}, "uns": {"X_state": {"a": 1}}})
     back = anndata.read_h5ad("out.h5ad")
     assert sorted(back.obsm) == ["X_pca", "X_state", "X_umap"]
     assert np.array_equal(back.obsm["X_pca"], np.arange(12).reshape(4, 3))
@@ -169,7 +177,7 @@ def test_a_file_that_is_linked_to_is_not_written_into(source):
         del file["obsm"]
         file["obsm"] = h5py.ExternalLink("other.h5", "/shared")
     before = Path("other.h5").read_bytes()
-    _h5ad.copy_with(source, Path("out.h5ad"), {"obsm": {"X_state": np.ones((4, 2))}}, {})
+    copy_with(source, Path("out.h5ad"), {"obsm": {"X_state": np.ones((4, 2))}})
     assert Path("other.h5").read_bytes() == before
     with h5py.File("out.h5ad") as file:
         assert sorted(file["obsm"]) == ["X_state", "X_umap"]

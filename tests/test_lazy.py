@@ -129,7 +129,7 @@ def kind(name, module="__main__", **attributes):
 @pytest.mark.parametrize(
     "given, says",
     [
-        ("cells.h5ad", r"a str: read the file first with anndata\.read_h5ad\('cells\.h5ad'\), or .*`se600m embed`"),
+        ("cells.h5ad", r"a str: read the file first with anndata\.read_h5ad\('cells\.h5ad'\), or .*embed_file"),
         (b"cells.h5ad", r"a bytes: .*read_h5ad\('cells\.h5ad'\)"),
         ("cells.zarr", r"anndata\.read_zarr\('cells\.zarr'\)"),
         ("cells.h5mu", r"mudata\.read_h5mu\('cells\.h5mu'\)\.mod\[\"rna\"\]"),

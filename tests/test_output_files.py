@@ -387,29 +387,31 @@ def test_a_key_that_others_wrote_is_named_as_the_command_names_it(inputs):
 
 @pytest.mark.parametrize("suffix", [".npy", ".h5ad"])
 def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
-    """Files may not grow beyond a limit: the result does, the embedding alone does not."""
+    """Files may not grow beyond a limit: the file does, the rows alone do not. They are kept, and the run goes on."""
     model = se600m.load_model()
-    n_bytes = 4 * 4 * (model.output_dim + model.dataset_dim) + 128
-    limit = n_bytes if suffix == ".h5ad" else 100
+    rows = 4 * 4 * model.output_dim
+    limit = 100 if suffix == ".npy" else 8000
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = run("embed", "in.h5ad", f"out{suffix}", preexec_fn=limited, env=os.environ | {"TMPDIR": str(inputs)})
+    done = run("embed", "in.h5ad", f"out{suffix}", preexec_fn=limited)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert f"out{suffix} could not be written (File too large)" in line
     assert "Traceback" not in done.stderr
     assert drafts(inputs) == []
     assert not (inputs / f"out{suffix}").exists()
-    kept = list(inputs.glob("se600m-embedding-*.npy"))
     if suffix == ".npy":
-        assert kept == []
-        assert "could not be saved in a file either" in line
+        assert "out.npy.partial' can't be written: File too large" in line
+        assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy"]
         return
-    assert str(kept[0]) in line
-    want = model.embed(anndata.read_h5ad("in.h5ad"), with_dataset_embedding=True, copy=True).obsm["X_state"]
-    assert np.array_equal(np.load(kept[0]), want)
+    assert rows < limit < Path("in.h5ad").stat().st_size
+    assert "out.h5ad', which could not be written: File too large. 4 of 4 rows are kept in" in line
+    assert "out.h5ad.partial': go on with --resume" in line
+    again = run("embed", "in.h5ad", "out.h5ad", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert anndata.read_h5ad("out.h5ad").obsm["X_state"].shape == (4, model.output_dim)
+    assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.h5ad"]
 
 
 def test_names_are_shown_as_they_are(inputs):
@@ -424,21 +426,19 @@ def test_names_are_shown_as_they_are(inputs):
 
 SLOW = """
     import signal, sys, time
-    import numpy as np
-    from se600m import cli, _files
-    written = np.save
-    def slow(file, values):
-        file.write(b"half")
+    from se600m import cli, _outputs
+    def slow(draft, rows):
+        draft.write_bytes(b"half")
         print("half", flush=True)
         time.sleep(600)
-    np.save = slow
+    _outputs.write_npy = slow
     sys.argv = ["se600m", "embed", "in.h5ad", "out.npy"]
     cli.main()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_while_the_file_is_written_leaves_nothing(inputs, number):
+def test_a_signal_while_the_file_is_written_leaves_the_rows(inputs, number):
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SLOW)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -450,9 +450,12 @@ def test_a_signal_while_the_file_is_written_leaves_nothing(inputs, number):
     finally:
         process.kill()
     assert process.returncode == 128 + number, stderr
-    assert "stopped; nothing was written" in stderr
+    assert "stopped; 4 of 4 rows are kept in " in stderr
+    assert stderr.splitlines()[-1] == "  se600m embed in.h5ad out.npy --resume"
     assert "Traceback" not in stderr
-    assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy"]
+    assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.npy.partial"]
+    assert run("embed", "in.h5ad", "out.npy", "--resume").returncode == 0
+    assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.npy"]
 
 
 def test_sigterm_while_the_model_runs(inputs, random_model):
@@ -480,13 +483,12 @@ def test_a_signal_that_is_ignored_stays_ignored(inputs, ignored):
     code = textwrap.dedent(f"""
         import os, signal, sys
         signal.signal({int(ignored)}, signal.SIG_IGN)
-        from se600m import cli
-        import numpy as np
-        written = np.save
-        def save(*args):
+        from se600m import cli, _outputs
+        written = _outputs.write_npy
+        def write(*args):
             os.kill(os.getpid(), {int(ignored)})
             written(*args)
-        np.save = save
+        _outputs.write_npy = write
         sys.argv = ["se600m", "embed", "in.h5ad", "out.npy"]
         cli.main()
     """)

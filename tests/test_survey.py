@@ -24,7 +24,7 @@ def cells(model, adata, expression="auto", **options):
 
 def surveyed(model, adata, expression="auto", progress=None, **options):
     those = cells(model, adata, expression, **options)
-    _survey.survey(those.source, those.report, those.request, adata.obs_names, progress)
+    _survey.survey(those.source, those.report, those.request, progress)
     return those.report
 
 

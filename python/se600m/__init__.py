@@ -9,6 +9,7 @@ from se600m._cells import CellEmbeddings, CellSentences
 from se600m._contextual import ContextualGeneEmbeddings
 from se600m._doctor import doctor
 from se600m._embed import embed, tokenize
+from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
 from se600m._info import info
 from se600m._model import Model, load_model
 from se600m._models import convert
@@ -20,15 +21,20 @@ __all__ = [
     "CellEmbeddings",
     "CellSentences",
     "ContextualGeneEmbeddings",
+    "EmbeddedFile",
     "Model",
     "NearestCells",
+    "TokenizedFile",
     "convert",
     "doctor",
     "embed",
+    "embed_file",
     "errors",
     "info",
     "load_model",
+    "merge_shards",
     "nearest",
     "tokenize",
+    "tokenize_file",
     "transfer_labels",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,6 +51,14 @@ class Expression:
     """The matrix, if the core can view it where it is; else None."""
     values_per_row: int
     """Approximate number of stored values per row."""
+    obs_names: Any = ()
+    """Names of the cells, by their number in the data set."""
+    elsewhere: Callable[[], str | None] = lambda: None
+    """Names the option that selects a matrix which looks like expression, if this one does not."""
+    offset: int = 0
+    """Number of the first row in the data set, of which these may be a part."""
+    at_once: Callable[[int], int] | None = None
+    """Tells how many rows, from a given one on, fit into the memory that is set for them; None: a fixed number."""
 
     def column_of(self, gene: int) -> int:
         """Find the column of the matrix that is a gene's."""
@@ -71,10 +79,18 @@ class Expression:
         if most is None and self.whole is not None:
             yield 0, Chunk(self.whole, self.where)
             return
-        step = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
+        first = 0
+        while first < self.n_cells:
+            chunk = self.some(first, most)
+            yield first, chunk
+            first += chunk.n_cells
+
+    def some(self, first: int, most: int | None = None) -> Chunk:
+        """Read rows from a given one on: as many as may be in memory at once, and at most ``most``."""
+        fixed = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
+        step = fixed if self.at_once is None else self.at_once(first)
         step = step if most is None else min(step, most)
-        for first in range(0, self.n_cells, step):
-            yield first, Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
+        return Chunk(self.rows(first, min(first + step, self.n_cells)), self.where)
 
 
 def _ready(matrix: Any) -> bool:
@@ -255,20 +271,17 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     view = adata.is_view and (adata.isbacked or not use_raw)
     found = matrix(adata._adata_ref if view else adata)
     if found is None:
-        raise errors.DataError(f"{where} is None: pass layer=... or use_raw=True")
+        raise no_matrix(where)
     found, var = _lazy.matrix(found, where), _lazy.table(var)
     if _lazy.is_sparse(found) and found.format not in ("csr", "csc"):
         found = _csr(found)  # others have no slices, or slow ones
-    if len(var) == 0:
-        raise errors.DataError(f"{where} has no genes (n_vars = 0)")
-    features = _var.feature_types(var)
+    names, features = genes_of(var, where, gene_column)
     cells = np.arange(adata._adata_ref.n_obs)[adata._oidx] if view else None
     columns = adata._vidx if view and not use_raw else slice(None)
-    names = _var.gene_columns(var, gene_column, "adata.raw" if use_raw else "adata", features)
     n_genes = len(var)
     if features is not None:
         n_genes = int(features.genes.sum())
-        columns = _as_slice(np.arange(found.shape[1])[columns][features.genes])
+        columns = as_slice(np.arange(found.shape[1])[columns][features.genes])
 
     spool = None
     if isinstance(found, anndata.abc.CSCDataset):
@@ -279,22 +292,49 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
             some = spool.rows(first, last)
         else:
             some = _rows(found, slice(first, last) if cells is None else cells[first:last])
-        return some if cells is None and features is None else _columns(some, columns)
+        return some if cells is None and features is None else columns_of(some, columns)
 
     whole = None if view or not _ready(found) else found
     if features is not None and whole is not None:  # without copying, if that is possible
         whole = whole[:, columns] if isinstance(whole, np.ndarray) and isinstance(columns, slice) else None
-    return Expression(adata.n_obs, n_genes, where, names, features, rows, whole, _values_per_row(found))
+    return Expression(
+        adata.n_obs,
+        n_genes,
+        where,
+        names,
+        features,
+        rows,
+        whole,
+        _values_per_row(found),
+        adata.obs_names,
+        partial(_place_of_expression, adata, where),
+    )
 
 
-def _as_slice(numbers: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
+def no_matrix(where: str) -> errors.DataError:
+    """Say that there is no matrix in a place."""
+    return errors.DataError(f"{where} is None: pass layer=... or use_raw=True")
+
+
+def genes_of(
+    var: pd.DataFrame, where: str, gene_column: str | None
+) -> tuple[list[_var.GeneNames], _var.FeatureTypes | None]:
+    """Find the candidates for the names of a matrix's genes in its ``var``, and which of its columns are genes."""
+    if len(var) == 0:
+        raise errors.DataError(f"{where} has no genes (n_vars = 0)")
+    features = _var.feature_types(var)
+    place = "adata.raw" if where == "adata.raw.X" else "adata"
+    return _var.gene_columns(var, gene_column, place, features), features
+
+
+def as_slice(numbers: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
     """Write numbers that follow each other as a slice, which takes columns much faster."""
     first, last = int(numbers[0]), int(numbers[-1])
     follow = last - first + 1 == len(numbers) and bool((np.diff(numbers) == 1).all())
     return slice(first, last + 1) if follow else numbers
 
 
-def _columns(matrix: Any, columns: slice | npt.NDArray[np.intp]) -> Any:
+def columns_of(matrix: Any, columns: slice | npt.NDArray[np.intp]) -> Any:
     """Take some columns of rows in memory."""
     return matrix.iloc[:, columns] if isinstance(matrix, pd.DataFrame) else matrix[:, columns]
 
@@ -323,15 +363,34 @@ def _values_per_row(matrix: Any) -> int:
     return int(max(stored // n_rows, n_genes // 10))  # the first rows of a view may be emptier than the others
 
 
-def place_of_expression(adata: AnnData, other_than: str) -> str | None:
-    """Name the layer or ``.raw`` whose first values look like expression: whole, or logarithms; none below zero."""
+def _place_of_expression(adata: AnnData, other_than: str) -> str | None:
     whole = adata._adata_ref if adata.is_view else adata
-    places: list[tuple[str, str, Callable[[], Any]]] = [
-        ("adata.X", "adata.X (no layer, use_raw=False)", lambda: whole.X)
+    matrices: dict[str | None, Callable[[], Any]] = {None: lambda: whole.X}
+    matrices |= {name: partial(whole.layers.get, name) for name in adata.layers}
+    raw = None if adata.raw is None else lambda: whole.raw.X
+    return place_of_expression(other_than, matrices, raw)
+
+
+def place_of_expression(
+    other_than: str, matrices: Mapping[str | None, Callable[[], Any]], raw: Callable[[], Any] | None
+) -> str | None:
+    """Name the layer or ``.raw`` whose first values look like expression: whole, or logarithms; none below zero.
+
+    Parameters
+    ----------
+    other_than
+        The matrix that does not look so.
+    matrices
+        What gives the matrices in memory or on disk, by layer; None is that of X.
+    raw
+        What gives that of ``.raw``, if there is one.
+    """
+    places = [("adata.X", "adata.X (no layer, use_raw=False)", matrices[None])]
+    if raw is not None:
+        places.append(("adata.raw.X", "use_raw=True", raw))
+    places += [
+        (f"adata.layers[{name!r}]", f"layer={name!r}", matrix) for name, matrix in matrices.items() if name is not None
     ]
-    if adata.raw is not None:
-        places.append(("adata.raw.X", "use_raw=True", lambda: whole.raw.X))
-    places += [(f"adata.layers[{name!r}]", f"layer={name!r}", partial(whole.layers.get, name)) for name in adata.layers]
     for where, option, matrix in places:
         found = None if where == other_than else _lazy.in_memory(matrix())
         if found is None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from anndata import AnnData
 
 from se600m import _anndata, _choices, _genes, _native, _progress, _survey, errors
-from se600m._chunks import ArraySink, Job, Sink, run_chunks
+from se600m._chunks import ArraySink, Job, Sink, Timings, run_chunks
 from se600m._estimate import Run
 from se600m._opened import Opened
 from se600m._options import CellOptions
@@ -67,7 +67,7 @@ class CellEmbeddings:
 
 
 @dataclass(frozen=True)
-class _CellChunk:
+class CellChunk:
     """Some cells in memory, as a job reads them."""
 
     chunk: _anndata.Chunk
@@ -82,15 +82,35 @@ class _CellChunk:
         return {"matrix": self.chunk.request, "first_row": self.first}
 
 
-class Cells:
-    """The cells of an AnnData, with the gene token of every column: what jobs over cells read.
+@dataclass
+class Rest:
+    """The cells of a run that are left to do. How many are read at once may change on the way."""
 
-    Nothing is changed in the AnnData, and nothing of a backed file is read before a job runs.
+    cells: Cells
+    first: int
+    """The first of them."""
+    at_once: Callable[[], int]
+    """At most as many are read at once."""
+
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, CellChunk]]:
+        """Give (first row, cells)."""
+        first = self.first
+        while first < self.cells.n_cells:
+            step = self.at_once() if most is None else min(most, self.at_once())
+            chunk = self.cells.some(first, step)
+            yield first, chunk
+            first += chunk.n_cells
+
+
+class Cells:
+    """The cells of an AnnData or of a file, with the gene token of every column: what jobs over cells read.
+
+    Nothing is changed in the AnnData, and nothing of a file's matrix is read before a job runs.
     """
 
-    def __init__(self, opened: Opened, adata: AnnData, options: CellOptions) -> None:
-        self.opened, self.adata, self.options = opened, adata, options
-        self.source = _anndata.read(adata, **options.source())
+    def __init__(self, opened: Opened, cells: AnnData | _anndata.Expression, options: CellOptions) -> None:
+        self.opened, self.options = opened, options
+        self.source = cells if isinstance(cells, _anndata.Expression) else _anndata.read(cells, **options.source())
         self.n_cells = self.source.n_cells
         self.tokens, match = self._match()
         self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})
@@ -106,10 +126,14 @@ class Cells:
                 raise
         return _genes.match(self.opened.handle, columns, least, totals)
 
-    def chunks(self, most: int | None = None) -> Iterator[tuple[int, _CellChunk]]:
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, CellChunk]]:
         """Give (first row, cells), at most some cells at a time."""
         for first, chunk in self.source.chunks(most):
-            yield first, _CellChunk(chunk, first)
+            yield first, CellChunk(chunk, self.source.offset + first)
+
+    def some(self, first: int, most: int) -> CellChunk:
+        """Read cells from a given one on, at most some."""
+        return CellChunk(self.source.some(first, most), self.source.offset + first)
 
     @property
     def request(self) -> dict[str, Any]:
@@ -134,13 +158,20 @@ class Cells:
         sink: Sink,
         more: dict[str, Any],
         title: str,
-        report: Callable[[int, _CellChunk, dict[str, Any]], None] | None = None,
+        report: Callable[[int, CellChunk, dict[str, Any]], None] | None = None,
+        rest: Rest | None = None,
+        timings: Timings | None = None,
     ) -> None:
-        """Run a job over all cells, with progress under a title; ``report`` takes what Go says of each chunk."""
-        with _progress.bar(self.options.progress, title, self.n_cells, run=self._run()) as update:
-            run_chunks(self, sink, Job(kind, self.request | more), progress=update, report=report)
+        """Run a job over all cells, with progress under a title; ``report`` takes what Go says of each chunk.
 
-    def add(self, first: int, chunk: _CellChunk, said: dict[str, Any]) -> None:
+        ``rest`` reads the cells that are left to do, where others are done; ``timings`` adds up where time goes.
+        """
+        done = 0 if rest is None else rest.first
+        with _progress.bar(self.options.progress, title, self.n_cells, run=self._run(), done=done) as update:
+            job = Job(kind, self.request | more)
+            run_chunks(rest or self, sink, job, progress=update, report=report, timings=timings)
+
+    def add(self, first: int, chunk: CellChunk, said: dict[str, Any]) -> None:
         """Add what Go says of a chunk to the report."""
         self.report.add(first, chunk.chunk, said)
 
@@ -154,8 +185,10 @@ class Cells:
             lambda: _choices.faster(opened.device, opened.precision, opened.dimensions["emsize"], threads),
         )
 
-    def survey(self) -> None:
+    def survey(self, timings: Timings | None = None) -> None:
         """Look over all cells before anything is computed: complete the report, and say what is likely to be wrong.
+
+        ``timings`` adds up where time goes.
 
         Raises
         ------
@@ -165,22 +198,22 @@ class Cells:
             With ``strict=True``, instead of warnings.
         """
         with _progress.bar(self.options.progress, "Checking the cells", self.n_cells) as update:
-            _survey.survey(self.source, self.report, self.request, self.adata.obs_names, update)
+            _survey.survey(self.source, self.report, self.request, update, timings)
         self.tell()
 
     def tell(self) -> None:
         """Log what was found in the data set, and warn of what is likely to be wrong, or raise it."""
         wrong = self.report.suspicious
-        elsewhere = _anndata.place_of_expression(self.adata, self.report.where) if wrong else None
+        elsewhere = self.source.elsewhere() if wrong else None
         self.report.tell(self.options.expression, elsewhere, strict=self.options.strict)
 
-    def provenance(self) -> dict[str, Any]:
-        """Give what results of these cells are made with."""
+    def provenance(self, seen: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give what results of these cells are made with; ``seen``: of cells that were surveyed by an earlier run."""
         return {
             **self.opened.provenance(),
             **self.options.provenance(),
             "matrix": self.source.where,
-            **self.report.provenance(),
+            **(self.report.provenance() if seen is None else seen),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -71,6 +72,18 @@ class Job:
     request: dict[str, Any]
 
 
+@dataclass
+class Timings:
+    """Where the time of a run goes, in seconds."""
+
+    reading: float = 0.0
+    """Reading, most of it while other rows are worked on."""
+    waiting: float = 0.0
+    """Waiting for rows that are being read."""
+    computing: float = 0.0
+    writing: float = 0.0
+
+
 def run_chunks(
     source: Source,
     sink: Sink,
@@ -78,15 +91,21 @@ def run_chunks(
     *,
     progress: _native.Progress | None = None,
     report: Callable[[int, Any, Any], None] | None = None,
+    timings: Timings | None = None,
 ) -> None:
     """Run a job over all rows; ``report`` takes the first row of a chunk, the chunk, and what Go reports of it."""
-    with closing(read_ahead(source.chunks(sink.step))) as chunks:
+    spent = timings or Timings()
+    with closing(read_ahead(source.chunks(sink.step), spent)) as chunks:
         for first, chunk in chunks:
             rows = slice(first, first + chunk.n_cells)
             arrays = sink.memory(rows)
             request = job.request | chunk.request | {name: _native.array(values) for name, values in arrays.items()}
+            began = time.monotonic()
             said = _native.run(job.kind, request, progress)
+            computed = time.monotonic()
             sink.store(rows, arrays)
+            spent.computing += computed - began
+            spent.writing += time.monotonic() - computed
             if report is not None:
                 report(first, chunk, said)
 
@@ -94,10 +113,25 @@ def run_chunks(
 _C = TypeVar("_C")
 
 
-def read_ahead(chunks: Iterator[tuple[int, _C]]) -> Generator[tuple[int, _C], None, None]:
+def read_ahead(
+    chunks: Iterator[tuple[int, _C]], timings: Timings | None = None
+) -> Generator[tuple[int, _C], None, None]:
     """Read one chunk ahead, in a thread of its own, while the chunk before it is worked on."""
+    spent = timings or Timings()
+
+    def read() -> tuple[int, _C] | None:
+        began = time.monotonic()
+        chunk = next(chunks, None)
+        spent.reading += time.monotonic() - began
+        return chunk
+
     with ThreadPoolExecutor(1, "se600m-reader") as reader:
-        ahead = reader.submit(next, chunks, None)
-        while (chunk := ahead.result()) is not None:
-            ahead = reader.submit(next, chunks, None)
+        ahead = reader.submit(read)
+        while True:
+            began = time.monotonic()
+            chunk = ahead.result()
+            spent.waiting += time.monotonic() - began
+            if chunk is None:
+                return
+            ahead = reader.submit(read)
             yield chunk

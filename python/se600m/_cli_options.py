@@ -26,6 +26,14 @@ Modality = Annotated[
     typer.Option(help="Modality of a MuData file to read; by default the one named rna or gex."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with what an interrupted run has left, if it has left anything.")
+]
+Memory = Annotated[str, typer.Option(help="Memory for cells and their results, beside that of the model.")]
+ReportFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Write how the run went to this file, as JSON.")]
+JsonProgress = Annotated[
+    bool, typer.Option("--json-progress", help="Write the progress as lines of JSON to standard error.")
+]
 
 _HELP = {
     "layer": "Layer that contains the expression, if it is not in X.",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import typer
 import typer.main
@@ -24,6 +28,25 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 _flags: dict[str, str] = {}
 """How the options of the command that runs are written."""
+
+
+_kept: list[str] = []
+"""What is kept of the run that was ended."""
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Have what is kept of a run that is ended in the block said, with the command that goes on."""
+    try:
+        yield
+    except BaseException as error:
+        _kept.extend(getattr(error, "__notes__", []))
+        raise
+
+
+def progress_as(json: bool) -> Any:
+    """Have progress in a block shown as lines of JSON, if so chosen."""
+    return _progress.as_lines(sys.stderr) if json else nullcontext()
 
 
 class _Stopped(BaseException):
@@ -76,8 +99,15 @@ def _run(app: typer.Typer) -> int:
     except Exception as error:
         return _told(error)
     if status in (_INTERRUPTED, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
-        say.print("stopped; nothing was written")
+        say.print(f"stopped; {_one_line(_kept[0]) if _kept else 'nothing was written'}")
+        if _kept:
+            _say_command()
     return int(status)
+
+
+def _say_command() -> None:
+    words = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    say.print(f"  se600m {shlex.join(words)}")
 
 
 def _told(error: Exception) -> int:
@@ -89,7 +119,7 @@ def _told(error: Exception) -> int:
     if usage is not None:
         return _failed(usage(), getattr(error, "exit_code", 2))
     if isinstance(error, SE600MError):
-        return _failed(str(error))
+        return _failed(". ".join([str(error), *_kept]))
     if isinstance(error, MemoryError):
         return _failed(f"not enough memory ({error}): use fewer cells, or a machine with more memory")
     if isinstance(error, OSError):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
+from anndata.io import read_elem
 
-from se600m import _files, _h5ad, _native, errors
+from se600m import _files, _formats, _h5ad, _native, _stored, errors
 from se600m._model import Model
 
 
@@ -21,8 +21,10 @@ from se600m._model import Model
 class Embedded:
     """Embedded cells, as they were stored."""
 
-    embedding: npt.NDArray[Any]
-    dataset: npt.NDArray[Any] | None
+    embedding: Any
+    """In memory or on the disk, ``[n_cells, width]``."""
+    dataset: Any
+    """The dataset embedding, or None."""
     obs: pd.DataFrame
 
 
@@ -39,20 +41,41 @@ def read_npy(path: Path) -> Embedded:
     return Embedded(embedding, None, pd.DataFrame(index=[str(i) for i in range(len(embedding))]))
 
 
+def read(path: Path, key: str, modality: str | None, *, with_obs: bool) -> Embedded:
+    """Find an embedding, and the dataset embedding if it was stored beside it, in the cells of a file.
+
+    In h5ad and zarr files they stay on the disk. ``obs`` is read if it is wanted; otherwise it is empty.
+    """
+    stored = _stored.opened(path) if modality is None else None
+    obsm = None if stored is None else stored.root.get("obsm")
+    if stored is None or obsm is None or not all(_stored.is_array(obsm[name]) for name in _keys(key) if name in obsm):
+        return read_obsm(_formats.read(path, modality=modality, backed=True), key)
+    _check_key(key, obsm)
+    obs = pd.DataFrame(read_elem(stored.root["obs"])) if with_obs else pd.DataFrame(index=range(stored.n_obs))
+    return Embedded(obsm[key], obsm.get(f"{key}_dataset"), obs)
+
+
+def _keys(key: str) -> tuple[str, str]:
+    return key, f"{key}_dataset"
+
+
+def _check_key(key: str, obsm: Any) -> None:
+    if key not in obsm:
+        raise errors.DataError(
+            f"obsm has no {key!r}, only {sorted(obsm)}: embed the cells first, or choose another key (key_added=...)"
+        )
+
+
 def read_obsm(adata: AnnData, key: str) -> Embedded:
     """Take an embedding, and the dataset embedding if it was stored beside it, from ``adata.obsm``."""
-    if key not in adata.obsm:
-        raise errors.DataError(
-            f"obsm has no {key!r}, only {sorted(adata.obsm)}: embed the cells first, or choose another key "
-            "(key_added=...)"
-        )
+    _check_key(key, adata.obsm)
     dataset = adata.obsm.get(f"{key}_dataset")
     return Embedded(np.asarray(adata.obsm[key]), None if dataset is None else np.asarray(dataset), adata.obs)
 
 
 def check(embedded: Embedded, genes: Sequence[str], destination: Path) -> None:
     """Make sure that predictions can be written, before a model is opened."""
-    _files.check_space(destination, 4 * len(embedded.embedding) * len(genes), "OUT")
+    _files.check_space(destination, 4 * embedded.embedding.shape[0] * len(genes), "OUT")
     if destination.suffix == ".h5ad":
         _h5ad.check_writable(AnnData(obs=embedded.obs))
 
@@ -68,7 +91,7 @@ def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: P
                 "again, into an h5ad file or with with_dataset_embedding=True"
             )
         options["dataset_embedding"] = embedded.dataset
-    shape = (len(embedded.embedding), len(genes))
+    shape = (embedded.embedding.shape[0], len(genes))
     with _files.told("OUT", destination), _files.appearing(destination) as draft:
         if destination.suffix == ".npy":
             out = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=shape)
@@ -90,6 +113,6 @@ def _write_h5ad(model: Model, embedded: Embedded, genes: Sequence[str], path: Pa
     with h5py.File(path, "r+") as file:
         if "X" in file:
             del file["X"]
-        x = file.create_dataset("X", (len(embedded.embedding), len(genes)), np.float32)
+        x = file.create_dataset("X", (embedded.embedding.shape[0], len(genes)), np.float32)
         x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})  # as anndata marks it
         model.decode(embedded.embedding, genes, out=x, **options)

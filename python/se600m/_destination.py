@@ -186,13 +186,22 @@ def write_embedding(
     Of an earlier embedding by se600m nothing stays, such as its dataset embedding where the new one has none.
     """
     beside = f"{key_added}_dataset"
-    stale = (
-        [beside] if dataset is None and beside in adata.obsm and _objection(adata, key_added, beside) is None else []
-    )
+    left = stale(adata, key_added, dataset is not None)
     arrays = {key_added: embedding} | ({} if dataset is None else {beside: dataset})
-    widths = {_COLUMNS: embedding.shape[1], _DATASET_COLUMNS: 0 if dataset is None else dataset.shape[1]}
+    widths = widths_of(embedding.shape[1], 0 if dataset is None else dataset.shape[1])
     with _keep.kept_on_failure(embedding, dataset, key_added, f"adata.obsm[{key_added!r}]"):
-        write(adata, {"obsm": arrays, "uns": {key_added: provenance | widths}}, {"obsm": stale})
+        write(adata, {"obsm": arrays, "uns": {key_added: provenance | widths}}, {"obsm": left})
+
+
+def stale(adata: AnnData, key_added: str, dataset: bool) -> list[str]:
+    """List the keys of ``obsm`` that an earlier embedding left and that the new one does not have."""
+    beside = f"{key_added}_dataset"
+    return [beside] if not dataset and beside in adata.obsm and _objection(adata, key_added, beside) is None else []
+
+
+def widths_of(n_columns: int, n_dataset_columns: int) -> dict[str, int]:
+    """Give what is noted of the widths of an embedding, and of the dataset embedding beside it."""
+    return {_COLUMNS: n_columns, _DATASET_COLUMNS: n_dataset_columns}
 
 
 def target(adata: AnnData, copy: bool) -> AnnData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Unpack
+from typing import Any, Unpack
 
 from anndata import AnnData
 
@@ -108,7 +108,7 @@ def embed(
     if (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()
-    return _model(model, device, precision, options.get("progress")).embed(
+    return open_model(model, device, precision, options.get("progress")).embed(
         adata,
         key_added=key_added,
         with_dataset_embedding=with_dataset_embedding,
@@ -126,12 +126,19 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     """
     chosen = _options.cell_options("tokenize", CellKeywords, options)
     _anndata.check(adata, **chosen.source())
-    return _model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
+    return open_model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 
 
-def _model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None) -> Model:
+def open_model(model: ModelLike, device: Devices, precision: Precision, progress: bool | None, **files: Any) -> Model:
+    """Open a model by name, or make sure that one that is open is of the device and the precision.
+
+    ``files`` are those that :func:`load_model` takes.
+    """
     if not isinstance(model, Model):
-        return load_model(model, device=device, precision=precision, progress=progress)
+        return load_model(model, device=device, precision=precision, progress=progress, **files)
+    for name, value in files.items():
+        if value is not None:
+            raise errors.OptionError(f"{name}={str(value)!r}, but the given model is open already: leave it out")
     _options.check_precision(precision)
     devices = _options.devices(device)
     for name, asked, own in (("device", devices, model.device), ("precision", precision, model.precision)):

@@ -50,7 +50,9 @@ def check(
         No file can be written there.
     """
     if suffixes and path.suffix not in suffixes and not path.is_dir():
-        raise errors.OptionError(f"{what} is {str(path)!r}: give a path that ends in {' or '.join(suffixes)}")
+        *others, last = suffixes
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise errors.OptionError(f"{what} is {str(path)!r}: give a path that ends in {listed}")
     real, status = _looked_up(path, what)
     if status is None:
         return real
@@ -255,6 +257,29 @@ def _mode(destination: Path, folder: bool) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return (0o777 if folder else 0o666) & ~mask
+
+
+def sync(place: Path) -> None:
+    """Have a file, or all of a folder, on the disk with its name, so that what it was made from may go."""
+    inside = [place] if place.is_file() else []
+    folders = [place.parent]
+    for folder, _, names in os.walk(place):
+        inside += [Path(folder, name) for name in names]
+        folders.append(Path(folder))
+    for path in inside:
+        _flush(path)
+    for path in folders:
+        sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk, where the file system can."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _flush(path: Path) -> None:

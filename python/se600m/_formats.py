@@ -68,7 +68,8 @@ def read(path: str | os.PathLike[str], *, modality: str | None = None, backed: b
         raise
     except MemoryError:
         raise errors.DataError(
-            f"{str(path)!r} does not fit into memory: embed it in Python, with backed=" r" or in parts"
+            f"{str(path)!r} does not fit into memory: convert it to an h5ad file, some cells at a time; such files are "
+            "read from the disk"
         ) from None
     except Exception as error:
         raise errors.DataError(f"{str(path)!r} can't be read: {cause(error)}") from error

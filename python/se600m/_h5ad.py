@@ -1,12 +1,9 @@
-"""h5ad files: an embedding added to a copy, and whether anndata can write a data set at all."""
+"""h5ad files: what they have, places in them that are written into, and whether anndata can write a data set."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -51,29 +48,7 @@ def contents(path: Path, *, use_raw: bool) -> Contents:
         )
 
 
-def copy_with(
-    source: Path, draft: Path, added: Mapping[str, Mapping[str, Any]], drop: Mapping[str, Iterable[str]]
-) -> None:
-    """Copy an h5ad file and write elements into the copy, such as ``{"obsm": {"X_state": embedding}}``.
-
-    Elements to ``drop`` are taken out of it. All other elements stay as they are in the file, those that anndata
-    would not write included. Arrays are compressed as the file's matrix is.
-    """
-    shutil.copyfile(source, draft)
-    with h5py.File(draft, "r+") as file:
-        compression = _compression(file)
-        for part, items in added.items():
-            group = _group(file, part)
-            for key, value in items.items():
-                if group.get(key, getlink=True) is not None:
-                    del group[key]
-                write_elem(group, key, value, dataset_kwargs=compression if isinstance(value, np.ndarray) else {})
-        for part, keys in drop.items():
-            for key in keys:
-                file[part].pop(key, None)
-
-
-def _group(file: h5py.File, part: str) -> h5py.Group:
+def group(file: h5py.File, part: str) -> h5py.Group:
     """Find or make the group of a part; nothing outside the file is written into."""
     if isinstance(file.get(part, getlink=True), h5py.ExternalLink):
         linked = file[part]
@@ -88,12 +63,10 @@ def _group(file: h5py.File, part: str) -> h5py.Group:
     return file[part]
 
 
-def _compression(file: h5py.File) -> dict[str, Any]:
-    matrix = file.get("X")
-    values = matrix.get("data") if isinstance(matrix, h5py.Group) else matrix
-    if not isinstance(values, h5py.Dataset) or values.compression is None:
-        return {}
-    return {"compression": values.compression, "compression_opts": values.compression_opts}
+def remove(part: h5py.Group, key: str) -> None:
+    """Take an element out of a group, if it is there. What a link leads to stays."""
+    if part.get(key, getlink=True) is not None:
+        del part[key]
 
 
 def check_writable(adata: AnnData) -> None:

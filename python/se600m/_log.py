@@ -60,11 +60,28 @@ def warnings_as_error(strict: bool) -> Iterator[None]:
         raise errors.SuspiciousDataError("\n".join(kept))
 
 
+_collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
+"""Where the texts of warnings are collected, beside being warnings."""
+
+
+@contextmanager
+def collecting() -> Iterator[list[str]]:
+    """Collect the texts of the warnings of the block."""
+    texts: list[str] = []
+    token = _collected.set(texts)
+    try:
+        yield texts
+    finally:
+        _collected.reset(token)
+
+
 def warn(message: str, category: type[Warning] = errors.DataWarning) -> None:
     """Warn at the line of the user's code that called the package."""
     if (kept := _kept.get()) is not None:
         kept.append(message)
         return
+    if (collected := _collected.get()) is not None:
+        collected.append(message)
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1

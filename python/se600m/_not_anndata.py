@@ -66,9 +66,11 @@ def way_to_anndata(given: Any) -> str:
 def _from_path(given: str) -> str:
     path = Path(given)
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    command = "or use the command `se600m embed`"
     if suffixes[-1:] == [".gz"] and suffixes[:1] == [".h5ad"]:
-        return f"unpack the file, `gunzip -k {given}`, and read it with anndata.read_h5ad({given[:-3]!r}), {command}"
+        there = given[:-3]
+        return (
+            f"unpack the file, `gunzip -k {given}`, and read it with anndata.read_h5ad({there!r}), {_as_it_is(there)}"
+        )
     suffix = next((s for s in reversed(suffixes) if s != ".gz"), "")
     if suffix in _IN_R:
         from se600m._kinds import IN_R
@@ -76,7 +78,11 @@ def _from_path(given: str) -> str:
         return f"this is a file from R: {IN_R}"
     if suffix == ".mtx" or any((path / name).is_file() for name in ("matrix.mtx", "matrix.mtx.gz")):
         folder = given if path.is_dir() else str(path.parent)
-        return f"read the folder first with scanpy.read_10x_mtx({folder!r}), {command}"
+        return f"read the folder first with scanpy.read_10x_mtx({folder!r}), {_as_it_is(folder)}"
     call = _READERS.get(suffix, "anndata.read_h5ad({0!r})").format(given)
     read_by_us = suffix in (".zarr", ".h5mu", ".h5") or suffix not in _READERS
-    return f"read the file first with {call}" + (f", {command}" if read_by_us else "")
+    return f"read the file first with {call}" + (f", {_as_it_is(given)}" if read_by_us else "")
+
+
+def _as_it_is(path: str) -> str:
+    return f"or embed the file with se600m.embed_file({path!r}, 'embedded.h5ad')"

@@ -18,6 +18,9 @@ MIN_COVERAGE = 0.1
 data sets with full annotation reach a third of the one and most of the other; other species and other kinds of
 identifiers reach next to nothing of both."""
 
+MEMORY = "512MB"
+"""Memory for rows that are read from a file, and for their results, by default."""
+
 Expression = Literal["auto", "counts", "log1p"]
 Fill = Literal["auto", "shared", "independent", "expected", "none"]
 Precision = Literal["auto", "fp32", "fp16", "int8", "bf16"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from se600m import _gene_report, _judgement, _native, _scales
 from se600m._log import log, warn, warnings_as_error
 
-_COUNTED = (
+COUNTED = (
     "n_counts",
     "n_log1p",
     "n_whole_log1p",
@@ -22,6 +22,7 @@ _COUNTED = (
     "n_negative",
     "n_negative_cells",
 )
+"""What is counted over all cells."""
 _MATCHED = (
     "n_genes",
     "n_matched",
@@ -43,7 +44,7 @@ class Report:
         self.where, self.n_cells, self.match = where, n_cells, match
         self.fill = ""
         self.n_valid = 0
-        self.counted = dict.fromkeys(_COUNTED, 0)
+        self.counted = dict.fromkeys(COUNTED, 0)
         self.share: npt.NDArray[np.float32] = np.empty(n_cells, np.float32)
         """Share of each cell's summed values that genes known to the model carry."""
         self._fractional: list[float] = []
@@ -74,7 +75,7 @@ class Report:
         """Add what Go reports of a chunk of cells, which begins at row ``first``, and look closely at some of them."""
         self.fill, self.n_valid = said["fill"], said["n_valid"]
         self.largest = max(self.largest, said["largest"])
-        for key in _COUNTED:
+        for key in COUNTED:
             self.counted[key] += said[key]
         if said["n_fractional_counts"]:
             self._fractional += [said["least_fractional"], said["most_fractional"]]

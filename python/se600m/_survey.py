@@ -21,8 +21,8 @@ def survey(
     source: _anndata.Expression,
     report: Report,
     request: dict[str, Any],
-    obs_names: Any,
     progress: _native.Progress | None = None,
+    timings: _chunks.Timings | None = None,
 ) -> None:
     """Look over all cells and complete a report of them, as embedding would, but without running the model.
 
@@ -36,10 +36,10 @@ def survey(
         What is to be completed. Afterwards :meth:`Report.tell` may be called.
     request
         Describes model, tokens and choices for Go.
-    obs_names
-        Names of the cells.
     progress
         Is told how many cells are done.
+    timings
+        Adds up where time goes.
 
     Raises
     ------
@@ -48,17 +48,17 @@ def survey(
     """
     missing = _NotFinite(np.zeros(source.n_genes, np.int64))
     columns = {**report.columns, "not_finite": _native.array(missing.of_genes)}
-    with closing(_chunks.read_ahead(source.chunks())) as chunks:
+    with closing(_chunks.read_ahead(source.chunks(), timings)) as chunks:
         for first, chunk in chunks:
-            cells = {"matrix": chunk.request, "first_row": first}
+            cells = {"matrix": chunk.request, "first_row": source.offset + first}
             share = _native.array(report.share[first : first + chunk.n_cells])
             seen = _native.run("survey", request | columns | cells | {"share": share}, progress)
             report.add(first, chunk, seen["report"])
             if seen["not_finite"] is not None:
-                missing.add(first, seen["not_finite"])
+                missing.add(source.offset + first, seen["not_finite"])
                 missing.nan = chunk.nan
     if missing.n_cells:
-        raise errors.NotFiniteError(missing.message(source, obs_names))
+        raise errors.NotFiniteError(missing.message(source))
 
 
 @dataclass
@@ -89,7 +89,7 @@ class _NotFinite:
         if self.first is None:
             self.first = (first_row + seen["cell"], seen["gene"], seen["value"])
 
-    def message(self, source: _anndata.Expression, obs_names: Any) -> str:
+    def message(self, source: _anndata.Expression) -> str:
         """Say where the first value is, how many there are, and the way out."""
         assert self.first is not None
         cell, gene, value = self.first
@@ -99,7 +99,7 @@ class _NotFinite:
             "+Inf": "infinite",
             "-Inf": "-infinite, like the logarithm of 0: use np.log1p for logarithms of counts",
         }.get(value, f"{value}, which is too large for a 32-bit float and larger than any count")
-        place = f"{where}[{cell}, {source.column_of(gene)}] (cell {obs_names[cell]!r}, gene {name!r}) is {value}"
+        place = f"{where}[{cell}, {source.column_of(gene)}] (cell {source.obs_names[cell]!r}, gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
         if n == 1 and self.nan == "NaN":
             way = "replace it, or drop the cell or the gene, before embedding"

@@ -13,16 +13,20 @@ from se600m import _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
+    JsonProgress,
+    Memory,
     Modality,
     Model,
     Overwrite,
     Precision,
     ProteinEmbeddings,
+    ReportFile,
+    Resume,
     Threads,
     cell_options,
 )
 from se600m._cli_run import say, worded
-from se600m._options import CellKeywords, CellOptions, RunKeywords
+from se600m._options import MEMORY, CellKeywords, RunKeywords
 
 if TYPE_CHECKING:
     from se600m import _conversions
@@ -35,14 +39,14 @@ _EMBEDDINGS = (".h5ad", ".npy")
 @app.command()
 @cell_options(RunKeywords)
 def embed(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
+    source: Annotated[str, typer.Argument(metavar="IN", help=f"{_CELLS} A zarr store may have an address.")],
     destination: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="OUT.h5ad|OUT.npy",
-            help="File to write: the cells with the embedding in obsm, or only the embedding.",
+            metavar="[OUT.h5ad|OUT.zarr|OUT.npy|OUT.parquet]",
+            help="File to write: a copy of the cells with the embedding in obsm, or only the embedding.",
         ),
-    ],
+    ] = None,
     *,
     model: Model = None,
     checkpoint: Checkpoint = None,
@@ -57,90 +61,83 @@ def embed(
             "--with-dataset-embedding", help="Append the dataset embedding to the embedding, as arc-state does."
         ),
     ] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Write the embedding into IN, which is replaced at the very end.")
+    ] = False,
+    resume: Resume = False,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write.",
+            help="Replace OUT if it exists, and entries of IN under the same key that se600m did not write. Without "
+            "--resume, throw away what an earlier run has left.",
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Embed part I of N of the cells into OUT.npz, for `se600m merge`."),
+    ] = None,
+    memory: Memory = MEMORY,
+    report: ReportFile = None,
+    json_progress: JsonProgress = False,
     **options: Any,
 ) -> None:
-    """Embed the cells of a file."""
-    import numpy as np
+    """Embed the cells of a file, which need not fit into memory.
 
+    Results are kept in OUT.partial about once a minute, until all are done. After an interruption, the same command
+    with --resume goes on from there.
+    """
     import se600m
-    from se600m import _anndata, _destination, _files, _formats, _h5ad, _keep, _models
+    from se600m import _models
 
-    chosen = _checked(RunKeywords, options, model, device, precision, checkpoint, protein_embeddings)
-    _destination.check_key(key, "obsm")
-    alone = destination.suffix == ".npy"
-    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
-    as_it_is = not alone and _h5ad.is_h5ad(source)
-    n_bytes = 0 if alone or not source.is_file() else source.stat().st_size
-    _files.check_space(place, n_bytes, "OUT")
-    _check_contents(source, chosen)
-    adata = _formats.read(source, modality=modality)
-    _anndata.check(adata, **chosen.source())
-    if not alone:
-        _destination.check_embedding(adata, key, dataset=False, overwrite=overwrite, copy=False)
-        if not as_it_is:
-            _h5ad.check_writable(adata)
-    opened = _load(model, device, precision, checkpoint, protein_embeddings)
-    _files.check_space(place, n_bytes + 4 * adata.n_obs * (opened.output_dim + opened.dataset_dim), "OUT")
-    before = set(adata.obsm)
-    se600m.embed(
-        adata,
-        model=opened,
-        key_added=key,
-        with_dataset_embedding=with_dataset_embedding,
-        overwrite=overwrite or alone,
-        **options,
-    )
-    apart = [f"{key}_dataset"] if opened.dataset_dim and not with_dataset_embedding else []
-    arrays = {name: adata.obsm[name] for name in (key, *apart)}
-    dataset = arrays[apart[0]] if apart else None
-    kept = _keep.kept_on_failure(arrays[key], dataset, key, str(destination), place.parent)
-    with kept, _files.appearing(place) as draft:
-        if alone:
-            with draft.open("wb") as file:
-                np.save(file, arrays[key])
-        elif as_it_is:
-            added = {"obsm": arrays, "uns": {key: adata.uns[key]}}
-            _h5ad.copy_with(source, draft, added, drop={"obsm": before - set(adata.obsm)})
-        else:
-            adata.write_h5ad(draft)
-    n, width = arrays[key].shape
-    where = "" if alone else f"obsm[{key!r}] of "
-    say.print(f"{n:,} cells × {width:,} in {where}{destination}{_models.with_default_model(model)}")
+    choices: dict[str, Any] = {"device": device, "precision": precision}
+    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+        done = se600m.embed_file(
+            source,
+            destination,
+            in_place=in_place,
+            model=model,
+            checkpoint=checkpoint,
+            protein_embeddings=protein_embeddings,
+            key_added=key,
+            with_dataset_embedding=with_dataset_embedding,
+            modality=modality,
+            resume=resume,
+            overwrite=overwrite,
+            shard=shard,
+            memory=memory,
+            report=report,
+            **choices,
+            **options,
+        )
+    suffix = done.path.suffix
+    where = f"obsm[{key!r}] of " if suffix in (".h5ad", ".zarr") else ""
+    out = source if destination is None else destination
+    say.print(f"{done.n_cells:,} cells × {done.n_columns:,} in {where}{out}{_models.with_default_model(model)}")
 
 
-def _checked(
-    keywords: type,
-    options: dict[str, Any],
-    model: str | None,
-    device: str,
-    precision: str,
-    checkpoint: str | None,
-    protein_embeddings: Path | None,
-) -> CellOptions:
-    """Check the options of a command, before a file is read, which may take long."""
-    from se600m import _opened, _options
+@app.command()
+def merge(
+    destination: Annotated[
+        Path, typer.Argument(metavar="OUT.h5ad|OUT.zarr|OUT.npy|OUT.parquet", help="File to write.")
+    ],
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD.npz…", help="All shards of a run, in any order.")],
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="IN", help="The file that the cells are from, if it is no longer where it was."),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace OUT if it exists, and entries of IN under the same key of another origin."
+        ),
+    ] = False,
+) -> None:
+    """Join the shards of a run into the file that one run over all cells writes."""
+    import se600m
 
-    chosen = _options.cell_options("embed", keywords, options)
-    _opened.check(model, device, precision, checkpoint, protein_embeddings)
-    return chosen
-
-
-def _check_contents(source: Path, chosen: CellOptions) -> None:
-    """Make sure that an h5ad file has what the options choose, before all of it is read."""
-    from se600m import _anndata, _h5ad, _var
-
-    if _h5ad.is_h5ad(source):
-        there = _h5ad.contents(source, use_raw=chosen.use_raw)
-        _anndata.check_choice(chosen.layer, chosen.use_raw, there.layers, has_raw=there.has_raw)
-        if chosen.gene_column is not None and there.columns is not None:
-            _var.check_column(chosen.gene_column, there.columns)
+    done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite)
+    say.print(f"{done.n_cells:,} cells × {done.n_columns:,} of {len(shards)} shards in {destination}")
 
 
 def _load(
@@ -156,7 +153,7 @@ def _load(
 @app.command()
 @cell_options(CellKeywords)
 def tokenize(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=_CELLS)],
+    source: Annotated[str, typer.Argument(metavar="IN", help=f"{_CELLS} A zarr store may have an address.")],
     destination: Annotated[
         Path, typer.Argument(metavar="OUT.npz", help="File to write: the cell sentences as arrays.")
     ],
@@ -165,33 +162,36 @@ def tokenize(
     checkpoint: Checkpoint = None,
     protein_embeddings: ProteinEmbeddings = None,
     modality: Modality = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    memory: Memory = MEMORY,
+    report: ReportFile = None,
+    json_progress: JsonProgress = False,
     **options: Any,
 ) -> None:
-    """Write the cell sentences that the model reads: gene_indices, expression_values, multiplicity and lengths."""
-    import numpy as np
+    """Write the cell sentences that the model reads: gene_indices, expression_values, multiplicity and lengths.
 
+    The cells need not fit into memory, and a run that was interrupted goes on with --resume, as with embed.
+    """
     import se600m
-    from se600m import _anndata, _files, _formats, _models
+    from se600m import _models
 
-    chosen = _checked(CellKeywords, options, model, "auto", "auto", checkpoint, protein_embeddings)
-    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=(".npz",))
-    _check_contents(source, chosen)
-    cells = _formats.read(source, modality=modality)
-    _anndata.check(cells, **chosen.source())
-    opened = _load(model, "auto", "auto", checkpoint, protein_embeddings)
-    sentences = se600m.tokenize(cells, model=opened, **options)
-    with _files.told("OUT", destination), _files.appearing(place) as draft, draft.open("wb") as file:
-        np.savez_compressed(
-            file,
-            gene_indices=sentences.gene_indices,
-            expression_values=sentences.expression_values,
-            multiplicity=sentences.multiplicity,
-            lengths=sentences.lengths,
+    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+        done = se600m.tokenize_file(
+            source,
+            destination,
+            model=model,
+            checkpoint=checkpoint,
+            protein_embeddings=protein_embeddings,
+            modality=modality,
+            resume=resume,
+            overwrite=overwrite,
+            memory=memory,
+            report=report,
+            **options,
         )
-    n, width = sentences.gene_indices.shape
     say.print(
-        f"{n:,} sentences of up to {width:,} slots, fill {sentences.fill!r}, in {destination}"
+        f"{done.n_cells:,} sentences of up to {done.n_slots:,} slots, fill {done.fill!r}, in {destination}"
         f"{_models.with_default_model(model)}"
     )
 
@@ -222,8 +222,8 @@ def decode(
     threads: Threads = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict the log1p expression of genes from embeddings."""
-    from se600m import _decode, _decode_files, _files, _formats, _models, _opened, _options
+    """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time."""
+    from se600m import _decode, _decode_files, _files, _models, _opened, _options
     from se600m.errors import DestinationError
 
     symbols = _gene_list(genes, genes_file)
@@ -239,13 +239,13 @@ def decode(
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
-        else _decode_files.read_obsm(_formats.read(source, modality=modality, backed=True), key)
+        else _decode_files.read(source, key, modality, with_obs=destination.suffix == ".h5ad")
     )
     _decode_files.check(embedded, symbols, place)
     opened = _load(model, device, precision, checkpoint, protein_embeddings)
     _decode_files.write(opened, embedded, symbols, place, threads=threads, **depth)
     say.print(
-        f"{len(embedded.embedding):,} cells × {len(symbols):,} genes in {destination}"
+        f"{embedded.embedding.shape[0]:,} cells × {len(symbols):,} genes in {destination}"
         f"{_models.with_default_model(model)}"
     )
 

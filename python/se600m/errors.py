@@ -79,6 +79,10 @@ class DestinationExistsError(DestinationError, FileExistsError):
     """The destination already exists: a file, a folder or a key of an AnnData."""
 
 
+class ResumeError(SE600MError, ValueError):
+    """A run can't be resumed: its input, model, or an option has changed. What was done is kept."""
+
+
 class DeviceError(SE600MError, RuntimeError):
     """The device is unknown, or it is not available on this machine."""
 

@@ -23,6 +23,11 @@ decoded: npt.NDArray[np.float32] = model.decode(embedding, ["CD3D", "LYZ"])
 genes: npt.NDArray[np.float32] = model.gene_embeddings(["CD3D"])
 width: int = model.output_dim
 
+embedded: se600m.EmbeddedFile = se600m.embed_file("a.h5ad", "b.h5ad", model=model, resume=True, memory="2GB", seed=3)
+se600m.embed_file("a.h5ad", in_place=True, shard=None, layer="counts")
+se600m.merge_shards("b.h5ad", ["1.npz", "2.npz"], src="a.h5ad")
+n_slots: int = se600m.tokenize_file("a.zarr", "b.npz", fill="none").n_slots
+
 cells: se600m.NearestCells = se600m.nearest(adata, adata)
 se600m.transfer_labels(adata, adata, "cell_type")
 

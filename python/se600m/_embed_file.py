@@ -1,0 +1,361 @@
+"""The public functions that work on the cells of a file, into a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _shards, errors
+from se600m._cells import Cells
+from se600m._copying import Copy
+from se600m._embed import ModelLike
+from se600m._file_run import FileRun, Opening, PathLike, Target, Work
+from se600m._inputs import Input
+from se600m._opened import Opened
+from se600m._options import CellKeywords, Devices, Precision, RunKeywords
+from se600m._report import Report
+from se600m._resumable import Done, Task
+
+
+@dataclass(frozen=True)
+class EmbeddedFile:
+    """Cells of a file that were embedded into a file.
+
+    Attributes
+    ----------
+    path
+        The file that was written.
+    n_cells, n_columns
+        Shape of the embedding.
+    report
+        How the run went: input, output, model, options, what was seen of the cells, warnings, seconds of each step,
+        cells per second, peak memory. Text, numbers, lists and dictionaries, as ``--report`` writes them.
+    """
+
+    path: Path
+    n_cells: int
+    n_columns: int
+    report: dict[str, Any]
+
+
+@_options.accepts(RunKeywords)
+def embed_file(
+    src: PathLike,
+    dst: PathLike | None = None,
+    *,
+    in_place: bool = False,
+    model: ModelLike = None,
+    checkpoint: str | None = None,
+    protein_embeddings: PathLike | None = None,
+    key_added: str = "X_state",
+    device: Devices = "auto",
+    precision: Precision = "auto",
+    with_dataset_embedding: bool = False,
+    modality: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    shard: str | tuple[int, int] | None = None,
+    memory: int | str = _options.MEMORY,
+    report: PathLike | None = None,
+    **options: Unpack[RunKeywords],
+) -> EmbeddedFile:
+    """Embed every cell of a file that need not fit into memory, in a run that can be resumed.
+
+    The matrix of an h5ad or zarr file stays on the disk, and is read some rows at a time, ahead of the computation.
+    About once a minute the results are added to the folder ``dst + ".partial"`` and synced to the disk. When all cells
+    are done, the output is put together beside ``dst`` and takes its place at once; then the folder goes. The input is
+    never written to. Results are the same, bit for bit, whatever the memory and however often a run was resumed.
+
+    Parameters
+    ----------
+    src
+        An h5ad file (matrix in CSR, CSC or dense), or a zarr store of an AnnData, version 2 or 3: a folder or an
+        address that fsspec knows, such as ``"s3://bucket/cells.zarr"``. Other files that ``se600m embed`` reads (10x,
+        MuData, h5ad files older than anndata 0.7) are loaded into memory.
+    dst
+        What is written, by its suffix. ``.h5ad`` and ``.zarr``: a copy of ``src`` with the embedding in ``obsm``, and
+        with the model, the options and a summary of the data in ``uns``; all other elements are copied as they are.
+        ``.npy``: the embedding alone. ``.parquet``: a table of the names of the cells and the embedding as a column of
+        lists (requires the extra ``parquet``).
+    in_place
+        Write the result into ``src`` instead of ``dst``: a copy of it is completed, and takes its place.
+    model, key_added, device, precision, with_dataset_embedding
+        See :func:`embed`.
+    checkpoint, protein_embeddings
+        See :func:`load_model`.
+    modality
+        Modality of a MuData file; by default the one named rna or gex.
+    resume
+        Go on with what an earlier run has left, if it has left anything. Input, model and all options that can change
+        the result must be the same.
+    overwrite
+        Replace ``dst``, and keys of ``src`` that se600m did not write. Without ``resume``, throw away what an earlier
+        run has left.
+    shard
+        Embed one part of the cells, such as ``"3/16"`` or ``(3, 16)``, into a ``.npz`` file; :func:`merge_shards` joins
+        them.
+    memory
+        Memory for rows and their results, in bytes or as ``"2GB"``, beside that of the model. At least one row is read
+        at a time.
+    report
+        Write how the run went to this file, as JSON.
+    layer, use_raw, gene_column, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
+        See :func:`embed`.
+
+    Returns
+    -------
+    EmbeddedFile
+        What was written, and how the run went.
+
+    Raises
+    ------
+    ResumeError
+        What an earlier run has left was made differently. The message names what has changed.
+    DestinationExistsError
+        ``dst`` exists, or an earlier run has left something, and it is not said what becomes of it.
+    DataError
+        ``src`` can't be read, or was changed during the run. What was done is kept.
+    SE600MError
+        As for :func:`embed`.
+    """
+    chosen = _options.cell_options("embed_file", RunKeywords, options)
+    _options.flag("with_dataset_embedding", with_dataset_embedding)
+    _destination.check_key(key_added, "obsm")
+    part = None if shard is None else _shards.parsed(shard)
+    work = _Embedding(key_added, with_dataset_embedding, overwrite, part)
+    run = FileRun(
+        src,
+        dst,
+        work,
+        Opening(model, device, precision, checkpoint, protein_embeddings),
+        chosen,
+        in_place=in_place,
+        modality=modality,
+        resume=resume,
+        overwrite=overwrite,
+        shard=part,
+        memory=memory,
+        report=report,
+    )
+    made = run()
+    return EmbeddedFile(Path(made["output"]), made["n_cells"], work.n_columns, made)
+
+
+class _Embedding(Work):
+    """Embeddings, in ``obsm`` or alone."""
+
+    suffixes = _outputs.SUFFIXES
+
+    def __init__(self, key: str, with_dataset: bool, overwrite: bool, part: _shards.Shard | None) -> None:
+        self._key, self._with_dataset, self._overwrite, self._part = key, with_dataset, overwrite, part
+        self._earlier: Any = None
+        self._apart = False
+        self.n_columns = 0
+
+    def check(self, given: Input, suffix: str) -> int:
+        if suffix not in (".h5ad", ".zarr"):
+            return 0
+        self._earlier = given.under(self._key)
+        self._check_earlier(dataset=False)
+        _outputs.check(suffix, given)
+        return given.size
+
+    def _check_earlier(self, *, dataset: bool) -> None:
+        if self._earlier is not None:
+            options = {"overwrite": self._overwrite, "copy": False}
+            _destination.check_embedding(self._earlier, self._key, dataset=dataset, **options)
+
+    def bytes_per_row(self, opened: Opened) -> int:
+        if self._with_dataset and not opened.dataset_dim:
+            raise errors.NotInModelError(
+                f"with_dataset_embedding=True, but model {opened.name!r} has no dataset embedding: leave it out"
+            )
+        self._apart = opened.dataset_dim > 0 and not self._with_dataset
+        self._check_earlier(dataset=self._apart)
+        self.n_columns = opened.output_dim + (opened.dataset_dim if self._with_dataset else 0)
+        return 4 * (opened.output_dim + opened.dataset_dim)
+
+    def task(self, cells: Cells) -> Task:
+        opened = cells.opened
+        arrays = {"embedding": _journal.Array("float32", (opened.output_dim,))}
+        if opened.dataset_dim:
+            arrays["dataset_embedding"] = _journal.Array("float32", (opened.dataset_dim,))
+        more = {"batch_size": cells.options.batch_size or 0}
+        return Task("embed", f"Embedding with {opened.name}", arrays, more)
+
+    def copied_early(self, given: Input, suffix: str) -> Path | None:
+        return _outputs.copied_early(suffix, given)
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
+        provenance = cells.provenance(done.seen) | {"with_dataset_embedding": self._with_dataset}
+        journal = done.journal
+        if self._part is not None:
+            shown = {"source": os.path.abspath(given.place), "key": self._key}
+            _shards.write(draft, journal, self._part, given.n_obs, provenance, shown)
+            return
+        arrays = {name: journal.rows(name) for name in journal.arrays}
+        earlier = self._earlier
+        left = [] if earlier is None else _destination.stale(earlier, self._key, self._apart)
+        _outputs.write(draft, suffix, given, _result(self._key, arrays, provenance, left), copy)
+
+
+def _result(key: str, arrays: dict[str, Any], provenance: dict[str, Any], drop: list[str]) -> _outputs.Result:
+    """Name arrays of rows as ``obsm`` does, and note their widths."""
+    rows = list(arrays.values())
+    if provenance["with_dataset_embedding"]:
+        rows = [_outputs.SideBySide(rows)]
+    named = dict(zip((key, f"{key}_dataset"), rows, strict=False))
+    widths = _destination.widths_of(rows[0].shape[1], sum(more.shape[1] for more in rows[1:]))
+    return _outputs.Result(named, {key: provenance | widths}, drop)
+
+
+def merge_shards(
+    dst: PathLike,
+    shards: Sequence[PathLike],
+    *,
+    src: PathLike | None = None,
+    overwrite: bool = False,
+) -> EmbeddedFile:
+    """Join the shards that :func:`embed_file` wrote with ``shard=``.
+
+    The result is the file that one run over all cells writes.
+
+    Parameters
+    ----------
+    dst
+        What is written, by its suffix: see :func:`embed_file`.
+    shards
+        The ``.npz`` files of all shards, in any order.
+    src
+        The file that the cells are from, if it is no longer where it was.
+    overwrite
+        Replace ``dst``, and keys of ``src`` that se600m did not write.
+
+    Raises
+    ------
+    DataError
+        A shard is missing, is there twice, or is of another run. The message names it.
+    """
+    began = time.monotonic()
+    joined = _shards.join([Path(shard).expanduser() for shard in shards])
+    source, key = src or joined.source, joined.key
+    target = Target(source, dst, _outputs.SUFFIXES, in_place=False, overwrite=overwrite)
+    result = _result(key, joined.arrays(), joined.provenance, [])
+    n_cells, n_columns = result.arrays[key].shape
+    if target.suffix == ".npy":
+        with _files.told(target.named, target.place), _files.appearing(target.place) as draft:
+            _outputs.write_npy(draft, result.arrays[key])
+    else:
+        given = _inputs.read(source)
+        try:
+            joined.check_source(given)
+            if target.suffix != ".parquet":
+                dataset = len(result.arrays) > 1
+                earlier = given.under(key)
+                _destination.check_embedding(earlier, key, dataset=dataset, overwrite=overwrite, copy=False)
+                _outputs.check(target.suffix, given)
+                result = dataclasses.replace(result, drop=_destination.stale(earlier, key, dataset))
+            folder = target.suffix == ".zarr"
+            with _files.told(target.named, target.place), _files.appearing(target.place, folder=folder) as draft:
+                _outputs.write(draft, target.suffix, given, result)
+        finally:
+            given.close()
+    run = {
+        "input": os.fspath(source),
+        "output": str(target.place),
+        "n_cells": n_cells,
+        "shards": [str(shard) for shard in joined.paths],
+        "provenance": joined.provenance,
+        "seconds": {"total": time.monotonic() - began},
+    }
+    return EmbeddedFile(target.place, n_cells, n_columns, run)
+
+
+@dataclass(frozen=True)
+class TokenizedFile:
+    """Cell sentences that were written to a file.
+
+    Attributes
+    ----------
+    path
+        The file that was written.
+    n_cells, n_slots
+        Shape of the arrays.
+    fill
+        The fill policy that was used.
+    report
+        How the run went (see :class:`EmbeddedFile`).
+    """
+
+    path: Path
+    n_cells: int
+    n_slots: int
+    fill: str
+    report: dict[str, Any]
+
+
+@_options.accepts(CellKeywords)
+def tokenize_file(
+    src: PathLike,
+    dst: PathLike,
+    *,
+    model: ModelLike = None,
+    checkpoint: str | None = None,
+    protein_embeddings: PathLike | None = None,
+    modality: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    memory: int | str = _options.MEMORY,
+    report: PathLike | None = None,
+    **options: Unpack[CellKeywords],
+) -> TokenizedFile:
+    """Convert every cell of a file that need not fit into memory into the sentence that the model reads.
+
+    The parameters are those of :func:`embed_file`. ``dst`` is an ``.npz`` file with the arrays ``gene_indices``,
+    ``expression_values``, ``multiplicity`` and ``lengths`` of :class:`CellSentences`. They are not compressed.
+    """
+    chosen = _options.cell_options("tokenize_file", CellKeywords, options)
+    work = _Tokenizing()
+    opening = Opening(model, checkpoint=checkpoint, protein_embeddings=protein_embeddings)
+    how: dict[str, Any] = {"modality": modality, "resume": resume, "overwrite": overwrite, "memory": memory}
+    made = FileRun(src, dst, work, opening, chosen, report=report, **how)()
+    return TokenizedFile(Path(made["output"]), made["n_cells"], work.n_slots, made["provenance"]["fill"], made)
+
+
+class _Tokenizing(Work):
+    """Sentences, as numpy's arrays."""
+
+    suffixes = (".npz",)
+
+    def __init__(self) -> None:
+        self.n_slots = 0
+        self._columns: Report | None = None
+
+    def check(self, given: Input, suffix: str) -> int:
+        return 0
+
+    def bytes_per_row(self, opened: Opened) -> int:
+        return 12 * opened.dimensions["pad_length"] + 8
+
+    def task(self, cells: Cells) -> Task:
+        self.n_slots = cells.plan()["max_length"]
+        slots = (self.n_slots,)
+        arrays = {
+            "gene_indices": _journal.Array("int32", slots),
+            "expression_values": _journal.Array("float32", slots),
+            "multiplicity": _journal.Array("float32", slots),
+            "lengths": _journal.Array("int32", ()),
+            "share": _journal.Array("float32", ()),
+        }
+        # Go adds up the columns again, which the checks have done.
+        self._columns = Report(cells.source.where, cells.n_cells, cells.report.match)
+        return Task("tokenize", "Tokenizing", arrays, {"length": self.n_slots, **self._columns.columns})
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
+        names = [name for name in done.journal.arrays if name != "share"]
+        _outputs.write_npz(draft, {name: done.journal.rows(name) for name in names})

@@ -1,0 +1,273 @@
+"""A run from a file of cells into a file: looked at, checked, worked through, put together, reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from se600m import _files, _h5ad, _inputs, _journal, _opened, _options, _outputs, _progress, _resumable, _shards, errors
+from se600m._cells import Cells
+from se600m._copying import Copy
+from se600m._embed import ModelLike, open_model
+from se600m._inputs import Input
+from se600m._model import Model
+from se600m._options import CellOptions
+from se600m._resumable import Done, Task
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a model is opened (see :func:`se600m.load_model`)."""
+
+    model: ModelLike
+    device: Any = "auto"
+    precision: Any = "auto"
+    checkpoint: str | None = None
+    protein_embeddings: PathLike | None = None
+
+    def check(self) -> None:
+        """Make sure that it can be, before files are read."""
+        if not isinstance(self.model, Model):
+            _opened.check(self.model, self.device, self.precision, self.checkpoint, self.protein_embeddings)
+
+    def open(self, progress: bool | None) -> _opened.Opened:
+        """Open it."""
+        files: dict[str, Any] = {"checkpoint": self.checkpoint, "protein_embeddings": self.protein_embeddings}
+        return open_model(self.model, self.device, self.precision, progress, **files)._opened
+
+
+class Work:
+    """What a run makes of cells."""
+
+    suffixes: tuple[str, ...]
+    """Outputs that there are."""
+
+    def check(self, given: Input, suffix: str) -> int:
+        """Look at the input, before a model is opened; gives about how many bytes of it are copied."""
+        raise NotImplementedError
+
+    def bytes_per_row(self, opened: _opened.Opened) -> int:
+        """Look at the model; gives the most bytes that the results of a cell have."""
+        raise NotImplementedError
+
+    def task(self, cells: Cells) -> Task:
+        """Describe the work to the loop over cells."""
+        raise NotImplementedError
+
+    def copied_early(self, given: Input, suffix: str) -> Path | None:
+        """Give a file of which the output is a copy with more in it: it is copied meanwhile."""
+        return None
+
+    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
+        """Write the output."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FileRun:
+    """A run, with the options that all runs have (see :func:`se600m.embed_file`). They are checked when it is made."""
+
+    src: PathLike
+    dst: PathLike | None
+    work: Work
+    opening: Opening
+    options: CellOptions
+    in_place: bool = False
+    modality: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    shard: _shards.Shard | None = None
+    memory: int | str = _options.MEMORY
+    report: PathLike | None = None
+    _target: Target = field(init=False)
+    _budget: int = field(init=False)
+    _report: Path | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("in_place", "resume", "overwrite"):
+            _options.flag(name, getattr(self, name))
+        object.__setattr__(self, "_budget", _resumable.memory_of(self.memory))
+        self.opening.check()
+        put = self.resume and _journal.was_put(Path(os.path.realpath(os.path.expanduser(self.dst or self.src))))
+        if put and self.in_place:
+            raise errors.DestinationExistsError(
+                f"{os.fspath(self.src)!r} has the result already: the earlier run was ended while it cleared away its "
+                f"rows. Remove {str(_journal.folder_of(Path(self.src)))!r}"
+            )
+        suffixes = (".npz",) if self.shard is not None else self.work.suffixes
+        target = Target(self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite or put)
+        _resumable.check_found(target.place, resume=self.resume, overwrite=self.overwrite)
+        object.__setattr__(self, "_target", target)
+        beside = None if self.report is None else _files.check(Path(self.report).expanduser(), "report", overwrite=True)
+        object.__setattr__(self, "_report", beside)
+
+    def __call__(self) -> dict[str, Any]:
+        """Carry it out; gives a report."""
+        given = _inputs.read(self.src, self.modality)
+        try:
+            return self._run(given)
+        finally:
+            given.close()
+
+    def _run(self, given: Input) -> dict[str, Any]:
+        began = time.monotonic()
+        target, options = self._target, self.options
+        given.check(options)
+        n_copied = self.work.check(given, target.suffix)
+        target.check_space(n_copied)
+        opened = self.opening.open(options.progress)
+        per_row = self.work.bytes_per_row(opened)
+        rows = None if self.shard is None else self.shard.rows(given.n_obs)
+        # A third for the rows that are worked on, a third for those that are read meanwhile, and one for results.
+        cells = Cells(opened, given.expression(options, self._budget // 3, per_row, rows), options)
+        task = self.work.task(cells)
+        # Rows are on the disk twice in the end; those of an earlier run are there.
+        goes_on = self.resume and _journal.folder_of(target.place).exists()
+        target.check_space(n_copied + (1 if goes_on else 2) * task.bytes_per_row * cells.n_cells)
+        known = _resumable.identity(cells, given, task)
+        if (lines := _progress.lines()) is not None:
+            lines.note(file=os.fspath(self.src), chunk=0)
+        loaded = time.monotonic()
+        with _journal.Journal.open(target.place, known, cells.n_cells, task.arrays, resume=self.resume) as journal:
+            try:
+                with self._copy(given, journal) as copy:
+
+                    def check() -> None:
+                        if copy is not None:
+                            with self._kept(journal):
+                                copy.check()
+
+                    done = _resumable.run(cells, given, task, journal, check, keep_share=self.shard is not None)
+                    computed = time.monotonic()
+                    folder = target.suffix == ".zarr"
+                    with self._kept(journal), _files.appearing(target.place, folder=folder) as draft:
+                        self.work.assemble(draft, target.suffix, given, cells, done, copy)
+                        given.check_unchanged()
+                        journal.note_output(draft)
+                    with self._kept(journal):
+                        _files.sync(target.place)
+            except BaseException as error:
+                _resumable.kept_note(error, journal)
+                raise
+            journal.remove()
+        ended = time.monotonic()
+        spent = computed - loaded - done.checking
+        report = {
+            "input": os.fspath(self.src),
+            "output": str(target.place),
+            "n_cells": cells.n_cells,
+            "shard": None if self.shard is None else str(self.shard),
+            "resumed_from": done.resumed,
+            "chunks": journal.n_chunks,
+            "memory": self._budget,
+            "provenance": {name: _resumable.plain(value) for name, value in cells.provenance(done.seen).items()},
+            "warnings": done.warnings,
+            "seconds": {
+                "opening": loaded - began,
+                "checking": done.checking,
+                **dataclasses.asdict(done.timings),
+                "assembling": ended - computed,
+                "total": ended - began,
+            },
+            "cells_per_second": (cells.n_cells - done.resumed) / spent if spent > 0 else None,
+            "peak_memory_bytes": _peak(),
+            "python": sys.version.split()[0],
+        }
+        if self._report is not None:
+            with _files.told("report", self._report), _files.appearing(self._report) as draft:
+                draft.write_text(json.dumps(report, indent=2) + "\n")
+        return report
+
+    def _copy(self, given: Input, journal: _journal.Journal) -> AbstractContextManager[Copy | None]:
+        source = self.work.copied_early(given, self._target.suffix)
+        return nullcontext() if source is None else Copy(source, journal.folder / "copy")
+
+    @contextmanager
+    def _kept(self, journal: _journal.Journal) -> Iterator[None]:
+        """Say what is kept if the output can't be put together."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            if isinstance(error, errors.SE600MError):
+                raise
+            target = self._target
+            raise errors.DestinationError(
+                f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
+                + _journal.kept(journal.folder, journal.done, journal.n_rows)
+            ) from error
+
+
+def _peak() -> int | None:
+    """Most memory that this process has had, in bytes. (What ``resource`` says includes the process that started it.)"""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    return None
+
+
+class Target:
+    """The file that is written, looked at before the work starts.
+
+    Attributes
+    ----------
+    place, suffix
+        Where it is, and the kind of file.
+    named
+        Name of it in messages.
+    """
+
+    def __init__(
+        self, src: PathLike, dst: PathLike | None, suffixes: tuple[str, ...], *, in_place: bool, overwrite: bool
+    ) -> None:
+        self.named = "OUT"
+        if (dst is None) != in_place:
+            listed = ", ".join(f"OUT{suffix}" for suffix in suffixes)
+            raise errors.OptionError(
+                "in_place=True and a second path select two outputs: choose one"
+                if in_place
+                else f"there is no output: give {listed}, or in_place=True"
+            )
+        if dst is None:
+            if suffixes != _outputs.SUFFIXES:
+                raise errors.OptionError("shard and in_place=True exclude each other: a shard is a file of its own")
+            self.place, self.suffix = self._of_input(os.fspath(src))
+        else:
+            path = Path(dst).expanduser()
+            self.place, self.suffix = self._checked(path, overwrite, suffixes), path.suffix
+        if self.suffix == ".parquet":
+            _outputs.parquet()
+
+    def _of_input(self, src: str) -> tuple[Path, str]:
+        path = Path(os.path.realpath(os.path.expanduser(src)))
+        self.named = "IN"
+        if _h5ad.is_h5ad(path):
+            return _files.check(path, "IN", overwrite=True), ".h5ad"
+        if path.is_dir() and ((path / "zarr.json").exists() or (path / ".zgroup").exists()):
+            return self._zarr(path, overwrite=True), ".zarr"
+        raise errors.OptionError(
+            f"in_place=True, but {src!r} is not an h5ad file or a zarr store on this machine: give an output"
+        )
+
+    def _checked(self, path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> Path:
+        if path.suffix == ".zarr" and ".zarr" in suffixes:
+            return self._zarr(path, overwrite=overwrite)
+        return _files.check(path, "OUT", overwrite=overwrite, option="overwrite=True", suffixes=suffixes)
+
+    def _zarr(self, path: Path, *, overwrite: bool) -> Path:
+        name = ".zgroup" if (path / ".zgroup").exists() else "zarr.json"
+        options: dict[str, Any] = {"option": "overwrite=True", "replaceable": name, "kind": "a zarr store"}
+        return _files.check_folder(path, self.named, overwrite=overwrite, **options)
+
+    def check_space(self, n_bytes: int) -> None:
+        """Make sure that there is room for about as many bytes."""
+        _files.check_space(self.place, n_bytes, self.named)
