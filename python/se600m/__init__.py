@@ -4,19 +4,59 @@
 >>> se600m.embed(adata)  # adata.obsm["X_state"], n_cells × output_dim
 """
 
-from se600m import errors
-from se600m._cells import CellEmbeddings, CellSentences
-from se600m._contextual import ContextualGeneEmbeddings
-from se600m._doctor import doctor
-from se600m._embed import embed, tokenize
-from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
-from se600m._info import info
-from se600m._model import Model, load_model
-from se600m._models import convert
-from se600m._native import version as _version
-from se600m._neighbors import NearestCells, nearest, transfer_labels
+from __future__ import annotations
 
-__version__ = _version()
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from se600m import errors
+
+if TYPE_CHECKING:
+    from se600m._cells import CellEmbeddings, CellSentences
+    from se600m._contextual import ContextualGeneEmbeddings
+    from se600m._doctor import doctor
+    from se600m._embed import embed, tokenize
+    from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
+    from se600m._info import info
+    from se600m._model import Model, load_model
+    from se600m._models import convert
+    from se600m._neighbors import NearestCells, nearest, transfer_labels
+
+    __version__: str
+
+# Modules are imported when one of their names is first used: anndata takes seconds, which a command that only shows
+# its help, or that is given a wrong option, does not need.
+_MODULES = {
+    "_cells": ("CellEmbeddings", "CellSentences"),
+    "_contextual": ("ContextualGeneEmbeddings",),
+    "_doctor": ("doctor",),
+    "_embed": ("embed", "tokenize"),
+    "_embed_file": ("EmbeddedFile", "TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
+    "_info": ("info",),
+    "_model": ("Model", "load_model"),
+    "_models": ("convert",),
+    "_neighbors": ("NearestCells", "nearest", "transfer_labels"),
+}
+_HOMES = {name: f"se600m.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from se600m import _native
+
+        value: Any = _native.version()
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
 __all__ = [
     "CellEmbeddings",
     "CellSentences",

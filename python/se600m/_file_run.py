@@ -208,7 +208,7 @@ class FileRun:
 
 
 def _peak() -> int | None:
-    """Most memory that this process has had, in bytes. (What ``resource`` says includes the process that started it.)"""
+    """Most memory that this process has had, in bytes; what ``resource`` says includes the process that started it."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
