@@ -369,7 +369,9 @@ import se600m
 from se600m import _library
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level="INFO")
 _library.open_runtime()
-importlib.metadata.version("numpy")  # imports what it needs later, when Python's own folder may not be readable
+# What is needed later is imported now: Python's own folder may not be readable then.
+importlib.metadata.version("numpy")
+se600m.load_model, se600m.doctor
 if os.getuid() == 0 and "as nobody" in sys.argv:  # root may write everywhere
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)
