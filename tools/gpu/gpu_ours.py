@@ -72,6 +72,13 @@ def whole(cells: int) -> dict[str, Any]:
     return {"cells": cells, "seconds": time.perf_counter() - start}
 
 
+def import_torch() -> dict[str, Any]:
+    """Import torch, before this package loads libraries of CUDA: a process has one copy of each."""
+    import torch
+
+    return {"torch": torch.__version__}
+
+
 def busy(cells: int, batch: int | None = None) -> dict[str, Any]:
     """Embed sentences under torch's tracer, which sees every kernel of the process: the share of time that one ran."""
     import torch
@@ -88,4 +95,4 @@ def busy(cells: int, batch: int | None = None) -> dict[str, Any]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    serve(convert=convert, tokens=tokens, load=load, embed=embed, whole=whole, busy=busy)
+    serve(convert=convert, tokens=tokens, load=load, embed=embed, whole=whole, import_torch=import_torch, busy=busy)
