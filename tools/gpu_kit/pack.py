@@ -89,7 +89,7 @@ def runtime(given: Path | None, scratch: Path) -> Path:
     return scratch / "runtime"
 
 
-def files(libraries: Path, site: Path, model: Path | None) -> Iterator[tuple[str, Path]]:
+def files(libraries: Path, site: Path, model: Path | None, commit: Path) -> Iterator[tuple[str, Path]]:
     """List what is packed: what seldom changes comes first."""
     for pattern in LIBRARIES:
         for path in sorted(libraries.glob(pattern)):
@@ -103,6 +103,7 @@ def files(libraries: Path, site: Path, model: Path | None) -> Iterator[tuple[str
         yield f"site/{path.relative_to(site)}", path
     for name in SOURCES:
         yield name, ROOT / name
+    yield "COMMIT", commit
 
 
 def main() -> None:
@@ -124,7 +125,10 @@ def main() -> None:
         if not list(libraries.glob("libonnxruntime_providers_cuda.so")):
             sys.exit(f"{libraries} has no libonnxruntime_providers_cuda.so: name the wheel of onnxruntime-gpu")
         site = packages(args.python, args.wheel, scratch)
-        made = parts.write(args.out, NAME, files(libraries, site, args.model), LIMIT, args.preset)
+        commit = scratch / "COMMIT"
+        described = ["git", "-C", ROOT, "describe", "--always", "--dirty=+"]
+        commit.write_text(subprocess.run(described, capture_output=True, text=True, check=False).stdout or "unknown\n")
+        made = parts.write(args.out, NAME, files(libraries, site, args.model, commit), LIMIT, args.preset)
     shutil.copy2(HERE / "run.sh", args.out / "run.sh")
     print(f"{len(made)} parts, {sum(p.stat().st_size for p in made) / 1e6:,.1f} MB in {args.out}")
 
