@@ -2,6 +2,9 @@
 # make test   all set-up, then every Go and Python test; what is skipped is listed by name
 # make test-race  the Go tests with the race detector
 # make test-gpu-dry  tests of the GPU code on stand-in GPUs: ONNX Runtime's own CUDA provider, kernels that do nothing
+# make gpu  tests on a real GPU, then speed, memory and accuracy there beside torch; needs an NVIDIA GPU
+# make gpu-bench  the second half of it alone (results in out/gpu; ARGS="--dry" tries it on the processor)
+# make gpu-kit  what both need, in parts of 60 MB at most, for a GPU on a machine without a network
 # make test-lowest  the Python tests with the lowest versions that pyproject.toml allows, in environments of their own
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  docs/quickstart.ipynb, run anew
@@ -25,7 +28,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry test-lowest fuzz bench bench-go scale check check-go check-python fmt docs train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python fmt docs train-mini \
         parity golden clean preflight
 
 help:
@@ -86,6 +89,25 @@ $(GPU_CACHE)/.built: $(wildcard tests/standin_gpu/*.*) python/se600m/_runtimes.p
 test-gpu-dry: $(GPU_CACHE)/.built
 	$(GPU_ENV) $(GOTESTSUM) -- -run 'GPU' ./gocore/internal/standin ./gocore/ort ./gocore/embed
 	$(GPU_ENV) $(PY) -m pytest tests/test_gpu_dry.py $(ARGS)
+
+# On a real GPU. One process compares it with the processor, so it must load the build of ONNX Runtime that has both.
+# TORCH_PYTHON is a Python that has torch for CUDA 13; SE600M_FULL_MODEL names a model of full width to test, too.
+TORCH_PYTHON ?= $(PYTHON)
+CUDA_BUILD = SE600M_ORT_LIBRARY="$${SE600M_ORT_LIBRARY:-$$($(PY) -c 'from se600m import _library; print(_library.find("cuda"))')}"
+
+gpu:
+	@failed=0; $(MAKE) gpu-test || failed=1; $(MAKE) gpu-bench ARGS= || failed=1; exit $$failed
+
+gpu-test: setup
+	$(CUDA_BUILD) $(PY) -m pytest -m gpu tests/test_gpu.py $(ARGS)
+
+gpu-bench: setup
+	$(CUDA_BUILD) $(PY) tools/gpu/bench.py --torch-python "$$(command -v "$(TORCH_PYTHON)")" $(ARGS)
+
+# PYTHON_THERE is a Python of the version that the other machine has.
+PYTHON_THERE ?= python3.12
+gpu-kit: setup
+	$(PY) tools/gpu_kit/pack.py out/gpu-kit --python "$$(command -v "$(PYTHON_THERE)")" $(ARGS)
 
 # What `pip install se600m-go` asks for, and what it asks for with the extras, each in its lowest version (and what
 # those need in the newest). Left out: how wheels are built, and the page of messages, which quotes other packages.

@@ -17,7 +17,6 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
-import scanpy as sc
 
 import jobs as native_jobs
 import se600m
@@ -55,6 +54,8 @@ def immune(_immune: anndata.AnnData) -> anndata.AnnData:
 @pytest.fixture
 def pbmc() -> anndata.AnnData:
     """24 cells; log1p values of 765 genes in .raw, scaled values in .X."""
+    import scanpy as sc  # not where tests of GPUs run from a folder
+
     return sc.datasets.pbmc68k_reduced()[:24].copy()
 
 

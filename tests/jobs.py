@@ -30,18 +30,25 @@ class Jobs:
     ended: list[Ended] = field(default_factory=list)
     interruptions: int = 0
     _in_the_middle: Callable[[], None] | None = None
+    _within_a_batch: bool = False
     _states: dict[int, tuple[int, int]] = field(default_factory=dict)
     _surveys: set[int] = field(default_factory=set)
     """Jobs that only look over the cells: too short to be interrupted for sure."""
 
     def interrupt(self, act: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGINT)) -> None:
         """In the middle of the next job that is no survey, press Ctrl-C (or do something else), once."""
-        self._in_the_middle = act
+        self._in_the_middle, self._within_a_batch = act, False
+
+    def interrupt_a_batch(self) -> None:
+        """Press Ctrl-C, once, in the next job that is no survey: before its first batch has ended."""
+        self.interrupt()
+        self._within_a_batch = True
 
     def _waited(self, job: int, said: str) -> None:
         state = json.loads(said)
         done, total = self._states[job] = state["done"], state["total"]
-        in_the_middle = 0 < done < total and not state["ended"] and job not in self._surveys
+        in_the_middle = done == 0 < total if self._within_a_batch else 0 < done < total
+        in_the_middle = in_the_middle and not state["ended"] and job not in self._surveys
         if self._in_the_middle is not None and in_the_middle:
             act, self._in_the_middle = self._in_the_middle, None
             self.interruptions += 1

@@ -67,18 +67,33 @@ def chosen(device: str, precision: str) -> str:
 @functools.cache
 def _gpu_is_usable() -> bool:
     """Whether a GPU is there with all that it needs, so that "auto" is the GPU; a library loaded before decides."""
-    library = os.environ.get("SE600M_ORT_LIBRARY") or _native.runtime_library() or _special("cuda")
     if _native.describe_driver(_cuda_libraries.driver())["problem"]:
         return False
-    if not library or not (Path(library).resolve().parent / "libonnxruntime_providers_cuda.so").is_file():
-        log.info("there is a GPU, which is not used: run `se600m runtime install cuda` to use it")
-        return False
-    missing = _cuda_libraries.find("cuda")[1]
-    if missing:
-        log.warning("there is a GPU, which is not used: %s", _cuda_libraries.absent(missing))
-    else:
+    lacking = lacks_for_gpu()
+    if not lacking:
         log.info('device="auto" is the GPU')
-    return not missing
+    elif _has_cuda():
+        log.warning("there is a GPU, which is not used: %s", lacking)
+    else:
+        log.info("there is a GPU, which is not used: %s", lacking)
+    return not lacking
+
+
+def lacks_for_gpu(device: str = "cuda") -> str:
+    """Say what this process lacks to use a GPU through ``"cuda"`` or ``"tensorrt"``; "" if nothing."""
+    problem = _native.describe_driver(_cuda_libraries.driver())["problem"]
+    if problem:
+        return str(problem)
+    if not _has_cuda():
+        return "run `se600m runtime install cuda` to use it"
+    missing = _cuda_libraries.find(device)[1]
+    return _cuda_libraries.absent(missing) if missing else ""
+
+
+def _has_cuda() -> bool:
+    """Whether the ONNX Runtime that this process has loaded, or would load for a GPU, can use one."""
+    library = os.environ.get("SE600M_ORT_LIBRARY") or _native.runtime_library() or _special("cuda")
+    return bool(library) and (Path(library).resolve().parent / "libonnxruntime_providers_cuda.so").is_file()
 
 
 def _libraries(device: str, library: str) -> list[str]:
