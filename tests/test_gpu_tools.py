@@ -37,7 +37,8 @@ def content(tmp_path):
     (folder / "large").write_bytes(np.random.default_rng(1).bytes(100_000))
     (folder / "empty").write_bytes(b"")
     # What the kit runs, instead of what takes minutes.
-    (folder / "run.py").write_text("import sys, pathlib\npathlib.Path(sys.argv[1], 'ran').write_text(' '.join(sys.argv[2:]))\n")
+    program = "import pathlib, sys\npathlib.Path(sys.argv[1], 'ran').write_text(sys.argv[2])\n"
+    (folder / "run.py").write_text(program)
     (folder / "run.py").chmod(0o755)
     names = {"runtime/large": "large", "a/empty": "empty", "tools/gpu_kit/run.py": "run.py"}
     return [(target, folder / name) for target, name in names.items()]

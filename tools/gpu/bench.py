@@ -198,7 +198,11 @@ class Bench:
 
             said = self.attempt(name, load)
             if said is not None:
-                self.result["versions"] |= {"torch": said["torch"], "its CUDA": said["cuda"], "its cuDNN": said["cudnn"]}
+                self.result["versions"] |= {
+                    "torch": said["torch"],
+                    "its CUDA": said["cuda"],
+                    "its cuDNN": said["cudnn"],
+                }
                 self.add(name, run, before)
 
     def measure(self) -> None:
