@@ -93,7 +93,7 @@ def lacks_for_gpu(device: str = "cuda") -> str:
 def _has_cuda() -> bool:
     """Whether the ONNX Runtime that this process has loaded, or would load for a GPU, can use one."""
     library = os.environ.get("SE600M_ORT_LIBRARY") or _native.runtime_library() or _special("cuda")
-    return bool(library) and (Path(library).resolve().parent / "libonnxruntime_providers_cuda.so").is_file()
+    return library is not None and (Path(library).resolve().parent / "libonnxruntime_providers_cuda.so").is_file()
 
 
 def _libraries(device: str, library: str) -> list[str]:

@@ -34,8 +34,8 @@ NOT_NEEDED = ("onnxruntime",)  # the GPU build takes its place
 SOURCES = (
     "LICENSE", "pyproject.toml", "tests/conftest.py", "tests/jobs.py", "tests/test_gpu.py", "tests/data/immune559.h5ad",
     "tools/statefiles.py", "tools/bench/checkpoints.py", "tools/bench/machine.py", "tools/bench/worker.py",
-    "tools/gpu/bench.py", "tools/gpu/gpu_ours.py", "tools/gpu/gpu_torch.py", "tools/gpu/network.py", "tools/gpu/nvml.py",
-    "tools/gpu/trace_file.py", "tools/gpu_kit/run.py",
+    "tools/gpu/bench.py", "tools/gpu/gpu_ours.py", "tools/gpu/gpu_torch.py", "tools/gpu/network.py",
+    "tools/gpu/nvml.py", "tools/gpu/trace_file.py", "tools/gpu_kit/run.py",
 )  # fmt: skip
 LIBRARIES = (
     "libonnxruntime.so.*", "libonnxruntime_providers_cuda.so", "libonnxruntime_providers_shared.so",

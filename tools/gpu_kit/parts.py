@@ -32,7 +32,7 @@ class Parts(io.RawIOBase):
     def write(self, data: bytes) -> int:  # type: ignore[override]
         """Take bytes."""
         rest = memoryview(data)
-        while len(rest):
+        while rest:
             if self._room == 0:
                 self._next()
             taken = self._part.write(rest[: self._room])
@@ -64,13 +64,16 @@ def write(folder: Path, name: str, files: Iterable[tuple[str, Path]], limit: int
     preset
         How hard xz tries, 0 to 9.
     """
-    with Parts(folder, name, limit) as parts, lzma.open(parts, "wb", preset=preset) as packed:
-        with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            for target, source in files:
-                info = tarfile.TarInfo(target)
-                info.size, info.mode = source.stat().st_size, 0o755 if source.stat().st_mode & 0o100 else 0o644
-                with source.open("rb") as content:
-                    archive.addfile(info, content)
+    with (
+        Parts(folder, name, limit) as parts,
+        lzma.open(parts, "wb", preset=preset) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for target, source in files:
+            info = tarfile.TarInfo(target)
+            info.size, info.mode = source.stat().st_size, 0o755 if source.stat().st_mode & 0o100 else 0o644
+            with source.open("rb") as content:
+                archive.addfile(info, content)
     sums = [f"{hashlib.sha256(part.read_bytes()).hexdigest()}  {part.name}\n" for part in parts.files]
     (folder / SUMS).write_text("".join(sums))
     return parts.files

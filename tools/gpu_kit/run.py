@@ -2,8 +2,8 @@
 
     python run.py OUT [--dry]
 
-Each step runs to its end or its limit, whatever became of the others. OUT gets doctor.json, tests.json, results.json and
-table.md of the benchmark, a log of each step, and summary.json, which is written anew after every step.
+Each step runs to its end or its limit, whatever became of the others. OUT gets doctor.json, tests.json, results.json
+and table.md of the benchmark, a log of each step, and summary.json, which is written anew after every step.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main(out: Path, dry: bool) -> int:
         "doctor": [*python, "-c", DOCTOR, out / "doctor.json"],
         "tests": [*python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/test_gpu.py",
                   *(["-k", "cpu"] if dry else ["-m", "gpu"])],
-        "bench": [*python, "tools/gpu/bench.py", "--out", out, *(["--dry", "--seconds=0.3", "--rounds=1"] if dry else [])],
+        "bench": [*python, "tools/gpu/bench.py", "--out", out,
+                  *(["--dry", "--seconds=0.3", "--rounds=1"] if dry else [])],
     }  # fmt: skip
     summary: dict[str, Any] = {"dry": dry, "python": sys.version, "steps": {}}
     for name, command in steps.items():
