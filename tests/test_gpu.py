@@ -46,7 +46,9 @@ class Place:
     device: str
     precision: str
     cosine: float
-    """Least cosine similarity of an embedding, or of a token's vector."""
+    """Least cosine similarity of an embedding. Small random models are more sensitive to bf16 than SE-600M's size."""
+    token: float
+    """Least cosine similarity of any token's vector."""
     error: float
     """Largest error of decoded expression, as a share of the largest value."""
 
@@ -54,19 +56,19 @@ class Place:
         return se600m.load_model(path, device=self.device, precision=self.precision)
 
 
-def place(device: str, precision: str, cosine: float, error: float) -> object:
+def place(device: str, precision: str, cosine: float, token: float, error: float) -> object:
     missing = lacks(device)
     marks = [] if device == "cpu" else [pytest.mark.gpu, pytest.mark.skipif(bool(missing), reason=missing)]
-    return pytest.param(Place(device, precision, cosine, error), marks=marks, id=f"{device}, {precision}")
+    return pytest.param(Place(device, precision, cosine, token, error), marks=marks, id=f"{device}, {precision}")
 
 
-CPU = place("cpu", "fp32", 0.999999, 1e-5)
+CPU = place("cpu", "fp32", 0.999999, 0.999999, 1e-5)
 CUDA = [
-    place("cuda", "fp32", 0.99999, 1e-3),
-    place("cuda", "fp16", 0.9995, 1e-2),
-    place("cuda", "bf16", 0.9995, 5e-2),
+    place("cuda", "fp32", 0.99999, 0.9999, 1e-3),
+    place("cuda", "fp16", 0.9995, 0.999, 1e-2),
+    place("cuda", "bf16", 0.999, 0.99, 5e-2),
 ]
-TENSORRT = [place("tensorrt", "fp16", 0.9995, 1e-2), place("tensorrt", "bf16", 0.9995, 5e-2)]
+TENSORRT = [place("tensorrt", "fp16", 0.9995, 0.999, 1e-2), place("tensorrt", "bf16", 0.999, 0.99, 5e-2)]
 everywhere = pytest.mark.parametrize("at", [CPU, *CUDA, *TENSORRT])
 on_cuda = pytest.mark.parametrize("at", [CPU, *CUDA])
 once = pytest.mark.parametrize("at", [CPU, CUDA[1]])
@@ -164,13 +166,13 @@ def test_contextual_gene_embeddings(at, kind, fill, path, immune, panel, record_
     got, want = (m.contextual_gene_embeddings(cells, fill=fill) for m in (here, there))
     assert np.array_equal(got.gene_indices, want.gene_indices)
     used = np.broadcast_to(want.embeddings.any(-1), want.gene_indices.shape)
-    near(got.embeddings[used], want.embeddings[used], at.cosine, record_property)
+    near(got.embeddings[used], want.embeddings[used], at.token, record_property)
     genes = list(cells.var_names[cells.var_names.isin(there.genes)][:3])
     got, want = (m.contextual_gene_embeddings(cells, genes, fill=fill) for m in (here, there))
     assert np.array_equal(np.isnan(got), np.isnan(want))
     used = ~np.isnan(want).any(-1)
     if used.any():
-        near(got[used], want[used], at.cosine, record_property, "cosine of chosen genes")
+        near(got[used], want[used], at.token, record_property, "cosine of chosen genes")
 
 
 @on_cuda
@@ -282,4 +284,4 @@ def test_a_model_of_full_width(at, immune, record_property):
     want = exact(FULL_MODEL)
     tokens = sentences_of(want, immune[:4], "shared")
     got, _ = at.open(FULL_MODEL).embed_sentences(**tokens)
-    near(got, want.embed_sentences(**tokens)[0], at.cosine, record_property)
+    near(got, want.embed_sentences(**tokens)[0], max(at.cosine, 0.9995), record_property)
