@@ -67,7 +67,8 @@ class Bench:
 
     def start(self, name: str, script: str) -> Side:
         """Start a side."""
-        path = os.pathsep.join([str(ROOT / "tools" / "bench"), str(ROOT / "tools"), str(HERE), *sys.path])
+        own = [str(ROOT / "tools" / "bench"), str(ROOT / "tools"), str(HERE)]
+        path = os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
         python = Path(sys.executable) if script == "gpu_ours.py" else self.args.torch_python
         side = Side(python, str(HERE / script), self.args.out / "log.txt", {"PYTHONPATH": path})
         self.sides[name] = side
@@ -177,7 +178,8 @@ class Bench:
 
         Which kernel of attention is used is settled when a model is compiled, whatever is chosen later.
         """
-        for how, kernel in (("eager", ""), ("compiled", ""), ("compiled", "flash"), ("compiled", "cudnn")):
+        kernels = ("", "flash") if self.args.dry else ("", "flash", "cudnn")
+        for how, kernel in (("eager", ""), *(("compiled", kernel) for kernel in kernels)):
             name = f"{TORCH}{how}{f', {kernel} attention' if kernel else ''}"
             side, before = self.start(name, "gpu_torch.py"), _used()
 
@@ -198,11 +200,8 @@ class Bench:
 
             said = self.attempt(name, load)
             if said is not None:
-                self.result["versions"] |= {
-                    "torch": said["torch"],
-                    "its CUDA": said["cuda"],
-                    "its cuDNN": said["cudnn"],
-                }
+                named = {"torch": "torch", "its CUDA": "cuda", "its cuDNN": "cudnn"}
+                self.result["versions"] |= {name: said[key] for name, key in named.items()}
                 self.add(name, run, before)
 
     def measure(self) -> None:
@@ -265,6 +264,7 @@ class Bench:
             return self.rows.get(name, {}).get("cells_per_second")
 
         compiled = [r for name in self.rows if name.startswith(COMPILED) and (r := rate(name))]
+        fastest = max(compiled, default=None)
         best, eager = rate("se600m fp16"), rate(TORCH + "eager")
         least = [self.rows.get(f"se600m {p}", {}).get("cosine") for p in ("fp16", "bf16")]
         busy = (self.result.get("traced") or {}).get("busy") or self.rows.get("se600m fp16", {}).get("utilisation")
@@ -318,7 +318,7 @@ def table(result: dict[str, Any]) -> str:
         lines += ["", "| bar | found | at least |", "|---|---:|---:|"]
         lines += [f"| {b['what']} | {_number(b['found'], '.4g') or 'not measured'} | {b['at_least']} |"
                   for b in result["bars"]]  # fmt: skip
-    lines += ["", *(f"Failed: {what}: {text}" for what, text in result["failures"].items())]
+    lines += ["", *(f"Failed: {what}: {text.splitlines()[0]}" for what, text in result["failures"].items())]
     return "\n".join(lines).rstrip() + "\n"
 
 

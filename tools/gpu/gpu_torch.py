@@ -69,7 +69,7 @@ def load(checkpoint: str, device: str, precision: str, tokens: str) -> dict[str,
     return {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "on": name}
 
 
-def compile(fullgraph: bool = True) -> dict[str, Any]:  # noqa: A001: torch's own word
+def compile(fullgraph: bool = True) -> dict[str, Any]:
     """Have torch compile the model, when it runs first."""
     run["compiled"] = torch.compile(models["it"], fullgraph=fullgraph, dynamic=False)
     return {}

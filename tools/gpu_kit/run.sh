@@ -1,7 +1,7 @@
 #!/bin/sh
 # Joins the parts beside this file, checks them, unpacks them into a new folder, and runs doctor, tests and benchmark.
 #
-#     OUT=results sh run.sh [--dry]
+#     OUT=results sh run.sh [--dry] [--only doctor tests bench]
 #
 # PYTHON (python3.12) runs it, OUT (results) gets the results, WORK (a new folder in TMPDIR) what is unpacked.
 # --dry runs all of it on the processor, to see that the kit is whole.
