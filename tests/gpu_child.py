@@ -11,7 +11,8 @@ import numpy as np
 
 import se600m
 from conftest import IMMUNE
-from se600m import errors
+from se600m import _cells, errors
+from se600m._options import CellOptions
 
 
 def embed(path: str, device: str) -> dict:
@@ -45,6 +46,14 @@ def fail(path: str, device: str) -> dict:
     raise AssertionError("there was no error")
 
 
+def told(path: str, device: str) -> dict:
+    """Tell what doctor and the estimate of the time say of devices."""
+    run = _cells.Cells(
+        se600m.load_model(path, device=device)._opened, anndata.read_h5ad(IMMUNE)[:6], CellOptions()
+    )._run()
+    return {"on": run.on, "faster": list(run.faster()), "doctor": {c.name: c.found for c in se600m.doctor()}}
+
+
 if __name__ == "__main__":
-    task = {"embed": embed, "cpu": on_the_cpu, "fail": fail}[sys.argv[1]]
+    task = {"embed": embed, "cpu": on_the_cpu, "fail": fail, "told": told}[sys.argv[1]]
     Path(sys.argv[2]).write_text(json.dumps(task(*sys.argv[3:])))

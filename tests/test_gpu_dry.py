@@ -98,3 +98,16 @@ def test_memory_that_is_too_small_for_one_cell(child, random_model):
     assert said["error"] == "OutOfMemoryError"
     assert "memory" in said["text"]
     assert said["obsm"] == said["uns"] == []
+
+
+def test_doctor_and_the_estimate_of_the_time_name_the_gpu(child, random_model):
+    said = child("told", random_model().folder, "cuda:1", count=2)
+    assert said["on"].startswith("cuda:1, ")
+    assert said["on"].endswith(", fp16")
+    assert said["faster"] == []
+    driver = said["doctor"]["NVIDIA driver"]
+    assert "supports CUDA up to 13." in driver
+    assert "cuda:0 is a " in driver
+    assert "cuda:1 is a " in driver
+    assert "compute capability 9.0" in driver
+    assert said["doctor"]["device cuda"] == "cuda:0"
