@@ -35,8 +35,9 @@ def test_immune559(tmp_path):
     few = tmp_path / "few.h5ad"
     anndata.read_h5ad(IMMUNE)[:60].write_h5ad(few)
     outputs = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
-    for source, n, options in ((IMMUNE, 559, []), (few, 60, ["--batch-size", "5", "--threads", "1"])):
-        done = run("embed", source, outputs[n == 60], *options)
+    runs = ((IMMUNE, 559, []), (few, 60, ["--batch-size", "5", "--threads", "1"]))
+    for (source, n, options), output in zip(runs, outputs, strict=True):
+        done = run("embed", source, output, *options)
         assert done.returncode == 0, done.stderr
         assert f"{n} cells × {width}" in done.stderr
     embeddings = [anndata.read_h5ad(output).obsm["X_state"] for output in outputs]

@@ -13,7 +13,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem
 
-from se600m import _files, _formats, _h5ad, _native, _stored, errors
+from se600m import _files, _formats, _h5ad, _native, _stored, _trees, errors
 from se600m._model import Model
 
 
@@ -114,5 +114,5 @@ def _write_h5ad(model: Model, embedded: Embedded, genes: Sequence[str], path: Pa
         if "X" in file:
             del file["X"]
         x = file.create_dataset("X", (embedded.embedding.shape[0], len(genes)), np.float32)
-        x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})  # as anndata marks it
+        x.attrs.update(_trees.ARRAY)
         model.decode(embedded.embedding, genes, out=x, **options)

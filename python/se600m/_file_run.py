@@ -73,7 +73,7 @@ class Work:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass
 class FileRun:
     """A run, with the options that all runs have (see :func:`se600m.embed_file`). They are checked when it is made."""
 
@@ -96,7 +96,7 @@ class FileRun:
     def __post_init__(self) -> None:
         for name in ("in_place", "resume", "overwrite"):
             _options.flag(name, getattr(self, name))
-        object.__setattr__(self, "_budget", _resumable.memory_of(self.memory))
+        self._budget = _resumable.memory_of(self.memory)
         self.opening.check()
         put = self.resume and _journal.was_put(Path(os.path.realpath(os.path.expanduser(self.dst or self.src))))
         if put and self.in_place:
@@ -105,11 +105,12 @@ class FileRun:
                 f"rows. Remove {str(_journal.folder_of(Path(self.src)))!r}"
             )
         suffixes = (".npz",) if self.shard is not None else self.work.suffixes
-        target = Target(self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite or put)
+        target = self._target = Target(
+            self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite or put
+        )
         _resumable.check_found(target.place, resume=self.resume, overwrite=self.overwrite)
-        object.__setattr__(self, "_target", target)
-        beside = None if self.report is None else _files.check(Path(self.report).expanduser(), "report", overwrite=True)
-        object.__setattr__(self, "_report", beside)
+        report = self.report
+        self._report = None if report is None else _files.check(Path(report).expanduser(), "report", overwrite=True)
 
     def __call__(self) -> dict[str, Any]:
         """Carry it out; gives a report."""

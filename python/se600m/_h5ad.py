@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -23,29 +22,6 @@ def is_h5ad(path: Path) -> bool:
             return kind == "anndata" and "obs" in file and "var" in file
     except OSError:  # cut off, say: what reads it says so
         return False
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What an h5ad file has to choose from."""
-
-    layers: tuple[str, ...]
-    has_raw: bool
-    columns: tuple[str, ...] | None
-    """Columns of ``var``, or of that of ``.raw``; None if the file does not list any."""
-
-
-def contents(path: Path, *, use_raw: bool) -> Contents:
-    """List what an h5ad file has to choose from, without reading it."""
-    with h5py.File(path, "r") as file:
-        layers, raw = file.get("layers"), file.get("raw", file.get("raw.X"))
-        var = file.get("raw/var" if use_raw else "var")
-        columns = None if var is None else var.attrs.get("column-order")
-        return Contents(
-            tuple(layers) if isinstance(layers, h5py.Group) else (),
-            raw is not None,
-            tuple(map(str, columns)) if isinstance(columns, np.ndarray) else None,
-        )
 
 
 def group(file: h5py.File, part: str) -> h5py.Group:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -130,7 +131,6 @@ class Input:
 
 def _part(whole: _anndata.Expression, first: int, last: int) -> _anndata.Expression:
     """Give some of the rows of a matrix in memory."""
-    import dataclasses
 
     def rows(begin: int, end: int) -> Any:
         return whole.rows(first + begin, first + end)

@@ -109,7 +109,7 @@ def add_to_hdf5(file: h5py.File, result: Result) -> None:
         chunks = (max(1, min(len(rows), (1 << 20) // max(1, rows.shape[1] * rows.itemsize))), rows.shape[1])
         options = {**compression, "chunks": chunks} if compression and rows.size else {}
         made = obsm.create_dataset(key, rows.shape, rows.dtype, **options)
-        made.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})  # as anndata marks it
+        made.attrs.update(_trees.ARRAY)
         for part in _trees.blocks(rows):
             made[part] = rows[part]
     for key in result.drop:
@@ -142,10 +142,9 @@ def _write_zarr(draft: Path, cells: Input, result: Result) -> None:
     for key, rows in result.arrays.items():
         step = max(1, min(len(rows), (1 << 22) // max(1, rows.shape[1] * rows.itemsize)))
         made = obsm.create_array(key, shape=rows.shape, dtype=rows.dtype, chunks=(step, max(1, rows.shape[1])))
-        made.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        at_once = max(1, (64 << 20) // max(1, rows.shape[1] * rows.itemsize) // step) * step
-        for first in range(0, len(rows), at_once):
-            made[first : first + at_once] = rows[first : first + at_once]
+        made.attrs.update(_trees.ARRAY)
+        for part in _trees.parts(made):
+            made[part] = rows[part]
     for key, noted in result.uns.items():
         if key in uns:
             del uns[key]

@@ -89,7 +89,7 @@ class Stored:
 
     def _index_of(self, part: str) -> Any:
         table = self._root[part]
-        return table[str(_text(table.attrs["_index"]))]
+        return table[_trees.as_text(table.attrs["_index"])]
 
     def matrix(self, layer: str | None, use_raw: bool) -> Any:
         """Find a matrix: a group if it is sparse, else a dataset; None if there is none."""
@@ -172,7 +172,7 @@ class Stored:
         last: int,
         features: _var.FeatureTypes | None,
     ) -> _Rows:
-        kind = _encoding(found)
+        kind = _trees.encoding(found)
         its_shape = tuple(int(n) for n in (found.attrs["shape"] if kind in _SPARSE else found.shape))
         if its_shape != shape:
             raise errors.DataError(
@@ -190,7 +190,7 @@ class Stored:
     def _elsewhere(self, where: str) -> str | None:
         def backed(layer: str | None, use_raw: bool = False) -> Any:
             found = self.matrix(layer, use_raw)
-            return sparse_dataset(found) if found is not None and _encoding(found) in _SPARSE else found
+            return sparse_dataset(found) if found is not None and _trees.encoding(found) in _SPARSE else found
 
         matrices: dict[str | None, Callable[[], Any]] = {name: partial(backed, name) for name in (None, *self.layers)}
         return _anndata.place_of_expression(
@@ -261,7 +261,9 @@ class Stored:
             digest.update(repr((column.column, column.names)).encode(errors="replace"))
         genes = digest.hexdigest()[:16]
         digest = hashlib.sha256()
-        arrays = [found[part] for part in ("indptr", "indices", "data")] if _encoding(found) in _SPARSE else [found]
+        arrays = (
+            [found[part] for part in ("indptr", "indices", "data")] if _trees.encoding(found) in _SPARSE else [found]
+        )
         for array in arrays:
             digest.update(repr((str(array.dtype), tuple(array.shape))).encode())
             for part in _ends(array):
@@ -278,10 +280,14 @@ class Stored:
 
 def _ends(array: Any) -> Iterator[npt.NDArray[Any]]:
     """Read some values from the beginning of an array, from its middle, and from its end."""
-    n = int(array.shape[0])
     step = _SAMPLE if len(array.shape) == 1 else max(1, _SAMPLE // max(1, int(array.shape[1])))
-    for first in sorted({0, max(0, n // 2), max(0, n - step)}):
-        yield np.asarray(array[first : first + step])
+    for part in _sampled(int(array.shape[0]), step):
+        yield np.asarray(array[part])
+
+
+def _sampled(n: int, step: int) -> list[slice]:
+    """Give the beginning, the middle and the end of n rows."""
+    return [slice(first, first + step) for first in sorted({0, n // 2, max(0, n - step)})]
 
 
 class _Names:
@@ -299,22 +305,13 @@ class _Names:
     def __getitem__(self, which: int | slice) -> Any:
         values = self._stored[which] if self._all is None else self._all[which]
         if isinstance(which, slice):
-            return [_text(value) for value in values]
-        return _text(values[()] if isinstance(values, np.ndarray) else values)
+            return [_trees.as_text(value) for value in values]
+        return _trees.as_text(values[()] if isinstance(values, np.ndarray) else values)
 
     def digest(self) -> str:
         """Describe some names from the beginning, from the middle and from the end."""
-        n, step = len(self), _SAMPLE // 16
-        some = [name for first in sorted({0, n // 2, max(0, n - step)}) for name in self[first : first + step]]
+        some = [name for part in _sampled(len(self), _SAMPLE // 16) for name in self[part]]
         return hashlib.sha256(repr(some).encode(errors="replace")).hexdigest()[:16]
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _encoding(found: Any) -> str:
-    return _text(found.attrs.get("encoding-type", ""))
 
 
 # -- matrices --------------------------------------------------------------------------------------
@@ -432,20 +429,20 @@ def _may_be_one(path: Path) -> bool:
 
 def _is_anndata(root: Mapping[str, Any]) -> bool:
     """Whether all elements that are read have the encodings of anndata since 0.7, which did not mark all of them."""
-    if not {"obs", "var"} <= set(root) or _encoding(root) not in ("anndata", ""):
+    if not {"obs", "var"} <= set(root) or _trees.encoding(root) not in ("anndata", ""):
         return False
-    if any(_encoding(root[part]) != "dataframe" for part in ("obs", "var")):
+    if any(_trees.encoding(root[part]) != "dataframe" for part in ("obs", "var")):
         return False
     matrices = [root.get("X")]
     if "layers" in root:
         matrices += [root["layers"][name] for name in root["layers"]]
     if "raw" in root:
-        if not hasattr(root["raw"], "keys") or _encoding(root["raw"]["var"]) != "dataframe":
+        if not hasattr(root["raw"], "keys") or _trees.encoding(root["raw"]["var"]) != "dataframe":
             return False
         matrices.append(root["raw"].get("X"))
-    return all(matrix is None or _encoding(matrix) in _SPARSE or is_array(matrix) for matrix in matrices)
+    return all(matrix is None or _trees.encoding(matrix) in _SPARSE or is_array(matrix) for matrix in matrices)
 
 
 def is_array(element: Any) -> bool:
     """Whether an element is a plain array with two dimensions."""
-    return len(getattr(element, "shape", None) or ()) == 2 and _encoding(element) in ("array", "")
+    return len(getattr(element, "shape", None) or ()) == 2 and _trees.encoding(element) in ("array", "")

@@ -25,6 +25,19 @@ from se600m import errors
 _AT_ONCE = 64 << 20
 """Bytes that are copied at once."""
 
+ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
+"""Attributes with which anndata marks an array."""
+
+
+def as_text(value: Any) -> str:
+    """Read text, which HDF5 may give as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def encoding(element: Any) -> str:
+    """Say what anndata calls an element's kind; "" if it is not marked."""
+    return as_text(element.attrs.get("encoding-type", ""))
+
 
 def zarr() -> Any:
     """Import zarr.
@@ -183,17 +196,17 @@ def _is_text(array: Any) -> bool:
 
 
 def _copy_array(source: Any, target: Any, name: str) -> None:
-    if _encoding(source) == "rec-array" and _is_zarr(source) != _is_zarr(target):
+    if encoding(source) == "rec-array" and _is_zarr(source) != _is_zarr(target):
         write_elem(target, name, read_elem(source))  # text in them is stored differently
         return
-    if _encoding(source) == "null" or source.shape is None:  # zarr has no array without a shape
+    if encoding(source) == "null" or source.shape is None:  # zarr has no array without a shape
         made = target.create_array(name, shape=(), dtype="bool") if _is_zarr(target) else _empty(target, name)
         _copy_attributes(source, made)
         return
     text = _is_text(source)
     new = _new_in_zarr if _is_zarr(target) else _new_in_hdf5
     made = new(source, target, name, text)
-    for part in _parts(source):
+    for part in parts(source):
         values = source[part]
         made[part] = _texts(values) if text else values
     _copy_attributes(source, made)
@@ -214,14 +227,9 @@ def _empty(target: h5py.Group, name: str) -> h5py.Dataset:
     return target[name]
 
 
-def _encoding(item: Any) -> str:
-    kind = item.attrs.get("encoding-type", "")
-    return kind.decode() if isinstance(kind, bytes) else str(kind)
-
-
 def _check_array(source: Any) -> None:
     """Make sure that zarr has such arrays."""
-    if _encoding(source) in ("null", "rec-array"):
+    if encoding(source) in ("null", "rec-array"):
         return
     if source.shape is None:
         raise TypeError("it is an array without a shape")
@@ -258,7 +266,7 @@ def _rows_at_once(array: Any) -> int:
     return rows // chunk * chunk or chunk
 
 
-def _parts(array: Any) -> Iterator[Any]:
+def parts(array: Any) -> Iterator[Any]:
     """Give what takes an array apart into rows that fit into memory."""
     if not array.shape:
         yield ()
