@@ -481,3 +481,28 @@ def test_predictions_of_embeddings_that_stay_on_the_disk(folder, made, cells, mo
         assert np.array_equal(anndata.read_h5ad("out.h5ad").X, want)
     with pytest.raises(errors.DataError, match=r"obsm has no 'X_other', only \['X_pca', 'X_state'"):
         _decode_files.read(Path("apart.h5ad"), "X_other", None, with_obs=False)
+
+
+def test_attributes_are_written_without_the_lock_of_h5py(tmp_path):
+    """zarr writes in threads, which may free objects of h5py; they would wait for the lock, and zarr for them."""
+
+    class Target:
+        def __init__(self):
+            self.attrs = self
+            self.written = {}
+
+        def __setitem__(self, key, value):
+            def free():
+                with h5py._objects.phil:
+                    self.written[key] = value
+
+            thread = threading.Thread(target=free, daemon=True)
+            thread.start()
+            thread.join(30)
+            assert key in self.written
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs.update({"a": "b", "c": "d"})
+        target = Target()
+        _trees._copy_attributes(file, target)
+    assert target.written == {"a": "b", "c": "d"}

@@ -157,7 +157,9 @@ def _is_zarr(group: Any) -> bool:
 
 
 def _copy_attributes(source: Any, target: Any) -> None:
-    for key, value in source.attrs.items():
+    # All are read before one is written: h5py holds its lock while it goes through attributes, and zarr writes in
+    # threads of its own, which wait for that lock if they happen to free an object of h5py.
+    for key, value in list(source.attrs.items()):
         target.attrs[key] = _as_json(value) if _is_zarr(target) else _as_attribute(value)
 
 
