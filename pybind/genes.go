@@ -30,6 +30,8 @@ type matchRequest struct {
 	RepairOf *array `json:"repair_of"`
 	// LeftOut takes 1 for genes whose token another one has, else 0 (uint8).
 	LeftOut *array `json:"left_out"`
+	// FirstOf takes the first gene of the same name but for a number (int32).
+	FirstOf *array `json:"first_of"`
 	// Totals are the summed values of the genes, if they are known (float64).
 	Totals *array `json:"totals"`
 }
@@ -58,12 +60,18 @@ func MatchGenes(handle int64, requestJSON string) (report string, err error) {
 	if err != nil {
 		return "", err
 	}
+	firstOf, err := optional[int32](request.FirstOf, "int32")
+	if err != nil {
+		return "", err
+	}
 	totals, err := optional[float64](request.Totals, "float64")
 	if err != nil {
 		return "", err
 	}
-	if repairOf != nil && len(repairOf) != len(tokens) || leftOut != nil && len(leftOut) != len(tokens) || totals != nil && len(totals) != len(tokens) {
-		return "", fmt.Errorf("pybind: %d repairs, %d marks and %d totals for %d genes: %w", len(repairOf), len(leftOut), len(totals), len(tokens), errMemory)
+	for _, n := range []int{len(repairOf), len(leftOut), len(firstOf), len(totals)} {
+		if n != 0 && n != len(tokens) {
+			return "", fmt.Errorf("pybind: memory for %d genes where there are %d: %w", n, len(tokens), errMemory)
+		}
 	}
 	columns, err := request.columns(len(tokens))
 	if err != nil {
@@ -77,9 +85,10 @@ func MatchGenes(handle int64, requestJSON string) (report string, err error) {
 	copy(tokens, match.Tokens)
 	copy(repairOf, match.RepairOf)
 	copy(leftOut, match.IsLeftOut)
+	copy(firstOf, match.FirstOf)
 	return toJSON(map[string]any{
 		"column": match.Column, "index": match.Index, "n_genes": len(match.Tokens), "n_matched": match.NMatched, "n_by_id": match.NByID,
-		"n_numbered": match.NNumbered, "kind": match.Kind(),
+		"n_numbered": match.NNumbered, "kind": match.Kind,
 		"n_renamed": match.NRenamed, "renamed": match.Renamed, "n_left_out": match.NLeftOut, "left_out": match.LeftOut,
 		"n_ids_unknown": match.NIDsUnknown, "n_repeated": match.NRepeated, "repeated": match.Repeated,
 		"n_unnamed": match.NUnnamed, "n_vocabulary": m.Vocabulary.NGenes(), "missing": match.Missing,

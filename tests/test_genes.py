@@ -370,19 +370,23 @@ def test_columns_without_a_type_are_left_out_with_a_warning(panel, model):
     assert np.array_equal(got, sentences(panel[:, :290].copy()))
 
 
-def test_names_that_stand_for_different_measurements():
+def test_names_that_stand_for_different_measurements(model):
+    def different(names, totals):
+        first_of = _genes.match(model._opened.handle, [_var.GeneNames("var_names", names)], 0.0)[1]["first_of"]
+        return _gene_report.repeated_but_different(names, first_of, totals)
+
     names = ["A", "CD4", "CD14", "B", "CD4", "CD14", "TBCE", "TBCE", "", "", "rare", "rare"]
     totals = np.array([100, 12, 300, 80, 90_000, 310, 60, 45, 5, 5, 0, 40], float)
-    assert _gene_report.repeated_but_different(names, totals) == ["'CD4' (12 and 90,000)"]
-    assert _gene_report.repeated_but_different(names, np.ones(12)) == []
-    assert _gene_report.repeated_but_different(names, np.zeros(12)) == []
-    assert _gene_report.repeated_but_different([], np.zeros(0)) == []
+    assert different(names, totals) == ["'CD4' (12 and 90,000)"]
+    assert different(names, np.ones(12)) == []
+    assert different(names, np.zeros(12)) == []
+    assert _gene_report.repeated_but_different([], np.zeros(0, np.int32), np.zeros(0)) == []
     unique = ["A", "CD4", "CD14-1", "B", "CD4-1", "CD14", "TBCE", "TBCE.1", "", "-1", "HLA-1", "rare"]
-    assert _gene_report.repeated_but_different(unique, totals) == ["'CD4' (12) and 'CD4-1' (90,000)"]
+    assert different(unique, totals) == ["'CD4' (12) and 'CD4-1' (90,000)"]
     unique[1], unique[4] = "CD4.1", "CD4"
-    assert _gene_report.repeated_but_different(unique, totals) == ["'CD4.1' (12) and 'CD4' (90,000)"]
+    assert different(unique, totals) == ["'CD4.1' (12) and 'CD4' (90,000)"]
     totals[3] = 1e6  # next to which 90,000 is nothing
-    assert _gene_report.repeated_but_different(names, totals) == []
+    assert different(names, totals) == []
 
 
 def test_antibodies_without_feature_types_get_a_word(panel, model):

@@ -85,13 +85,6 @@ func (m *Match) reason() (why string, examples []string) {
 	return m.closeNames(), examples
 }
 
-// Kind tells what most of the unknown names are, such as names of clones; "" if
-// they are nothing that is known. It is worth a line in a log.
-func (m *Match) Kind() string {
-	said, _ := m.kind(false)
-	return said
-}
-
 // kind tells what most of the unknown names are, with the way out if that is
 // wanted, and gives names that show it.
 func (m *Match) kind(way bool) (said string, examples []string) {

@@ -63,6 +63,9 @@ type Match struct {
 	// Repeated are the first few of them.
 	NRepeated int
 	Repeated  []string
+	// FirstOf has for each gene the first one of the same name, whether the name
+	// stands twice or a number was put behind it to make it different.
+	FirstOf []int32
 	// NUnnamed is how many genes have no name.
 	NUnnamed int
 	// Missing are a few names without a token, from all over the data set.
@@ -75,6 +78,10 @@ type Match struct {
 	RepairOf []int32
 	// Totals has, if the caller knows them, the sum of the values of each gene.
 	Totals []float64
+
+	// Kind tells what most of the unknown names are, such as names of clones; "" if
+	// they are nothing that is known. It is worth a line in a log.
+	Kind string
 
 	nDistinct  int
 	column     Column
@@ -103,9 +110,11 @@ func (v *Vocabulary) Match(c Column) *Match {
 	others := c.onlyOthers()
 	for i, name := range c.Genes {
 		m.Tokens[i], hows[i] = v.Find(name)
-		if base := withoutNumber.apply(name); hows[i] == NotFound && others[base] && !isHumanGene(name) {
-			if m.Tokens[i], hows[i] = v.Find(base); hows[i] != NotFound {
-				m.NNumbered++
+		if hows[i] == NotFound && len(others) > 0 {
+			if base := withoutNumber.apply(name); others[base] && !isHumanGene(name) {
+				if m.Tokens[i], hows[i] = v.Find(base); hows[i] != NotFound {
+					m.NNumbered++
+				}
 			}
 		}
 		if hows[i] == NotFound {
@@ -119,10 +128,35 @@ func (v *Vocabulary) Match(c Column) *Match {
 	for i, name := range c.Genes {
 		m.note(i, name, hows[i], owners)
 	}
+	m.FirstOf = firstOf(c.Genes)
 	m.nDistinct = m.NMatched - m.NRepeated
 	m.Missing = everyFew(m.missing, nExamples)
 	m.looked = []looked{{c.Name, m.NMatched}}
 	return m
+}
+
+// firstOf finds for each name the first one that is equal, or is equal but for a
+// number behind this one.
+func firstOf(names []string) []int32 {
+	first := make(map[string]int32, len(names))
+	for i, name := range names {
+		if _, seen := first[name]; !seen {
+			first[name] = int32(i)
+		}
+	}
+	found := make([]int32, len(names))
+	for i, name := range names {
+		found[i] = first[name]
+		if name == "" || found[i] != int32(i) || name[len(name)-1] < '0' || name[len(name)-1] > '9' {
+			continue
+		}
+		if base := withoutNumber.apply(name); base != "" {
+			if at, seen := first[base]; seen {
+				found[i] = at
+			}
+		}
+	}
+	return found
 }
 
 // onlyOthers are the names that others have, but no gene.
@@ -230,6 +264,7 @@ func (v *Vocabulary) matchBest(columns []Column) *Match {
 	for _, m := range all {
 		best.looked = append(best.looked, looked{m.Column, m.NMatched})
 	}
+	best.Kind, _ = best.kind(false)
 	return best
 }
 

@@ -190,6 +190,15 @@ func TestNumberedNames(t *testing.T) {
 	}
 }
 
+// TestFirstOf: genes of one name, and of one name but for a number.
+func TestFirstOf(t *testing.T) {
+	names := []string{"CD4-1", "A", "CD4", "CD4.2", "A", "NKX2-1", "", "-1", "", "CD4-1", "CD4x1", "ENSG00000141510.18"}
+	want := []int32{2, 1, 2, 2, 1, 5, 6, 7, 6, 0, 10, 11}
+	if got := made(t, "CD4").Match(Column{Name: "var_names", Genes: names}).FirstOf; !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
 func TestMatchBest(t *testing.T) {
 	v := made(t, genes...)
 	names := named("0", "1", "GNLY", "3")

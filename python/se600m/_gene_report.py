@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,6 @@ _LEAST_SHARE = 0.01
 
 _DIFFERENT = 10
 """Columns of one gene whose totals differ by this factor are hardly the same kind of measurement."""
-
-_NUMBERED = re.compile(r"[-.][0-9]+$")
-"""What AnnData's ``var_names_make_unique`` and R's ``make.unique`` add to names that occur several times."""
 
 _LARGE = 5
 """The larger of them is also this many times the mean total of an expressed gene, as an antibody's counts are."""
@@ -123,9 +119,9 @@ def _known(match: dict[str, Any], where: str) -> str:
 
 
 def _repeated(match: dict[str, Any], totals: Totals | None) -> str:
-    different = (
-        [] if totals is None or match.get("features") is not None else repeated_but_different(match["names"], totals)
-    )
+    different = []
+    if totals is not None and match.get("features") is None:
+        different = repeated_but_different(match["names"], match["first_of"], totals)
     if different:
         n = len(different)
         return (
@@ -143,10 +139,11 @@ def _repeated(match: dict[str, Any], totals: Totals | None) -> str:
     )
 
 
-def repeated_but_different(names: list[str], totals: Totals) -> list[str]:
+def repeated_but_different(names: list[str], first_of: npt.NDArray[np.int32], totals: Totals) -> list[str]:
     """Find names that stand for several columns of which one has far more than another, and more than genes have.
 
-    A name and the same with a number, "CD4" and "CD4-1", were one before names were made unique.
+    A name and the same with a number, "CD4" and "CD4-1", were one before names were made unique: ``first_of`` has
+    the first of them for each column.
 
     Returns
     -------
@@ -156,14 +153,11 @@ def repeated_but_different(names: list[str], totals: Totals) -> list[str]:
     """
     expressed = totals[totals > 0]
     large = _LARGE * float(expressed.mean()) if expressed.size else np.inf
-    first: dict[str, int] = {}
-    for column, name in enumerate(names):
-        first.setdefault(name, column)
-    columns: dict[str, list[int]] = {}
-    for column, name in enumerate(names):
-        base = name if first[name] < column else _NUMBERED.sub("", name)
-        if base and first.get(base, column) != column:
-            columns.setdefault(base, [first[base]]).append(column)
+    columns: dict[int, list[int]] = {}
+    for column in np.flatnonzero(first_of != np.arange(len(names))):
+        first = int(first_of[column])
+        if names[first]:
+            columns.setdefault(first, [first]).append(int(column))
     found = []
     for several in columns.values():
         least, most = several[int(np.argmin(totals[several]))], several[int(np.argmax(totals[several]))]

@@ -33,7 +33,8 @@ def match(
     report
         The column that was taken (``column``) with its ``names`` and ``tokens``, and what became of them. ``repairs``
         are what would make genes of unknown names; ``repair_of``, int32 ``[n_genes]``, has the repair of each, -1 for
-        none; ``is_left_out``, bool ``[n_genes]``, tells whose token another one has.
+        none; ``is_left_out``, bool ``[n_genes]``, tells whose token another one has;
+        ``first_of``, int32 ``[n_genes]``, is the first gene of the same name, if a number behind it is left out.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def match(
     """
     n_genes = len(columns[0].names)
     tokens, repair_of = np.full(n_genes, -1, np.int32), np.full(n_genes, -1, np.int32)
-    left_out = np.zeros(n_genes, np.uint8)
+    left_out, first_of = np.zeros(n_genes, np.uint8), np.arange(n_genes, dtype=np.int32)
     names = _native.lines([name for column in columns for name in column.names])
     request: dict[str, Any] = {
         "columns": [column.column for column in columns],
@@ -51,6 +52,7 @@ def match(
         "tokens": _native.array(tokens),
         "repair_of": _native.array(repair_of),
         "left_out": _native.array(left_out),
+        "first_of": _native.array(first_of),
     }
     if columns[0].others:
         others = _native.lines([name for column in columns for name in column.others])
@@ -59,7 +61,7 @@ def match(
         totals = np.ascontiguousarray(totals, np.float64)
         request["totals"] = _native.array(totals)
     report = _native.match_genes(model, request)
-    of_genes = {"tokens": tokens, "repair_of": repair_of, "is_left_out": left_out.astype(bool)}
+    of_genes = {"tokens": tokens, "repair_of": repair_of, "is_left_out": left_out.astype(bool), "first_of": first_of}
     return tokens, {**report, "names": columns[report["index"]].names, **of_genes}
 
 

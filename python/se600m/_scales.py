@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 _N_SAMPLED = 64
 """Cells that are looked at closely."""
@@ -312,6 +313,5 @@ def _best(fits: list[_Fit]) -> _Fit | None:
 def _are_ranks(values: npt.NDArray[np.float64]) -> bool:
     if len(np.unique(values)) <= 10:
         return False
-    from scipy import stats  # half a second, which few data sets need
-
-    return any(np.array_equal(values, stats.rankdata(values, method=way)) for way in ("average", "min", "max"))
+    ranked = pd.Series(values)
+    return any(np.array_equal(values, ranked.rank(method=way)) for way in ("average", "min", "max"))
