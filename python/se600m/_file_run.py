@@ -42,8 +42,12 @@ class Opening:
 
     def open(self, progress: bool | None) -> _opened.Opened:
         """Open it."""
+        return self.open_model(progress)._opened
+
+    def open_model(self, progress: bool | None) -> Model:
+        """Open it, as users have it."""
         files: dict[str, Any] = {"checkpoint": self.checkpoint, "protein_embeddings": self.protein_embeddings}
-        return open_model(self.model, self.device, self.precision, progress, **files)._opened
+        return open_model(self.model, self.device, self.precision, progress, **files)
 
 
 class Work:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_run
+from se600m import _cli_index, _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
@@ -439,6 +439,9 @@ def clear_cache(
     for entry in entries:
         _conversions.remove(entry)
     say.print(f"removed {len(entries)}, {size / 1e6:,.1f} MB")
+
+
+_cli_index.add_to(app)
 
 
 def main() -> None:
