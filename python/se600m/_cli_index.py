@@ -38,7 +38,7 @@ def index(
     key: _Key = "X_state",
     obs: Annotated[
         str | None,
-        typer.Option(metavar="A,B,…", help="Columns of obs to store, with commas between them; by default all."),
+        typer.Option(metavar="A,B,…", help="Columns of obs to store; all by default."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Name for these cells, where cells of other files have the same names.")

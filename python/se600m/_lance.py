@@ -169,18 +169,13 @@ class Table:
             raise
 
     def build_index(self) -> None:
-        """Build an approximate index over the vectors, IVF_PQ with cosine distances, or build it anew.
-
-        Raises
-        ------
-        OptionError
-            There are too few cells to train one.
-        """
+        """Build an approximate index over the vectors, IVF_PQ with cosine distances, or build it anew."""
         most = max(1, self.width // 16)
         parts = next(n for n in range(most, 0, -1) if self.width % n == 0)
-        options: dict[str, Any] = {"index_type": "IVF_PQ", "num_sub_vectors": parts, "replace": True}
+        from lancedb.index import IvfPq
+
         with _told(self.place):
-            self._table.create_index("cosine", vector_column_name=VECTOR, **options)
+            self._table.create_index(VECTOR, config=IvfPq(distance_type="cosine", num_sub_vectors=parts), replace=True)
 
     # -- reading -------------------------------------------------------------------------------
 

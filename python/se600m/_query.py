@@ -124,9 +124,9 @@ def query(
     where
         Search only the cells for which this condition in SQL is true, such as ``"tissue = 'lung'"``.
     approximate
-        Use the approximate index of the table (``index(..., ann=True)``): it selects ``k × refine`` cells for each cell,
-        which are compared exactly, so that some of the nearest may be missed. By default, cells are compared with all
-        cells of the table, whose vectors are read some at a time, once per 128 MB of ``cells``.
+        Use the approximate index of the table (``index(..., ann=True)``): it selects ``k × refine`` cells for each
+        cell, which are compared exactly, so that some of the nearest may be missed. By default, each cell is compared
+        with all cells of the table, whose vectors are read some at a time, once per 128 MB of ``cells``.
     nprobes
         How many partitions of the approximate index are searched; more are slower and miss less. By default, LanceDB
         chooses.
@@ -226,19 +226,18 @@ class _Exact:
     """A search in all cells of a table, which is read in blocks."""
 
     def __init__(self, table: _lance.Table, columns: list[str], where: str | None) -> None:
-        self._table, self._where = table, where
-        found = table.read(columns, where)
-        self._rows = found.sort_by([(name, "ascending") for name in _lance.KEY])
+        self._table, self._columns, self._where = table, columns, where
 
     def run(
         self, queries: Representation, k: int, threads: int | None, progress: bool | None
     ) -> tuple[Any, npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Give what was read of the cells, and the rows and distances of the nearest ones."""
-        n = self._rows.num_rows
+        cells = self._table.read(self._columns, self._where).sort_by([(name, "ascending") for name in _lance.KEY])
+        n = cells.num_rows
         if k > n:
             raise errors.OptionError(f"k={k} is too large: there are {n:,} cells to search in the table")
         # Numbers are places in the order of the keys, so that ties don't depend on how the table came about.
-        ids = self._rows.column(_lance.ROW).to_numpy()
+        ids = cells.column(_lance.ROW).to_numpy()
         order = np.argsort(ids)
         ids = ids[order]
 
@@ -252,7 +251,7 @@ class _Exact:
         title = "Finding nearest cells"
         for rows, nearest in _nearest.search(queries, blocks, n, progress, title, k=k, threads=threads):
             indices[rows], distances[rows] = nearest.indices, nearest.distances
-        return self._rows, indices, distances
+        return cells, indices, distances
 
 
 class _Approximate:
