@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import anndata
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 import se600m
-from se600m import _index, _lance, _representations, errors
+from se600m import _cli_run, _index, _lance, _progress, _representations, cli, errors
 from test_neighbors import gaussian, names
 
 lancedb = pytest.importorskip("lancedb", reason="vector search needs lancedb (the extra index)")
