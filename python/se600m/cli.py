@@ -132,11 +132,12 @@ def merge(
             "--overwrite", help="Replace OUT if it exists, and entries of IN under the same key of another origin."
         ),
     ] = False,
+    report: ReportFile = None,
 ) -> None:
     """Join the shards of a run into the file that one run over all cells writes."""
     import se600m
 
-    done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite)
+    done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite, report=report)
     say.print(f"{done.n_cells:,} cells × {done.n_columns:,} of {len(shards)} shards in {destination}")
 
 
