@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 
 import anndata
 import numpy as np
@@ -117,6 +120,7 @@ def test_columns_of_several_files_are_joined(uri):
         se600m.index(cells(2, a=["x", "y"]), uri, dataset="third")
 
 
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
 def test_names_that_repeat_are_told_apart_by_batch(uri):
     adata = cells(6, sample=["a", "a", "a", "b", "b", "b"])
     adata.obs.index = ["1", "2", "3"] * 2
@@ -150,21 +154,29 @@ def test_an_error_half_way_leaves_the_table_as_it_was(uri, monkeypatch, first, o
     assert se600m.index(bad, uri, overwrite=overwrite).n_cells == (100 if first or overwrite else 140)
 
 
-def test_ctrl_c_leaves_the_table_as_it_was(uri, monkeypatch):
-    se600m.index(labelled(40), uri)
-    before = stored(uri)
-    part = _index._obs_columns.part
+@pytest.mark.parametrize("first", [True, False], ids=["new table", "more cells"])
+def test_ctrl_c_leaves_the_table_as_it_was(uri, monkeypatch, first):
+    if not first:
+        se600m.index(labelled(40), uri)
+    before = None if first else stored(uri)
+    part, seen = _index._obs_columns.part, []
 
     def interrupted(values, first, last, kind):
-        if first >= 20:
-            raise KeyboardInterrupt
+        seen.append(first)
+        if first == 20:  # in a thread of LanceDB, which the main thread waits for
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.1)
         return part(values, first, last, kind)
 
     monkeypatch.setattr(_index, "_BATCH_VALUES", 24 * 10)
     monkeypatch.setattr(_index._obs_columns, "part", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        se600m.index(labelled(50, 3), uri, dataset="b")
-    assert stored(uri).equals(before)
+        se600m.index(cells(1000, 3, extra=["x"] * 1000), uri, dataset="b")
+    assert max(seen) < 990
+    if first:
+        assert not os.path.exists(uri)
+    else:
+        assert stored(uri).equals(before)
 
 
 # -- files -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,9 @@ def opened(cells: Any, use_rep: str, modality: str | None = None) -> Iterator[An
 
 
 def _shell(obs: pd.DataFrame, use_rep: str, embedding: Any, noted: Any) -> AnnData:
-    shell = AnnData(obs=pd.DataFrame(obs))
+    with warnings.catch_warnings():  # of names that repeat, about which there is an error or an option
+        warnings.simplefilter("ignore", UserWarning)
+        shell = AnnData(obs=pd.DataFrame(obs))
     if embedding is not None:
         shell.obsm[use_rep] = embedding
     if noted is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _embedded, _lance, _nearest, _obs_columns, _options, _progress, _table_notes, errors
+from se600m import _embedded, _files, _lance, _nearest, _obs_columns, _options, _progress, _table_notes, errors
 from se600m._embed import ModelLike
 from se600m._embed_file import embed_file
 from se600m._file_run import Opening, PathLike
@@ -161,6 +161,8 @@ def index(
         notes = _table_notes.kept(noted, use_rep)
         if table is not None:
             _table_notes.check_same(table, rows.width, notes)
+        if place.local is not None:
+            _files.check_space(place.local, 4 * rows.n_cells * rows.width, "the table")
         schema = _schema(rows.width, new) if table is None else _grown(table, new)
         with _progress.bar(chosen.progress, "Indexing", rows.n_cells) as update:
             batches = _batches(rows, keys, columns, schema, adata, update)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ _READ_VALUES = 1 << 20
 """Values that LanceDB reads at a time (4 MB); it reads several such batches ahead."""
 _BLOCK_VALUES = 1 << 23
 """Values of rows that are searched at once (32 MB)."""
+_WAIT_SECONDS = 1.0
+"""How long LanceDB's threads are waited for after Ctrl-C. They get no more rows, however long they take."""
 
 
 def lancedb() -> Any:
@@ -162,6 +165,7 @@ class Table:
             else:
                 self._table.add(rows)
         except BaseException as error:
+            kept.stop()
             with contextlib.suppress(Exception):
                 if self.version != before:
                     self._table.restore(before)
@@ -245,22 +249,43 @@ def matrix(column: Any, width: int) -> npt.NDArray[np.float32]:
 
 
 class _Kept:
-    """Batches of rows; an error on the way, of which LanceDB gives only the text, is kept."""
+    """Batches of rows, which LanceDB takes in threads of its own.
+
+    An error on the way, of which LanceDB gives only the text, is kept. After Ctrl-C, which ends only the wait for those
+    threads, they get no more rows, so that they do not complete a version.
+    """
 
     def __init__(self, batches: Iterator[Any]) -> None:
         self._batches = batches
         self._error: BaseException | None = None
+        self._stopped = threading.Event()
+        self._ended = threading.Event()
+        self._begun = False
 
     def __iter__(self) -> Iterator[Any]:
+        self._begun = True
         try:
-            yield from self._batches
+            for batch in self._batches:
+                if self._stopped.is_set():
+                    raise InterruptedError("interrupted")
+                yield batch
+            if self._stopped.is_set():
+                raise InterruptedError("interrupted")
         except BaseException as error:
             self._error = error
             raise
+        finally:
+            self._ended.set()
+
+    def stop(self) -> None:
+        """Give no more rows, and wait a little until none is asked for."""
+        self._stopped.set()
+        if self._begun:
+            self._ended.wait(_WAIT_SECONDS)
 
     def raise_from(self, error: BaseException, place: Place) -> None:
         """Raise what was wrong with the batches, or say that the table could not be written."""
-        if self._error is not None:
+        if self._error is not None and not isinstance(self._error, InterruptedError):
             raise self._error from None
         if isinstance(error, OSError | RuntimeError | ValueError) and not isinstance(error, errors.SE600MError):
             raise errors.DestinationError(
@@ -323,6 +348,7 @@ def create(place: Place, batches: Iterator[pa.RecordBatch], schema: pa.Schema, n
         db = lancedb().connect(place.folder)
         table = db.create_table(place.name, pa.RecordBatchReader.from_batches(schema, kept), schema=schema)
     except BaseException as error:
+        kept.stop()
         if folder is not None and not (folder / "_versions").is_dir():
             shutil.rmtree(folder, ignore_errors=True)
         kept.raise_from(error, place)
