@@ -886,6 +886,116 @@ EMBEDDINGS = [
     ),
 ]
 
+
+# -- vector search -----------------------------------------------------------------------------
+
+
+def indexed(
+    then: Callable[..., Any], spoil: Callable[[anndata.AnnData], Any] = lambda _: None
+) -> Callable[[Given], Any]:
+    """Make a table of some cells, spoil the cells, and go on."""
+
+    def do(given: Given) -> Any:
+        adata, table = given.adata, given.folder / "atlas.lance"
+        adata.obsm["X_state"] = np.random.default_rng(0).standard_normal((24, 8)).astype(np.float32)
+        adata.uns["X_state"] = {"model": "se-mini", "model_checksum": "a" * 64, "precision": "fp32", "fill": "shared"}
+        se600m.index(adata.copy(), table)
+        spoil(adata)
+        return then(adata, table)
+
+    return do
+
+
+def noted(**what: str) -> Callable[[anndata.AnnData], None]:
+    def spoil(adata: anndata.AnnData) -> None:
+        adata.uns["X_state"] |= what
+
+    return spoil
+
+
+def repeated_cells(adata: anndata.AnnData) -> None:
+    adata.obs.index = pd.Index([f"cell {i % 20}" for i in range(24)])
+
+
+def similar_columns(adata: anndata.AnnData) -> None:
+    adata.obs["percent.mt"] = adata.obs["percent mt"] = 1.0
+
+
+SEARCH = [
+    Case(
+        "cells that are in the table already",
+        indexed(se600m.index),
+        errors.DestinationExistsError,
+        r"24 of the 24 cells are in .*already.*overwrite=True.*dataset=",
+    ),
+    Case(
+        "a table of another model",
+        indexed(se600m.query, noted(model="SE-600M", model_checksum="b" * 64)),
+        errors.DataError,
+        r"vectors of another model \(model 'se-mini'\) than these cells \(model 'SE-600M'\)",
+    ),
+    Case(
+        "a table of another precision",
+        indexed(se600m.query, noted(precision="int8")),
+        errors.DataError,
+        r"made with other options than these cells \(precision=fp32 and int8\)",
+    ),
+    Case(
+        "cells of another fill policy for the same table",
+        indexed(lambda adata, table: se600m.index(adata, table, dataset="panel"), noted(fill="expected")),
+        errors.DataError,
+        r"fill=shared and expected",
+    ),
+    Case(
+        "cells that can't be told apart",
+        indexed(se600m.index, repeated_cells),
+        errors.DataError,
+        r"4 names in obs_names are repeated, such as 'cell 0'.*batch_key=",
+    ),
+    Case(
+        "columns of obs that get the same name",
+        indexed(lambda adata, table: se600m.index(adata, table, dataset="more"), similar_columns),
+        errors.DataError,
+        r"'percent\.mt' and 'percent mt' of obs would both be named 'percent_mt'.*rename",
+    ),
+    Case(
+        "cells to index that were not embedded",
+        lambda given: se600m.index(given.adata, given.folder / "atlas.lance"),
+        errors.DataError,
+        r"no obsm\['X_state'\]: name the model .*model=",
+    ),
+    Case(
+        "no table",
+        lambda given: se600m.query(given.adata, given.folder / "atlas.lance"),
+        errors.DataError,
+        r"there is no table .*se600m\.index",
+    ),
+    Case(
+        "a path that is no table's",
+        lambda given: se600m.index(given.adata, given.folder / "atlas"),
+        errors.OptionError,
+        r"uri=.*give one that ends in NAME\.lance",
+    ),
+    Case(
+        "a label that the table does not have",
+        indexed(lambda adata, table: se600m.query(adata, table, label="cell_type")),
+        errors.OptionError,
+        r"has no column 'cell_type', only \[",
+    ),
+    Case(
+        "more nearest cells than the table has",
+        indexed(lambda adata, table: se600m.query(adata, table, k=25)),
+        errors.OptionError,
+        r"k=25 is too large: there are 24 cells",
+    ),
+    Case(
+        "an approximate search without an index",
+        indexed(lambda adata, table: se600m.query(adata, table, approximate=True)),
+        errors.OptionError,
+        r"approximate=True, but .* has no approximate index.*ann=True",
+    ),
+]
+
 # -- checkpoints -------------------------------------------------------------------------------
 
 
@@ -1583,6 +1693,7 @@ GROUPS = {
     "Large files": LARGE,
     "Sentences and models in use": SENTENCES,
     "Embeddings": EMBEDDINGS,
+    "Vector search": SEARCH,
     "Checkpoints": CHECKPOINTS,
     "Converted models": MODELS,
     "Warnings": WARNINGS,

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from se600m._doctor import doctor
     from se600m._embed import embed, tokenize
     from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
+    from se600m._index import IndexedCells, index
     from se600m._info import info
     from se600m._model import Model, load_model
     from se600m._models import convert
-    from se600m._neighbors import NearestCells, nearest, transfer_labels
+    from se600m._nearest import NearestCells
+    from se600m._neighbors import nearest, transfer_labels
+    from se600m._query import FoundCells, query
 
     __version__: str
 
@@ -32,10 +35,13 @@ _MODULES = {
     "_doctor": ("doctor",),
     "_embed": ("embed", "tokenize"),
     "_embed_file": ("EmbeddedFile", "TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
+    "_index": ("IndexedCells", "index"),
     "_info": ("info",),
     "_model": ("Model", "load_model"),
     "_models": ("convert",),
-    "_neighbors": ("NearestCells", "nearest", "transfer_labels"),
+    "_nearest": ("NearestCells",),
+    "_neighbors": ("nearest", "transfer_labels"),
+    "_query": ("FoundCells", "query"),
 }
 _HOMES = {name: f"se600m.{module}" for module, names in _MODULES.items() for name in names}
 
@@ -62,6 +68,8 @@ __all__ = [
     "CellSentences",
     "ContextualGeneEmbeddings",
     "EmbeddedFile",
+    "FoundCells",
+    "IndexedCells",
     "Model",
     "NearestCells",
     "TokenizedFile",
@@ -70,10 +78,12 @@ __all__ = [
     "embed",
     "embed_file",
     "errors",
+    "index",
     "info",
     "load_model",
     "merge_shards",
     "nearest",
+    "query",
     "tokenize",
     "tokenize_file",
     "transfer_labels",

@@ -30,7 +30,10 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an interrupted run has left, if it has left anything.")
 ]
 Memory = Annotated[str, typer.Option(help="Memory for cells and their results, beside that of the model.")]
-ReportFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Write how the run went to this file, as JSON.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json|FILE.html", help="Write how the run went to this file, as JSON or as a web page."),
+]
 JsonProgress = Annotated[
     bool, typer.Option("--json-progress", help="Write the progress as lines of JSON to standard error.")
 ]

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_OTHER_NAMES = {"key_added": "key"}
+_OTHER_NAMES = {"key_added": "key", "use_rep": "key"}
 """Options that Python and the command line name differently."""
 
 _TEXT = r"""(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)"""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _shards, errors
+from se600m import _destination, _files, _inputs, _journal, _options, _outputs, _picture, _run_report, _shards, errors
 from se600m._cells import Cells
 from se600m._copying import Copy
 from se600m._embed import ModelLike
@@ -103,7 +103,8 @@ def embed_file(
         Memory for rows and their results, in bytes or as ``"2GB"``, beside that of the model. At least one row is read
         at a time.
     report
-        Write how the run went to this file, as JSON.
+        Write how the run went to this file: as JSON (``.json``), or as a web page that works offline (``.html``), with
+        a picture of the embedding and the JSON in it.
     layer, use_raw, gene_column, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
         See :func:`embed`.
 
@@ -191,6 +192,10 @@ class _Embedding(Work):
     def copied_early(self, given: Input, suffix: str) -> Path | None:
         return _outputs.copied_early(suffix, given)
 
+    def picture(self, given: Input, done: Done) -> _picture.Picture | None:
+        first = 0 if self._part is None else self._part.rows(given.n_obs)[0]
+        return _picture.draw(done.journal.rows("embedding"), lambda cells: given.groups(cells + first))
+
     def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
         provenance = cells.provenance(done.seen) | {"with_dataset_embedding": self._with_dataset}
         journal = done.journal
@@ -220,6 +225,7 @@ def merge_shards(
     *,
     src: PathLike | None = None,
     overwrite: bool = False,
+    report: PathLike | None = None,
 ) -> EmbeddedFile:
     """Join the shards that :func:`embed_file` wrote with ``shard=``.
 
@@ -235,6 +241,8 @@ def merge_shards(
         The file that the cells are from, if it is no longer where it was.
     overwrite
         Replace ``dst``, and keys of ``src`` that se600m did not write.
+    report
+        Write what was joined to this file: see :func:`embed_file`.
 
     Raises
     ------
@@ -242,10 +250,12 @@ def merge_shards(
         A shard is missing, is there twice, or is of another run. The message names it.
     """
     began = time.monotonic()
+    reported = _run_report.check(report)
     joined = _shards.join([Path(shard).expanduser() for shard in shards])
     source, key = src or joined.source, joined.key
     target = Target(source, dst, _outputs.SUFFIXES, in_place=False, overwrite=overwrite)
     result = _result(key, joined.arrays(), joined.provenance, [])
+    picture = None
     n_cells, n_columns = result.arrays[key].shape
     if target.suffix == ".npy":
         with _files.told(target.named, target.place), _files.appearing(target.place) as draft:
@@ -263,6 +273,8 @@ def merge_shards(
             folder = target.suffix == ".zarr"
             with _files.told(target.named, target.place), _files.appearing(target.place, folder=folder) as draft:
                 _outputs.write(draft, target.suffix, given, result)
+            if _run_report.is_page(reported):
+                picture = _picture.draw(result.arrays[key], given.groups)
         finally:
             given.close()
     run = {
@@ -272,7 +284,9 @@ def merge_shards(
         "shards": [str(shard) for shard in joined.paths],
         "provenance": joined.provenance,
         "seconds": {"total": time.monotonic() - began},
+        "finished": _run_report.now(),
     }
+    _run_report.write(reported, run, picture)
     return EmbeddedFile(target.place, n_cells, n_columns, run)
 
 

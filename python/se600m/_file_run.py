@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -13,7 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from se600m import _files, _h5ad, _inputs, _journal, _opened, _options, _outputs, _progress, _resumable, _shards, errors
+from se600m import (
+    _files,
+    _h5ad,
+    _inputs,
+    _journal,
+    _opened,
+    _options,
+    _outputs,
+    _picture,
+    _progress,
+    _resumable,
+    _run_report,
+    _shards,
+    errors,
+)
 from se600m._cells import Cells
 from se600m._copying import Copy
 from se600m._embed import ModelLike, open_model
@@ -42,8 +55,12 @@ class Opening:
 
     def open(self, progress: bool | None) -> _opened.Opened:
         """Open it."""
+        return self.open_model(progress)._opened
+
+    def open_model(self, progress: bool | None) -> Model:
+        """Open it, as users have it."""
         files: dict[str, Any] = {"checkpoint": self.checkpoint, "protein_embeddings": self.protein_embeddings}
-        return open_model(self.model, self.device, self.precision, progress, **files)._opened
+        return open_model(self.model, self.device, self.precision, progress, **files)
 
 
 class Work:
@@ -66,6 +83,10 @@ class Work:
 
     def copied_early(self, given: Input, suffix: str) -> Path | None:
         """Give a file of which the output is a copy with more in it: it is copied meanwhile."""
+        return None
+
+    def picture(self, given: Input, done: Done) -> _picture.Picture | None:
+        """Draw the result for a page about the run, if it can be drawn."""
         return None
 
     def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
@@ -109,8 +130,7 @@ class FileRun:
             self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite or put
         )
         _resumable.check_found(target.place, resume=self.resume, overwrite=self.overwrite)
-        report = self.report
-        self._report = None if report is None else _files.check(Path(report).expanduser(), "report", overwrite=True)
+        self._report = _run_report.check(self.report)
 
     def __call__(self) -> dict[str, Any]:
         """Carry it out; gives a report."""
@@ -157,11 +177,12 @@ class FileRun:
                         journal.note_output(draft)
                     with self._kept(journal):
                         _files.sync(target.place)
+                    ended = time.monotonic()
+                    picture = self.work.picture(given, done) if _run_report.is_page(self._report) else None
             except BaseException as error:
                 _resumable.kept_note(error, journal)
                 raise
             journal.remove()
-        ended = time.monotonic()
         spent = computed - loaded - done.checking
         report = {
             "input": os.fspath(self.src),
@@ -182,11 +203,10 @@ class FileRun:
             },
             "cells_per_second": (cells.n_cells - done.resumed) / spent if spent > 0 else None,
             "peak_memory_bytes": _peak(),
+            "finished": _run_report.now(),
             "python": sys.version.split()[0],
         }
-        if self._report is not None:
-            with _files.told("report", self._report), _files.appearing(self._report) as draft:
-                draft.write_text(json.dumps(report, indent=2) + "\n")
+        _run_report.write(self._report, report, picture)
         return report
 
     def _copy(self, given: Input, journal: _journal.Journal) -> AbstractContextManager[Copy | None]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem
 
-from se600m import _anndata, _formats, _h5ad, _stored, errors
+from se600m import _anndata, _formats, _h5ad, _picture, _stored, _trees, errors
 from se600m._options import CellOptions
 
 _FIRST = 64
@@ -60,6 +61,18 @@ class Input:
             return os.stat(self.place).st_size
         walked = os.walk(self.place)
         return sum(os.stat(os.path.join(folder, name)).st_size for folder, _, names in walked for name in names)
+
+    def groups(self, cells: npt.NDArray[np.int64]) -> tuple[str, Any] | None:
+        """Give the column of ``obs`` that tells best what cells are, and its values for some of them, or None."""
+        if self.stored is None:
+            obs = self.in_memory.obs
+            found = {n: len(c.cat.categories) for n, c in obs.items() if isinstance(c.dtype, pd.CategoricalDtype)}
+            name = _picture.best_column({str(n): k for n, k in found.items()})
+            return None if name is None else (name, obs[name].array[cells])
+        obs = self.stored.root["obs"]
+        kinds = {name: obs[name] for name in obs if _trees.encoding(obs[name]) == "categorical"}
+        name = _picture.best_column({name: int(part["categories"].shape[0]) for name, part in kinds.items()})
+        return None if name is None else (name, read_elem(kinds[name])[cells])
 
     def close(self) -> None:
         """Close the file."""

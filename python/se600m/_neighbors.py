@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,26 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _chunks, _destination, _library, _native, _progress, errors
-from se600m._log import warn
-from se600m._options import checked_threads, flag, flag_or_none, whole
+from se600m import _destination, _nearest, errors
+from se600m._nearest import NearestCells
+from se600m._options import flag, whole
 from se600m._representations import Representation
-
-
-@dataclass(frozen=True)
-class NearestCells:
-    """The nearest cells of every cell, nearest first.
-
-    Attributes
-    ----------
-    indices
-        Rows of the reference, int64 ``[n_cells, k]``.
-    distances
-        Their cosine distances, from 0 to 2, float64 ``[n_cells, k]``.
-    """
-
-    indices: npt.NDArray[np.int64]
-    distances: npt.NDArray[np.float64]
 
 
 def nearest(
@@ -190,23 +172,13 @@ def transfer_labels(
     search = _Search(adata, reference, use_rep)
     labels = _labels(reference, key)
     written = _checked_key_added(adata, key, key_added, overwrite=overwrite, copy=copy)
-    if weights not in ("uniform", "similarity"):
-        raise errors.OptionError(f"weights={weights!r} is not one of 'uniform', 'similarity'")
+    _nearest.check_weights(weights)
     codes = np.ascontiguousarray(labels.codes, np.int32)
     k = search.checked_k(k, int(np.count_nonzero(codes >= 0)), "labelled cells")
     winners, confidence = np.empty(adata.n_obs, np.int32), np.empty(adata.n_obs, np.float32)
     result = _destination.target(adata, copy)
     for rows, found in search.run(k, codes >= 0, threads, progress, f"Transferring {key}"):
-        request = {
-            "indices": _native.array(found.indices),
-            "distances": _native.array(found.distances),
-            "labels": _native.array(codes),
-            "n_labels": len(labels.categories),
-            "weights": weights,
-            "winners": _native.array(winners[rows]),
-            "confidence": _native.array(confidence[rows]),
-        }
-        _native.run("vote", request)
+        _nearest.vote(found, codes, len(labels.categories), weights, winners[rows], confidence[rows])
     columns = {
         written: pd.Categorical.from_codes(winners, dtype=labels.dtype),
         f"{written}_confidence": confidence,
@@ -244,31 +216,19 @@ class _Search:
         title: str,
     ) -> Iterator[tuple[slice, NearestCells]]:
         """Yield the nearest cells of some cells after others, among all cells of the reference or some."""
-        progress = flag_or_none("progress", progress)
-        options = {"k": k, "leave_out_self": self.within, "threads": checked_threads(threads) or 0}
-        _library.open_for_products()
         numbers = np.arange(self.reference.n_cells, dtype=np.int64)
         if among is not None:
             numbers[~among] = -1
-        with _progress.bar(progress, title, self.queries.n_cells) as update:
-            for first, queries in self.queries.blocks():
-                rows = slice(first, first + len(queries))
-                own = np.arange(rows.start, rows.stop, dtype=np.int64)
-                found = NearestCells(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.inf))
-                request = options | {
-                    "queries": _rows(queries, own),
-                    "indices": _native.array(found.indices),
-                    "distances": _native.array(found.distances),
-                }
-                with closing(_chunks.read_ahead(self.reference.blocks())) as blocks:
-                    for start, block in blocks:
-                        part = numbers[start : start + len(block)]
-                        told = _of_whole(update, first, start, len(block), len(numbers))
-                        try:
-                            _native.run("nearest", request | {"reference": _rows(block, part)}, told)
-                        except errors.NotFiniteError as error:
-                            raise self._not_finite(error) from None
-                yield rows, found
+
+        def reference() -> Iterator[tuple[int, _nearest.Numbered]]:
+            for first, rows in self.reference.blocks():
+                yield first, (numbers[first : first + len(rows)], rows)
+
+        options: Any = {"k": k, "leave_out_self": self.within, "threads": threads}
+        try:
+            yield from _nearest.search(self.queries, reference, len(numbers), progress, title, **options)
+        except errors.NotFiniteError as error:
+            raise self._not_finite(error) from None
 
     def _not_finite(self, error: errors.NotFiniteError) -> errors.NotFiniteError:
         """Name a value that is not finite as its owner knows it."""
@@ -279,21 +239,6 @@ class _Search:
             f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r}) has a NaN or a value that is "
             "infinite as float32: drop the cell, or embed it again"
         )
-
-
-def _rows(values: npt.NDArray[np.float32], numbers: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Describe rows of a set to Go. The caller keeps both arrays."""
-    return {"values": _native.array(values), "width": values.shape[1], "numbers": _native.array(numbers)}
-
-
-def _of_whole(update: _native.Progress, before: int, first: int, n_rows: int, n_reference: int) -> _native.Progress:
-    """Make of the progress of a job, which compares cells with some rows of the reference, that of the whole search."""
-
-    def told(done: int, total: int) -> None:
-        if total:
-            update(before + (first * total + n_rows * done) // n_reference, before + total)
-
-    return told
 
 
 def _check_kind(adata: Any, name: str) -> None:
@@ -310,46 +255,14 @@ def _check_models(search: _Search) -> None:
     """Refuse embeddings of different widths; warn of different models."""
     key = search.use_rep
     widths = [search.queries.width, search.reference.width]
-    made_with = [_made_with(search.adata, key), _made_with(search.reference_adata, key)]
-    models = [f" (model {str(noted['model'])!r})" if "model" in noted else "" for noted in made_with]
+    made_with = [_nearest.made_with(search.adata, key), _nearest.made_with(search.reference_adata, key)]
+    models = [_nearest.model_of(noted) for noted in made_with]
     if widths[0] != widths[1]:
         raise errors.DataError(
             f"adata.obsm[{key!r}] is {widths[0]} wide{models[0]}, reference.obsm[{key!r}] {widths[1]}{models[1]}: "
             "embed both with the same model"
         )
-    _warn_of_differences(made_with[0], made_with[1], models)
-
-
-def _warn_of_differences(adata: dict[str, Any], reference: dict[str, Any], models: list[str]) -> None:
-    """Warn of embeddings whose distances mean nothing, or less, by what embed noted about the two."""
-
-    def different(key: str) -> bool:
-        return key in adata and key in reference and str(adata[key]) != str(reference[key])
-
-    if different("model_checksum"):
-        warn(
-            f"adata{models[0]} and reference{models[1]} were embedded with different models (checksums "
-            f"{str(adata['model_checksum'])[:12]} and {str(reference['model_checksum'])[:12]}), so that distances "
-            "between them are meaningless: embed both with the same model"
-        )
-        return
-    drawn = {"shared", "independent"} & {str(adata.get("fill")), str(reference.get("fill"))}
-    options = [
-        f"{key}={adata[key]!s} and {reference[key]!s}"
-        for key in ("precision", "fill", *(["seed"] if drawn else []))  # other policies draw nothing
-        if different(key)
-    ]
-    if options:
-        warn(
-            f"adata and reference were embedded with different options ({', '.join(options)}), which increases "
-            "the distances between them: embed both with the same options"
-        )
-
-
-def _made_with(adata: AnnData, use_rep: str) -> dict[str, Any]:
-    """Read what embed noted about an embedding; empty for others."""
-    noted = adata.uns.get(use_rep)
-    return dict(noted) if isinstance(noted, Mapping) else {}
+    _nearest.warn_of_differences(("adata", made_with[0]), ("reference", made_with[1]))
 
 
 def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:

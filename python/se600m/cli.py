@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_run
+from se600m import _cli_index, _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
@@ -132,11 +132,12 @@ def merge(
             "--overwrite", help="Replace OUT if it exists, and entries of IN under the same key of another origin."
         ),
     ] = False,
+    report: ReportFile = None,
 ) -> None:
     """Join the shards of a run into the file that one run over all cells writes."""
     import se600m
 
-    done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite)
+    done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite, report=report)
     say.print(f"{done.n_cells:,} cells × {done.n_columns:,} of {len(shards)} shards in {destination}")
 
 
@@ -439,6 +440,9 @@ def clear_cache(
     for entry in entries:
         _conversions.remove(entry)
     say.print(f"removed {len(entries)}, {size / 1e6:,.1f} MB")
+
+
+_cli_index.add_to(app)
 
 
 def main() -> None:

@@ -30,6 +30,11 @@ n_slots: int = se600m.tokenize_file("a.zarr", "b.npz", fill="none").n_slots
 
 cells: se600m.NearestCells = se600m.nearest(adata, adata)
 se600m.transfer_labels(adata, adata, "cell_type")
+n_added: int = se600m.index(
+    "a.h5ad", "atlas.lance", dataset="a", obs=["cell_type"], model=model, layer="counts"
+).n_added
+found: se600m.FoundCells = se600m.query(adata, "atlas.lance", k=5, label="cell_type", where="tissue = 'lung'")
+distances: npt.NDArray[np.float64] = found.distances
 
 try:
     se600m.embed(adata, use_raw=True)

@@ -1,0 +1,162 @@
+"""The commands ``se600m index`` and ``se600m query``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from se600m import _cli_run
+from se600m._cli_options import (
+    Checkpoint,
+    Device,
+    JsonProgress,
+    Memory,
+    Modality,
+    Model,
+    Overwrite,
+    Precision,
+    ProteinEmbeddings,
+    Resume,
+    Threads,
+    cell_options,
+)
+from se600m._cli_run import say
+from se600m._options import MEMORY, RunKeywords
+
+_Table = Annotated[str, typer.Argument(metavar="TABLE.lance", help="Path or address of the table.")]
+_Key = Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")]
+_CELLS = "Cells: a file that embed reads or writes (h5ad, zarr, parquet, …)."
+
+
+@cell_options(RunKeywords)
+def index(
+    source: Annotated[str, typer.Argument(metavar="IN", help=_CELLS)],
+    uri: _Table,
+    *,
+    key: _Key = "X_state",
+    obs: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…", help="Columns of obs to store; all by default."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name for these cells, where cells of other files have the same names.")
+    ] = None,
+    batch_key: Annotated[
+        str | None, typer.Option(help="Column of obs that tells batches apart whose cells have the same names.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace cells of the table that have the same data set and name.")
+    ] = False,
+    ann: Annotated[
+        bool, typer.Option("--ann", help="Build an approximate index over all cells of the table, for large tables.")
+    ] = False,
+    model: Model = None,
+    checkpoint: Checkpoint = None,
+    protein_embeddings: ProteinEmbeddings = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    modality: Modality = None,
+    resume: Resume = False,
+    memory: Memory = MEMORY,
+    json_progress: JsonProgress = False,
+    **options: Any,
+) -> None:
+    """Add embedded cells to a table of LanceDB, for vector search.
+
+    With --model, cells that have no embedding are embedded first.
+    """
+    import se600m
+
+    choices: dict[str, Any] = {"device": device, "precision": precision}
+    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+        done = se600m.index(
+            source,
+            uri,
+            use_rep=key,
+            obs=None if obs is None else _listed(obs),
+            dataset=dataset,
+            batch_key=batch_key,
+            overwrite=overwrite,
+            ann=ann,
+            model=model,
+            checkpoint=checkpoint,
+            protein_embeddings=protein_embeddings,
+            modality=modality,
+            resume=resume,
+            memory=memory,
+            **choices,
+            **options,
+        )
+    replaced = f", {done.n_replaced:,} replaced" if done.n_replaced else ""
+    say.print(f"{done.n_added:,} cells added{replaced}: {done.n_cells:,} in {uri}, version {done.version}")
+
+
+def query(
+    source: Annotated[str, typer.Argument(metavar="IN", help=_CELLS)],
+    uri: _Table,
+    destination: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT.csv|OUT.parquet|OUT.h5ad",
+            help="File to write: the nearest cells or, with --label, the label of each cell; as h5ad, a copy of the "
+            "cells with the label in obs.",
+        ),
+    ],
+    *,
+    k: Annotated[int, typer.Option("--k", "-k", help="Number of nearest cells to find.")] = 15,
+    label: Annotated[str | None, typer.Option(help="Column of the table on which the nearest cells vote.")] = None,
+    weights: Annotated[str, typer.Option(help="Weights of the votes: uniform or similarity.")] = "uniform",
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Columns of the table to write for every nearest cell.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Search only cells for which this is true: \"tissue = 'lung'\".")
+    ] = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Use the approximate index, which is faster and may miss some cells.")
+    ] = False,
+    nprobes: Annotated[
+        int | None, typer.Option(help="Number of partitions of the approximate index that are searched.")
+    ] = None,
+    refine: Annotated[
+        int, typer.Option(help="How many times k cells the approximate index selects, to be compared exactly.")
+    ] = 10,
+    key: _Key = "X_state",
+    modality: Modality = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the nearest cells in a table, and have them vote on a label."""
+    from se600m import _query_files
+
+    n = _query_files.write(
+        source,
+        uri,
+        destination,
+        overwrite=overwrite,
+        k=k,
+        use_rep=key,
+        label=label,
+        weights=weights,
+        columns=[] if columns is None else _listed(columns),
+        where=where,
+        approximate=approximate,
+        nprobes=nprobes,
+        refine=refine,
+        modality=modality,
+        threads=threads,
+    )
+    what = f"nearest {k} of" if label is None else f"{label} of"
+    say.print(f"{what} {n:,} cells in {destination}")
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give a command these as subcommands."""
+    app.command()(index)
+    app.command()(query)
