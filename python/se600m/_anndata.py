@@ -52,7 +52,7 @@ class Expression:
     values_per_row: int
     """Approximate number of stored values per row."""
     obs_names: Any = ()
-    """Names of the cells, by their number in the data set."""
+    """Names of the cells, by their number in the data set; None where they are not at hand."""
     elsewhere: Callable[[], str | None] = lambda: None
     """Names the option that selects a matrix which looks like expression, if this one does not."""
     offset: int = 0
@@ -309,6 +309,31 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
         adata.obs_names,
         partial(_place_of_expression, adata, where),
     )
+
+
+def lazy_rows(adata: AnnData, layer: str | None, use_raw: bool) -> Any:
+    """Give the matrix that a caller means, if it is a dask array; None if it is not."""
+    view = adata.is_view and not use_raw
+    cells = adata._adata_ref if view else adata
+    found = cells.raw.X if use_raw else cells.X if layer is None else cells.layers[layer]
+    if not _lazy.is_dask(found):
+        return None
+    _lazy.matrix(found, "adata.X" if layer is None else f"adata.layers[{layer!r}]")  # which says what is wrong with it
+    return found[adata._oidx][:, adata._vidx] if view else found
+
+
+def of_rows(
+    rows: Any, where: str, columns: list[_var.GeneNames], features: _var.FeatureTypes | None, first: int
+) -> Expression:
+    """Describe rows in memory that are some of a data set's, of which ``first`` is the number of the first one."""
+    part = partial(_part_of, rows)
+    whole = rows if _ready(rows) else None
+    n_rows, n_genes = rows.shape
+    return Expression(n_rows, n_genes, where, columns, features, part, whole, _values_per_row(rows), None, offset=first)
+
+
+def _part_of(rows: Any, first: int, last: int) -> Any:
+    return rows[first:last]
 
 
 def no_matrix(where: str) -> errors.DataError:
