@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,18 @@ class Expression:
             yield first, chunk
             first += chunk.n_cells
 
+    def part(self, first: int, last: int) -> Expression:
+        """Give some of the rows."""
+        rows, at_once = self.rows, self.at_once
+        return dataclasses.replace(
+            self,
+            n_cells=last - first,
+            rows=lambda begin, end: rows(first + begin, first + end),
+            whole=None,
+            offset=self.offset + first,
+            at_once=None if at_once is None else lambda begin: min(at_once(first + begin), last - first - begin),
+        )
+
     def some(self, first: int, most: int | None = None) -> Chunk:
         """Read rows from a given one on: as many as may be in memory at once, and at most ``most``."""
         fixed = max(1, _CHUNK_VALUES // max(1, self.values_per_row))
@@ -142,7 +155,7 @@ class Chunk:
             }
 
     def _array(self, values: npt.NDArray[Any]) -> dict[str, Any]:
-        values = np.ascontiguousarray(values)
+        values = np.require(values, requirements=["C", "ALIGNED"])  # what came over a network may lie anywhere
         self._keep.append(values)
         return _native.array(values)
 

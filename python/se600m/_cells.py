@@ -118,7 +118,8 @@ class Cells:
         self.opened, self.options = opened, options
         self.source = cells if isinstance(cells, _anndata.Expression) else _anndata.read(cells, **options.source())
         self.n_cells = self.source.n_cells
-        self.tokens, match = self._match() if genes is None else genes
+        tokens, match = self._match() if genes is None else genes
+        self.tokens = np.require(tokens, np.int32, ["C", "ALIGNED"])
         self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})
 
     def _match(self) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:

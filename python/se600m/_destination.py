@@ -192,7 +192,7 @@ def write_embedding(
     left = stale(adata, key_added, dataset is not None)
     arrays = {key_added: embedding} | ({} if dataset is None else {beside: dataset})
     widths = widths_of(embedding.shape[1], 0 if dataset is None else dataset.shape[1])
-    values = {"obsm": arrays, "uns": {key_added: provenance | widths}}
+    values: dict[str, dict[str, Any]] = {"obsm": arrays, "uns": {key_added: provenance | widths}}
     if _lazy.is_dask(embedding):  # nothing was computed that could be lost
         write(adata, values, {"obsm": left})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import sys
 from dataclasses import dataclass
@@ -40,9 +41,8 @@ def embed(opened: Opened, adata: AnnData, matrix: Any, options: CellOptions, any
 
     Genes are matched at once. Values are judged with ``strict`` at once, else block by block when it is computed.
     """
-    import dask
-    import dask.array as da
-
+    da: Any = importlib.import_module("dask.array")
+    dask: Any = importlib.import_module("dask")
     cells = Cells(opened, adata, options)
     if options.strict:
         cells.survey()

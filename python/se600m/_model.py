@@ -410,7 +410,7 @@ class Model:
 
 
 def _side_by_side(embedding: Any, dataset: Any) -> Any:
-    joined = np.concatenate([embedding, dataset], axis=1)  # dask's own, for its arrays
+    joined: Any = np.concatenate([embedding, dataset], axis=1)  # dask's own, for its arrays
     return joined.rechunk({1: -1}) if _lazy.is_dask(joined) else joined
 
 
