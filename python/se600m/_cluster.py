@@ -20,7 +20,7 @@ from se600m._inputs import Input
 from se600m._options import CellOptions
 from se600m._resumable import Task
 
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 5.0
 _AHEAD = 2
 """Chunks that are under way for each worker: one is computed, and one waits for it."""
 _MOST_WAITING = 1024
