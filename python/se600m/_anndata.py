@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Expression:
     values_per_row: int
     """Approximate number of stored values per row."""
     obs_names: Any = ()
-    """Names of the cells, by their number in the data set."""
+    """Names of the cells, by their number in the data set; None where they are not at hand."""
     elsewhere: Callable[[], str | None] = lambda: None
     """Names the option that selects a matrix which looks like expression, if this one does not."""
     offset: int = 0
@@ -84,6 +85,18 @@ class Expression:
             chunk = self.some(first, most)
             yield first, chunk
             first += chunk.n_cells
+
+    def part(self, first: int, last: int) -> Expression:
+        """Give some of the rows."""
+        rows, at_once = self.rows, self.at_once
+        return dataclasses.replace(
+            self,
+            n_cells=last - first,
+            rows=lambda begin, end: rows(first + begin, first + end),
+            whole=None,
+            offset=self.offset + first,
+            at_once=None if at_once is None else lambda begin: min(at_once(first + begin), last - first - begin),
+        )
 
     def some(self, first: int, most: int | None = None) -> Chunk:
         """Read rows from a given one on: as many as may be in memory at once, and at most ``most``."""
@@ -142,7 +155,7 @@ class Chunk:
             }
 
     def _array(self, values: npt.NDArray[Any]) -> dict[str, Any]:
-        values = np.ascontiguousarray(values)
+        values = np.require(values, requirements=["C", "ALIGNED"])  # what came over a network may lie anywhere
         self._keep.append(values)
         return _native.array(values)
 
@@ -309,6 +322,31 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
         adata.obs_names,
         partial(_place_of_expression, adata, where),
     )
+
+
+def lazy_rows(adata: AnnData, layer: str | None, use_raw: bool) -> Any:
+    """Give the matrix that a caller means, if it is a dask array; None if it is not."""
+    view = adata.is_view and not use_raw
+    cells = adata._adata_ref if view else adata
+    found = cells.raw.X if use_raw else cells.X if layer is None else cells.layers[layer]
+    if not _lazy.is_dask(found):
+        return None
+    _lazy.matrix(found, "adata.X" if layer is None else f"adata.layers[{layer!r}]")  # which says what is wrong with it
+    return found[adata._oidx][:, adata._vidx] if view else found
+
+
+def of_rows(
+    rows: Any, where: str, columns: list[_var.GeneNames], features: _var.FeatureTypes | None, first: int
+) -> Expression:
+    """Describe rows in memory that are some of a data set's, of which ``first`` is the number of the first one."""
+    part = partial(_part_of, rows)
+    whole = rows if _ready(rows) else None
+    n_rows, n_genes = rows.shape
+    return Expression(n_rows, n_genes, where, columns, features, part, whole, _values_per_row(rows), None, offset=first)
+
+
+def _part_of(rows: Any, first: int, last: int) -> Any:
+    return rows[first:last]
 
 
 def no_matrix(where: str) -> errors.DataError:

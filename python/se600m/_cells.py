@@ -108,11 +108,18 @@ class Cells:
     Nothing is changed in the AnnData, and nothing of a file's matrix is read before a job runs.
     """
 
-    def __init__(self, opened: Opened, cells: AnnData | _anndata.Expression, options: CellOptions) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        cells: AnnData | _anndata.Expression,
+        options: CellOptions,
+        genes: tuple[npt.NDArray[np.int32], dict[str, Any]] | None = None,
+    ) -> None:
         self.opened, self.options = opened, options
         self.source = cells if isinstance(cells, _anndata.Expression) else _anndata.read(cells, **options.source())
         self.n_cells = self.source.n_cells
-        self.tokens, match = self._match()
+        tokens, match = self._match() if genes is None else genes
+        self.tokens = np.require(tokens, np.int32, ["C", "ALIGNED"])
         self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})
 
     def _match(self) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
@@ -206,6 +213,11 @@ class Cells:
         wrong = self.report.suspicious
         elsewhere = self.source.elsewhere() if wrong else None
         self.report.tell(self.options.expression, elsewhere, strict=self.options.strict)
+
+    def genes_provenance(self) -> dict[str, Any]:
+        """Give what is known of cells before their values are read: how their genes were found, and the fill policy."""
+        plan = self.plan()
+        return {"fill": plan["fill"], "n_valid": plan["n_valid"], **self.report.provenance_of_genes()}
 
     def provenance(self, seen: dict[str, Any] | None = None) -> dict[str, Any]:
         """Give what results of these cells are made with; ``seen``: of cells that were surveyed by an earlier run."""

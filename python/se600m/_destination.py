@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _keep, _options, errors
+from se600m import _anndata, _keep, _lazy, _options, errors
 
 _ABSENT = object()
 
@@ -169,9 +169,12 @@ def _objection(adata: AnnData, key_added: str, key: str) -> str | None:
 
 def _may_be_ours(values: Any, n_columns: Any, unit: bool) -> bool:
     """Whether values have the form of what se600m wrote: float32, as wide, rows of unit length. Cells may be fewer."""
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.shape[1:] != (n_columns,):
+    lazy = _lazy.is_dask(values)
+    if not (isinstance(values, np.ndarray) or lazy):
         return False
-    return not unit or bool(np.allclose(np.linalg.norm(values[:_LOOKED_AT], axis=1), 1, atol=1e-3))
+    if values.dtype != np.float32 or values.shape[1:] != (n_columns,):
+        return False
+    return lazy or not unit or bool(np.allclose(np.linalg.norm(values[:_LOOKED_AT], axis=1), 1, atol=1e-3))
 
 
 def write_embedding(
@@ -189,8 +192,12 @@ def write_embedding(
     left = stale(adata, key_added, dataset is not None)
     arrays = {key_added: embedding} | ({} if dataset is None else {beside: dataset})
     widths = widths_of(embedding.shape[1], 0 if dataset is None else dataset.shape[1])
+    values: dict[str, dict[str, Any]] = {"obsm": arrays, "uns": {key_added: provenance | widths}}
+    if _lazy.is_dask(embedding):  # nothing was computed that could be lost
+        write(adata, values, {"obsm": left})
+        return
     with _keep.kept_on_failure(embedding, dataset, key_added, f"adata.obsm[{key_added!r}]"):
-        write(adata, {"obsm": arrays, "uns": {key_added: provenance | widths}}, {"obsm": left})
+        write(adata, values, {"obsm": left})
 
 
 def stale(adata: AnnData, key_added: str, dataset: bool) -> list[str]:

@@ -82,7 +82,8 @@ def embed(
         The copy if ``copy=True``, otherwise None. These entries are written:
 
         ``obsm[key_added]``
-            The embedding, float32 ``[n_cells, output_dim]``, with rows of unit length.
+            The embedding, float32 ``[n_cells, output_dim]``, with rows of unit length. If the matrix is a dask array,
+            so is this, with the same chunks of cells (see Notes).
         ``obsm[key_added + "_dataset"]``
             The dataset embedding, float32 ``[n_cells, dataset_dim]``, if the model has one.
         ``uns[key_added]``
@@ -97,8 +98,15 @@ def embed(
 
     Notes
     -----
-    All cells are checked before the model runs. Data that is not in memory (backed, zarr or dask) is therefore read
-    twice, some cells at a time: for the checks, and for the embedding.
+    All cells are checked before the model runs. Data that is not in memory (backed or zarr) is therefore read twice,
+    some cells at a time: for the checks, and for the embedding.
+
+    If the matrix is a dask array, nothing of it is computed here: ``obsm`` gets dask arrays, which have the same values
+    as for data in memory, bit for bit. Options and genes are checked at once. The values of a block are checked when the
+    block is computed: a value that is not finite is an error then, and a warning names the cells of the block. What
+    is counted over all cells is not in ``uns``. With ``strict=True`` all cells are read and checked at once, as for
+    data in memory. A worker process opens the model once; ``threads`` are by default those of the worker, and
+    the workers of a host share the GPUs out among them if ``device`` is ``"auto"`` or a list.
     """
     # All of it before a model is converted and opened.
     chosen = _options.cell_options("embed", RunKeywords, options)

@@ -62,6 +62,7 @@ def embed_file(
     shard: str | tuple[int, int] | None = None,
     memory: int | str = _options.MEMORY,
     report: PathLike | None = None,
+    scheduler: str | None = None,
     **options: Unpack[RunKeywords],
 ) -> EmbeddedFile:
     """Embed every cell of a file that need not fit into memory, in a run that can be resumed.
@@ -105,6 +106,10 @@ def embed_file(
     report
         Write how the run went to this file: as JSON (``.json``), or as a web page that works offline (``.html``), with
         a picture of the embedding and the JSON in it.
+    scheduler
+        Address of a Dask scheduler, such as ``"tcp://10.0.0.1:8786"``, whose workers compute the cells (requires the
+        extra ``dask``). They read ``src`` and the model's directory themselves, under the same paths. ``device`` and
+        ``precision`` are those of the workers, and those of a host share its GPUs out among them.
     layer, use_raw, gene_column, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
         See :func:`embed`.
 
@@ -119,6 +124,8 @@ def embed_file(
         What an earlier run has left was made differently. The message names what has changed.
     DestinationExistsError
         ``dst`` exists, or an earlier run has left something, and it is not said what becomes of it.
+    ClusterError
+        The scheduler does not answer, or its workers failed. What was done is kept.
     DataError
         ``src`` can't be read, or was changed during the run. What was done is kept.
     SE600MError
@@ -142,6 +149,7 @@ def embed_file(
         shard=part,
         memory=memory,
         report=report,
+        scheduler=scheduler,
     )
     made = run()
     return EmbeddedFile(Path(made["output"]), made["n_cells"], work.n_columns, made)

@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from se600m import (
+    _cluster,
     _files,
     _h5ad,
     _inputs,
@@ -25,6 +26,8 @@ from se600m import (
     _resumable,
     _run_report,
     _shards,
+    _stored,
+    _workers,
     errors,
 )
 from se600m._cells import Cells
@@ -52,6 +55,18 @@ class Opening:
         """Make sure that it can be, before files are read."""
         if not isinstance(self.model, Model):
             _opened.check(self.model, self.device, self.precision, self.checkpoint, self.protein_embeddings)
+
+    def for_genes(self) -> Opening:
+        """Give what opens the model where it does not run, to find genes: on the CPU, without its weights."""
+        _options.devices(self.device)
+        _options.check_precision(self.precision)
+        return self if isinstance(self.model, Model) else dataclasses.replace(self, device="cpu", precision="auto")
+
+    def asked(self, opened: _opened.Opened) -> tuple[str, str]:
+        """Give the device and the precision that are asked for."""
+        if isinstance(self.model, Model):
+            return opened.device, opened.precision
+        return _options.devices(self.device), self.precision
 
     def open(self, progress: bool | None) -> _opened.Opened:
         """Open it."""
@@ -110,15 +125,19 @@ class FileRun:
     shard: _shards.Shard | None = None
     memory: int | str = _options.MEMORY
     report: PathLike | None = None
+    scheduler: str | None = None
     _target: Target = field(init=False)
     _budget: int = field(init=False)
     _report: Path | None = field(init=False)
+    _here: Opening = field(init=False)
+    """How the model is opened in this process."""
 
     def __post_init__(self) -> None:
         for name in ("in_place", "resume", "overwrite"):
             _options.flag(name, getattr(self, name))
         self._budget = _resumable.memory_of(self.memory)
-        self.opening.check()
+        self._here = self.opening if self.scheduler is None else self.opening.for_genes()
+        self._here.check()
         put = self.resume and _journal.was_put(Path(os.path.realpath(os.path.expanduser(self.dst or self.src))))
         if put and self.in_place:
             raise errors.DestinationExistsError(
@@ -134,19 +153,23 @@ class FileRun:
 
     def __call__(self) -> dict[str, Any]:
         """Carry it out; gives a report."""
-        given = _inputs.read(self.src, self.modality)
-        try:
-            return self._run(given)
-        finally:
-            given.close()
+        with ExitStack() as stack:
+            cluster = None
+            if self.scheduler is not None:
+                cluster = stack.enter_context(closing(_cluster.Cluster(self.scheduler)))
+            given = stack.enter_context(closing(_inputs.read(self.src, self.modality)))
+            return self._run(given, cluster)
 
-    def _run(self, given: Input) -> dict[str, Any]:
+    def _run(self, given: Input, cluster: _cluster.Cluster | None) -> dict[str, Any]:
         began = time.monotonic()
         target, options = self._target, self.options
         given.check(options)
         n_copied = self.work.check(given, target.suffix)
         target.check_space(n_copied)
-        opened = self.opening.open(options.progress)
+        opened = self._here.open(options.progress)
+        asked = self.opening.asked(opened)
+        if cluster is not None:
+            opened = cluster.chosen(opened, *asked)
         per_row = self.work.bytes_per_row(opened)
         rows = None if self.shard is None else self.shard.rows(given.n_obs)
         # A third for the rows that are worked on, a third for those that are read meanwhile, and one for results.
@@ -158,6 +181,7 @@ class FileRun:
         known = _resumable.identity(cells, given, task)
         if (lines := _progress.lines()) is not None:
             lines.note(file=os.fspath(self.src), chunk=0)
+        elsewhere = None if cluster is None else self._on(cluster, cells, given, task, known, rows, asked[0])
         loaded = time.monotonic()
         with _journal.Journal.open(target.place, known, cells.n_cells, task.arrays, resume=self.resume) as journal:
             try:
@@ -168,7 +192,8 @@ class FileRun:
                             with self._kept(journal):
                                 copy.check()
 
-                    done = _resumable.run(cells, given, task, journal, check, keep_share=self.shard is not None)
+                    more: dict[str, Any] = {"keep_share": self.shard is not None, "elsewhere": elsewhere}
+                    done = _resumable.run(cells, given, task, journal, check, **more)
                     computed = time.monotonic()
                     folder = target.suffix == ".zarr"
                     with self._kept(journal), _files.appearing(target.place, folder=folder) as draft:
@@ -208,6 +233,25 @@ class FileRun:
         }
         _run_report.write(self._report, report, picture)
         return report
+
+    def _on(
+        self,
+        cluster: _cluster.Cluster,
+        cells: Cells,
+        given: Input,
+        task: Task,
+        identity: dict[str, Any],
+        rows: tuple[int, int] | None,
+        asked: str,
+    ) -> Any:
+        """Have a cluster compute the rows."""
+        opened = cells.opened
+        device = opened.device if asked == "auto" else asked
+        model = _workers.WorkerModel(opened.directory, device, opened.precision, opened.checksum, asked == "auto")
+        place = given.place if _stored.is_address(given.place) else os.path.abspath(given.place)
+        options = dataclasses.replace(self.options, progress=False)
+        part = _cluster.Part(place, self.modality, model, options, self._budget, task, identity, rows)
+        return lambda first, pace, store: cluster.run(part, cells, first, pace, store)
 
     def _copy(self, given: Input, journal: _journal.Journal) -> AbstractContextManager[Copy | None]:
         source = self.work.copied_early(given, self._target.suffix)

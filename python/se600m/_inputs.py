@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ class Input:
             sizes = {"bytes_at_once": bytes_at_once, "bytes_per_result": bytes_per_result}
             return self.stored.expression(**options.source(), rows=rows, **sizes)
         found = _anndata.read(self.in_memory, **options.source())
-        return found if rows is None else _part(found, *rows)
+        return found if rows is None else found.part(*rows)
 
     def under(self, key: str) -> AnnData:
         """Give an AnnData that has what is under a key of ``obsm`` and ``uns`` alone, and few of its cells."""
@@ -140,15 +139,6 @@ class Input:
         """Make sure that the file is the one that was opened, as far as it is still needed."""
         if self.stored is not None:
             self.stored.check_unchanged()
-
-
-def _part(whole: _anndata.Expression, first: int, last: int) -> _anndata.Expression:
-    """Give some of the rows of a matrix in memory."""
-
-    def rows(begin: int, end: int) -> Any:
-        return whole.rows(first + begin, first + end)
-
-    return dataclasses.replace(whole, n_cells=last - first, rows=rows, whole=None, offset=first)
 
 
 def _first_rows(element: Any, n: int) -> Any:

@@ -25,7 +25,7 @@ def table(frame: Any) -> pd.DataFrame:
 
 def matrix(found: Any, where: str) -> Any:
     """Give a matrix whose rows can be asked for: itself, or what computes a dask array a block of rows at a time."""
-    if not _is_dask(found):
+    if not is_dask(found):
         return found
     if found.ndim != 2:
         raise errors.DataError(f"{where} is a dask array with {found.ndim} dimensions, not cells × genes")
@@ -36,11 +36,18 @@ def matrix(found: Any, where: str) -> Any:
 
 def in_memory(found: Any) -> Any:
     """Compute a few values, if they are not there."""
-    return found.compute() if _is_dask(found) else found
+    return on_host(found.compute()) if is_dask(found) else found
 
 
-def _is_dask(found: Any) -> bool:
-    return type(found).__module__.startswith("dask.") and hasattr(found, "compute")
+def is_dask(found: Any) -> bool:
+    """Whether something is a dask array."""
+    kinds = type(found).__mro__  # anndata has one of its own for views
+    return any(kind.__module__.startswith("dask.") for kind in kinds) and hasattr(found, "compute")
+
+
+def on_host(rows: Any) -> Any:
+    """Bring a block of rows that is on a GPU, as rapids-singlecell has them, into this machine's own memory."""
+    return rows.get() if type(rows).__module__.startswith(("cupy.", "cupyx.")) else rows
 
 
 def is_sparse(values: Any) -> bool:
@@ -79,6 +86,6 @@ class Blocks:
         if self._held[0] != block:
             self._held = (-1, None)  # the old one need not be kept while the new one is made
             last = int(self._ends[block])
-            rows: Any = self._array[last - self._array.chunks[0][block] : last].compute()
+            rows: Any = on_host(self._array[last - self._array.chunks[0][block] : last].compute())
             self._held = (block, rows.tocsr() if is_sparse(rows) else rows)
         return self._held[1]

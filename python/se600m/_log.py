@@ -50,14 +50,21 @@ def warnings_as_error(strict: bool) -> Iterator[None]:
     if not strict:
         yield
         return
+    with kept_back() as kept:
+        yield
+    if kept:
+        raise errors.SuspiciousDataError("\n".join(kept))
+
+
+@contextmanager
+def kept_back() -> Iterator[list[str]]:
+    """Keep the texts of the warnings of the block, instead of warning."""
     kept: list[str] = []
     token = _kept.set(kept)
     try:
-        yield
+        yield kept
     finally:
         _kept.reset(token)
-    if kept:
-        raise errors.SuspiciousDataError("\n".join(kept))
 
 
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)

@@ -14,7 +14,20 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
+from se600m import (
+    _anndata,
+    _cells,
+    _contextual,
+    _decode,
+    _destination,
+    _lazy,
+    _lazy_embed,
+    _native,
+    _opened,
+    _options,
+    _sentences,
+    errors,
+)
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
@@ -49,8 +62,9 @@ class Model:
     _why_not: errors.SE600MError | None = None
     """Why a copy could not be opened in a worker process, where that is raised once the copy is used."""
 
-    def __init__(self, opened: _opened.Opened) -> None:
+    def __init__(self, opened: _opened.Opened, *, any_gpu: bool = False) -> None:
         self._shared: _opened.Opened | None = opened
+        self._any_gpu = any_gpu  # workers of Dask may take others than the first
         self.name = opened.name
         self.device = opened.device
         self.precision = opened.precision
@@ -146,10 +160,14 @@ class Model:
             del adata
             adata = unheld.taken_back()
         result = _destination.target(adata, copy)
-        made = _cells.embed(self._opened, result, chosen)
+        lazy = _anndata.lazy_rows(result, chosen.layer, chosen.use_raw)
+        if lazy is None:
+            made = _cells.embed(self._opened, result, chosen)
+        else:
+            made = _lazy_embed.embed(self._opened, result, lazy, chosen, self._any_gpu)
         embedding, dataset = made.embedding, made.dataset_embedding
         if dataset is not None and not apart:
-            embedding, dataset = np.hstack([embedding, dataset]), None
+            embedding, dataset = _side_by_side(embedding, dataset), None
         noted = made.provenance | {"with_dataset_embedding": with_dataset_embedding}
         _destination.write_embedding(result, key_added, embedding, dataset, noted)
         return result if copy else None
@@ -391,6 +409,11 @@ class Model:
         return f"{title}{self.dimension_flow()._repr_html_()}"
 
 
+def _side_by_side(embedding: Any, dataset: Any) -> Any:
+    joined: Any = np.concatenate([embedding, dataset], axis=1)  # dask's own, for its arrays
+    return joined.rechunk({1: -1}) if _lazy.is_dask(joined) else joined
+
+
 def _reopen(directory: Path, device: str, precision: str, checksum: str) -> Model:
     """Open a model again that was copied or pickled.
 
@@ -468,4 +491,5 @@ def load_model(
     """
     chosen = _options.devices(device)
     progress = _options.flag_or_none("progress", progress)
-    return Model(_opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress))
+    opened = _opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress)
+    return Model(opened, any_gpu=chosen == "auto")

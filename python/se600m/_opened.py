@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import weakref
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ class Opened:
     Its memory is freed when nobody holds it any more. :class:`se600m.Model` is the public front of it.
     """
 
+    _original: Opened | None = None
+
     def __init__(self, directory: Path, device: str, precision: str) -> None:
         self.runtime_version = _library.open_runtime(device, precision)
         self.handle = _native.open_model(str(directory), device, precision)
@@ -35,6 +38,13 @@ class Opened:
         self.stages: list[dict[str, Any]] = description["stages"]
         self.dimensions: dict[str, int] = self.config["dimensions"]
         self.genes = _native.model_genes(self.handle)
+
+    def as_on(self, device: str, precision: str, runtime_version: str) -> Opened:
+        """Give the same model as it is described by other machines, which run it."""
+        other = copy.copy(self)
+        other._original = self  # whose memory is freed with it
+        other.device, other.precision, other.runtime_version = device, precision, runtime_version
+        return other
 
     @property
     def output_dim(self) -> int:

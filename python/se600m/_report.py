@@ -89,17 +89,23 @@ class Report:
 
     def provenance(self) -> dict[str, Any]:
         """Give what is worth keeping with the embedding: text and numbers."""
-        features = self.match["features"]
         return {
             "fill": self.fill,
-            "gene_column": self.match["column"],
-            **{key: self.match[key] for key in _MATCHED},
-            "n_close": sum(repair["n"] for repair in self.match["repairs"]),
-            "other_features": "" if features is None else features.listed(),
+            **self.provenance_of_genes(),
             "n_valid": self.n_valid,
             "share_median": self.median_share,
             "share_min": float(self.share.min()),
             **self.counted,
+        }
+
+    def provenance_of_genes(self) -> dict[str, Any]:
+        """Give the part of it that is about the genes, which is known before a cell is read."""
+        features = self.match["features"]
+        return {
+            "gene_column": self.match["column"],
+            **{key: self.match[key] for key in _MATCHED},
+            "n_close": sum(repair["n"] for repair in self.match["repairs"]),
+            "other_features": "" if features is None else features.listed(),
         }
 
     def tell(self, expression: str, elsewhere: str | None, *, strict: bool = False) -> None:

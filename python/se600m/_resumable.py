@@ -72,9 +72,14 @@ class _JournalSink:
         return {name: np.empty((n, *array.row), array.dtype) for name, array in self._journal.arrays.items()}
 
     def store(self, rows: slice, arrays: Arrays) -> None:
+        self.keep(arrays, None)
+
+    def keep(self, arrays: Arrays, seconds: float | None) -> None:
+        """Keep the next rows, which took some seconds; None: as many as since memory for them was given."""
         self._before()
+        before = self._journal.done
         self._journal.append(arrays)
-        self._pace.took(rows.stop - rows.start, time.monotonic() - self._began)
+        self._pace.took(self._journal.done - before, time.monotonic() - self._began if seconds is None else seconds)
         if (lines := _progress.lines()) is not None:
             lines.note(chunk=self._journal.n_chunks)
             lines.write("saved", done=self._journal.done, total=self._journal.n_rows)
@@ -155,6 +160,7 @@ def run(
     check: Callable[[], None],
     *,
     keep_share: bool = False,
+    elsewhere: Callable[[int, Pace, Callable[[Arrays, float], None]], None] | None = None,
 ) -> Done:
     """Check all cells, unless an earlier run did, and make the rows that are missing.
 
@@ -166,6 +172,8 @@ def run(
         Is called whenever rows have been kept.
     keep_share
         Keep each cell's share of expression in known genes, too.
+    elsewhere
+        Computes the rows from one on, instead of this process, and gives them in order, with the seconds they took.
     """
     began, timings = time.monotonic(), Timings()
     seen, warnings = journal.notes.get("seen"), journal.notes.get("warnings", [])
@@ -180,10 +188,15 @@ def run(
         _log.log.info("the cells were checked when the run began: their checks are not repeated")
     checking, resumed, pace = time.monotonic() - began, journal.done, Pace()
     if resumed < cells.n_cells:
-        rest = Rest(cells, resumed, pace)
         # Rows of a file that was cut off meanwhile are not kept.
         sink = _JournalSink(journal, pace, given.check_unchanged, check)
-        cells.run(task.kind, sink, dict(task.more), task.title, rest=rest, timings=timings)
+        if elsewhere is None:
+            rest = Rest(cells, resumed, pace)
+            cells.run(task.kind, sink, dict(task.more), task.title, rest=rest, timings=timings)
+        else:
+            began = time.monotonic()
+            elsewhere(resumed, pace, sink.keep)
+            timings.computing += time.monotonic() - began
     given.check_unchanged()
     return Done(journal, seen, warnings, resumed, timings, checking)
 

@@ -99,7 +99,8 @@ class _NotFinite:
             "+Inf": "infinite",
             "-Inf": "-infinite, like the logarithm of 0: use np.log1p for logarithms of counts",
         }.get(value, f"{value}, which is too large for a 32-bit float and larger than any count")
-        place = f"{where}[{cell}, {source.column_of(gene)}] (cell {source.obs_names[cell]!r}, gene {name!r}) is {value}"
+        of_cell = "" if source.obs_names is None else f"cell {source.obs_names[cell]!r}, "
+        place = f"{where}[{cell}, {source.column_of(gene)}] ({of_cell}gene {name!r}) is {value}"
         n = self.n_nan + self.n_infinite + self.n_too_large
         if n == 1 and self.nan == "NaN":
             way = "replace it, or drop the cell or the gene, before embedding"

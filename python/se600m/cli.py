@@ -77,6 +77,10 @@ def embed(
         str | None,
         typer.Option(metavar="I/N", help="Embed part I of N of the cells into OUT.npz, for `se600m merge`."),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Compute on the workers of a Dask scheduler, such as tcp://host:8786."),
+    ] = None,
     memory: Memory = MEMORY,
     report: ReportFile = None,
     json_progress: JsonProgress = False,
@@ -105,6 +109,7 @@ def embed(
             resume=resume,
             overwrite=overwrite,
             shard=shard,
+            scheduler=scheduler,
             memory=memory,
             report=report,
             **choices,

@@ -95,6 +95,10 @@ class PrecisionError(SE600MError, ArithmeticError):
     """The model's numbers leave the range of a 16-bit precision; the message names another one."""
 
 
+class ClusterError(SE600MError, RuntimeError):
+    """A Dask scheduler does not answer, or its workers failed. What was done is kept."""
+
+
 class RuntimeLibraryError(SE600MError, RuntimeError):
     """ONNX Runtime was not found, or it failed."""
 
