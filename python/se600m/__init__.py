@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
     from se600m._info import info
     from se600m._model import Model, load_model
-    from se600m._models import convert
+    from se600m._models import convert, download
     from se600m._neighbors import NearestCells, nearest, transfer_labels
 
     __version__: str
@@ -34,7 +34,7 @@ _MODULES = {
     "_embed_file": ("EmbeddedFile", "TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
     "_info": ("info",),
     "_model": ("Model", "load_model"),
-    "_models": ("convert",),
+    "_models": ("convert", "download"),
     "_neighbors": ("NearestCells", "nearest", "transfer_labels"),
 }
 _HOMES = {name: f"se600m.{module}" for module, names in _MODULES.items() for name in names}
@@ -67,6 +67,7 @@ __all__ = [
     "TokenizedFile",
     "convert",
     "doctor",
+    "download",
     "embed",
     "embed_file",
     "errors",

@@ -14,7 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _anndata, _cells, _contextual, _decode, _destination, _native, _opened, _options, _sentences, errors
+from se600m import (
+    _anndata,
+    _cells,
+    _contextual,
+    _decode,
+    _destination,
+    _models,
+    _native,
+    _opened,
+    _options,
+    _sentences,
+    errors,
+)
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
@@ -428,6 +440,7 @@ def load_model(
     precision: Precision = "auto",
     checkpoint: str | None = None,
     protein_embeddings: str | os.PathLike[str] | None = None,
+    accept_licence: bool = False,
     progress: bool | None = None,
 ) -> Model:
     """Load a model.
@@ -435,8 +448,9 @@ def load_model(
     Parameters
     ----------
     name_or_path
-        Name of a model in the package, a converted model directory, or a checkpoint. A checkpoint is
-        converted into the cache when it is first used. By default, the package's default model.
+        Name of a model in the package, ``"SE-600M"``, a converted model directory, or a checkpoint. SE-600M is
+        downloaded when it is first used, and a checkpoint is converted into the cache (see :func:`download`). By
+        default, the package's default model.
     device
         ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"``, ``"tensorrt"``
         or ``"tensorrt:N"`` (NVIDIA GPUs), or a list of GPUs, such as ``["cuda:0", "cuda:1"]``, which share the
@@ -454,8 +468,10 @@ def load_model(
         is logged (logger ``se600m``, level INFO) and is in ``model.config["source"]["checkpoint"]``.
     protein_embeddings
         Gene table (``.pt``) to use instead of the checkpoint's own.
+    accept_licence
+        Accept the licence and the acceptable-use policy of a model that is to be downloaded; remembered for this user.
     progress
-        Show a progress bar while a checkpoint is converted; by default in notebooks and terminals.
+        Show a progress bar while a checkpoint is downloaded and converted; by default in notebooks and terminals.
 
     Returns
     -------
@@ -464,8 +480,10 @@ def load_model(
 
     Raises
     ------
-    ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
+    ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError, LicenceError, DownloadError
     """
     chosen = _options.devices(device)
+    if _options.flag("accept_licence", accept_licence) and name_or_path is not None:
+        _models.accept_licence(name_or_path)
     progress = _options.flag_or_none("progress", progress)
     return Model(_opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_run
+from se600m import _cli_models, _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
@@ -296,6 +296,10 @@ def convert(
         overwrite=overwrite,
     )
     say.print(f"converted to {destination}")
+
+
+app.command()(_cli_models.models)
+app.command()(_cli_models.download)
 
 
 @app.command()
