@@ -66,7 +66,7 @@ def download(
         say.print(_licences.described(model))
         if not accept_licence and sys.stdin.isatty():
             accept_licence = typer.confirm("Do you accept both?", err=True)
-    with _cli_run.progress_as(json_progress):
+    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
         place = se600m.download(
             name,
             accept_licence=accept_licence,

@@ -1,8 +1,8 @@
 """Published models: what of them is on this machine, and how the rest is downloaded.
 
-Files go to ``downloads/NAME-REVISION`` in the cache. Accounts, endpoints, proxies and timeouts are those of
-huggingface_hub. That package starts a file anew in every process, though, and compares its size only, so parts are kept
-here, and every file is checked against the checksum that the hub lists.
+Files go to ``downloads/NAME-REVISION`` in the cache. Sessions, accounts, endpoints, proxies and timeouts are those of
+huggingface_hub. Its own downloads start a file anew in every process, though, and compare its size only. So parts are
+kept here, and every file is checked against the checksum that the hub lists.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
@@ -27,6 +28,8 @@ _TRIES = 5
 """How often a file may break off without a byte having arrived."""
 _LONGEST_WAIT = 60.0
 """Seconds that the hub may ask to wait; if it asks for more, that is said instead."""
+_BLOCK = 1 << 20
+"""Bytes that are written at a time, and at most lost when the line breaks."""
 _PART = ".part"
 _MANIFEST = "download.json"
 _SMALL = 1 << 20
@@ -212,7 +215,10 @@ def _get_all(
         + (f"; its conversion takes up to {_files.size(weights)} more" if convert else "")
     )
     _need_room(place, total - done + (weights if convert else 0), model)
-    with _progress.bar(progress, f"Downloading {model.name}", total, unit="B", done=done) as update:
+    with (
+        _interrupted(model, place),
+        _progress.bar(progress, f"Downloading {model.name}", total, unit="B", done=done) as update,
+    ):
         for file in listed:
             before = done - _there(place, file)
             with _explained(model, commit), _on_disk(place):
@@ -310,28 +316,26 @@ def _get(model: Published, commit: str, file: _File, place: Path, update: Callab
 
 def _transfer(url: str, draft: BinaryIO, size: int, update: Callable[[int], None]) -> None:
     """Append to a file what it lacks. Nothing is asked of the server if it is whole."""
-    from huggingface_hub import file_download
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-    from tqdm import tqdm
-
-    class Counter(tqdm):  # type: ignore[type-arg]
-        """Counts, and shows nothing: the package has a bar of its own over all files."""
-
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
-            super().__init__(*args, **options | {"disable": True})
-
-        def update(self, n: float | None = 1) -> None:
-            update(draft.tell() + int(n or 0))
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     draft.flush()
-    start = draft.seek(0, 2)
+    start = draft.seek(0, os.SEEK_END)
     if start == size:
         return
-    headers = build_hf_headers(library_name="se600m")
-    file_download.http_get(
-        url, draft, resume_size=start, headers=headers, expected_size=size, tqdm_class=Counter, _nb_retries=0
-    )
+    headers = build_hf_headers(library_name="se600m") | {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
+        hf_raise_for_status(response)
+        if start and response.status_code != 206:  # from the beginning, whatever was asked for
+            draft.truncate(0)
+        for block in response.iter_bytes(_BLOCK):
+            draft.write(block)
+            update(draft.tell())
+            if draft.tell() > size:
+                raise errors.DownloadError(f"{url} sends more than the {size:,} bytes that the hub lists")
 
 
 def _tried(do: Callable[[], Any], reached: Callable[[], int] = lambda: 0) -> Any:
@@ -368,9 +372,19 @@ def _status(error: Exception) -> tuple[int, str]:
 
 def _of_the_line(error: Exception) -> bool:
     """Whether an error is of the connection. Its class is httpx's, of which versions of the hub have several."""
-    return any(base.__name__ in ("HTTPError", "TransportError") for base in type(error).__mro__) or (
-        isinstance(error, OSError) and "Consistency check failed" in str(error)
-    )
+    return any(base.__name__ == "TransportError" for base in type(error).__mro__)
+
+
+@contextlib.contextmanager
+def _interrupted(model: Published, place: Path) -> Iterator[None]:
+    """Have it said what is kept when the block is ended from outside."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        error.add_note(f"what has arrived of {model.name} is kept in {place}")
+        raise
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ def embed(
     from se600m import _models
 
     choices: dict[str, Any] = {"device": device, "precision": precision}
-    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+    with _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
         done = se600m.embed_file(
             source,
             destination,
@@ -176,7 +176,7 @@ def tokenize(
     import se600m
     from se600m import _models
 
-    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+    with _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
         done = se600m.tokenize_file(
             source,
             destination,
