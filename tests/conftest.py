@@ -36,6 +36,9 @@ if os.environ.get("SE600M_CACHE", "") != os.environ.get("SE600M_CACHE_OF_TESTS")
     _cache = tempfile.TemporaryDirectory(prefix="se600m-test-cache-")
     os.environ["SE600M_CACHE"] = os.environ["SE600M_CACHE_OF_TESTS"] = _cache.name
 
+    os.environ["SE600M_CONFIG"] = os.path.join(_cache.name, "config")  # nor has the user accepted any licence
+    os.environ.pop("SE600M_ACCEPT_LICENCE", None)
+
 DATA = Path(__file__).parent / "data"
 IMMUNE = DATA / "immune559.h5ad"
 

@@ -22,9 +22,24 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+import hub_server
 import se600m
 import statefiles
-from se600m import _cli_words, _conversions, _files, _formats, _h5ad, _journal, _keep, _models, cli, errors
+from se600m import (
+    _cli_words,
+    _conversions,
+    _download,
+    _files,
+    _formats,
+    _h5ad,
+    _journal,
+    _keep,
+    _licences,
+    _models,
+    cli,
+    errors,
+)
+from se600m._published import SE600M
 
 
 @dataclass
@@ -60,6 +75,50 @@ def embed(spoil: Callable[[anndata.AnnData], Any] | None = None, **options: Any)
         return se600m.embed(given.adata if other is None else other, **options)
 
     return do
+
+
+# -- downloads ---------------------------------------------------------------------------------
+
+
+def from_hub(spoil: Callable[[hub_server.Hub], Any], **patched: Any) -> Callable[[Given], Any]:
+    """Download from a server of the test, with the licence accepted; the cache is the folder."""
+
+    def do(given: Given) -> Any:
+        from huggingface_hub import constants
+
+        server = hub_server.Hub(given.checkpoint.folder, SE600M.repository, SE600M.revision)
+        environment = {"SE600M_CACHE": str(given.folder / "cache"), "SE600M_CONFIG": str(given.folder / "config")}
+        with hub_server.running(server) as hub, contextlib.ExitStack() as stack:
+            spoil(hub)
+            template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+            settings = {"ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_OFFLINE": False} | patched
+            for name, value in settings.items():
+                stack.enter_context(mock.patch.object(constants, name, value))
+            stack.enter_context(mock.patch.dict(os.environ, environment))
+            stack.enter_context(mock.patch.object(_licences, "_accepted_here", set()))
+            stack.enter_context(mock.patch("time.sleep"))
+            return se600m.download("SE-600M", accept_licence=True)
+
+    return do
+
+
+def _spoil_weights(hub: hub_server.Hub) -> None:
+    hub.sent["model.safetensors"] = hub.sent["model.safetensors"][:-1] + b"?"
+
+
+def _close_the_door(hub: hub_server.Hub) -> None:
+    hub.faults[""].append(hub_server.status(403, X_Error_Code="GatedRepo"))
+
+
+offline = from_hub(lambda hub: None, HF_HUB_OFFLINE=True)
+unreachable = from_hub(lambda hub: None, ENDPOINT="http://127.0.0.1:9")
+gated = from_hub(_close_the_door)
+wrong_bytes = from_hub(_spoil_weights)
+
+
+def no_room(given: Given) -> Any:
+    with mock.patch.object(_download.shutil, "disk_usage", lambda _: mock.Mock(total=10**9, free=50_000)):
+        return from_hub(lambda hub: None)(given)
 
 
 def put(value: float, *places: tuple[int, int]) -> Callable[[anndata.AnnData], None]:
@@ -710,16 +769,43 @@ OPTIONS = [
     Case(
         "SE-600M by its name",
         embed(model="SE-600M"),
-        errors.ModelNotFoundError,
-        r"does not come with this package\. (Get it from .*arcinstitute/SE-600M|It has been downloaded)",
+        errors.LicenceError,
+        "SE-600M can be downloaded once you accept its licence .*`se600m download SE-600M`.*accept_licence=True",
     ),
     Case("a slip in a model's name", embed(model="se_mini"), errors.ModelNotFoundError, "did you mean 'se-mini'"),
     Case(
         "another repository on Hugging Face",
         embed(model="someone/model"),
         errors.ModelNotFoundError,
-        "Nothing is downloaded .*`hf download someone/model",
+        "Only SE-600M is downloaded by its name.*`hf download someone/model",
     ),
+    Case(
+        "a name that is not downloaded",
+        lambda _: se600m.download("se-mini"),
+        errors.ModelNotFoundError,
+        "name='se-mini' can't be downloaded: give 'SE-600M'",
+    ),
+    Case(
+        "a download without its only result",
+        lambda _: se600m.download("SE-600M", convert=False, delete_source=True),
+        errors.OptionError,
+        "delete_source=True, but convert=False",
+    ),
+    Case("a download offline", offline, errors.DownloadError, "is not on this machine, and HF_HUB_OFFLINE forbids"),
+    Case(
+        "a hub that can't be reached",
+        unreachable,
+        errors.DownloadError,
+        "SE-600M could not be downloaded: the connection failed .*try again",
+    ),
+    Case(
+        "a repository that an account may not read",
+        gated,
+        errors.DownloadError,
+        "is open to some accounts only .*`hf auth login`.*HF_TOKEN",
+    ),
+    Case("wrong bytes in a download", wrong_bytes, errors.DownloadError, "has arrived with a wrong checksum"),
+    Case("a disk too small for a download", no_room, errors.DestinationError, "SE-600M needs .* are free in"),
     Case("a model that is a number", embed(model=600), errors.OptionError, "model=600: give a name, a path"),
     Case(
         "a device that is not here",

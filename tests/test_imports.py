@@ -7,7 +7,7 @@ import pytest
 
 import se600m
 
-SLOW = ("anndata", "pandas", "scipy", "zarr", "dask")
+SLOW = ("anndata", "pandas", "scipy", "zarr", "dask", "huggingface_hub")
 
 
 @pytest.mark.parametrize("statement", ["import se600m", "import se600m.cli"])

@@ -8,8 +8,7 @@ import se600m
 from conftest import RandomModel
 from se600m import _models, errors
 
-GET = r"arcinstitute/SE-600M, under .*non-commercial.*model\.safetensors \(2\.9 GB\), config\.yaml and .*\(0\.4 GB\).*"
-NEXT = r'se600m\.load_model\("path/to/SE-600M"\)$'
+GET = r"se600m\.load_model\(\"SE-600M\"\) downloads it, once its licence is accepted$"
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +29,14 @@ def made(tmp_path):
      "https://huggingface.co/arcinstitute/SE-600M", "hf://arcinstitute/SE-600M",
      "https://huggingface.co/arcinstitute/SE-600M/tree/main", "models/arcinstitute/SE-600M"[7:]],
 )  # fmt: skip
-def test_se600m_is_said_where_to_get(name):
-    with pytest.raises(errors.ModelNotFoundError, match=f"model='{name}' does not come with .*{GET}{NEXT}"):
+def test_every_name_of_se600m_stands_for_it(name):
+    with pytest.raises(errors.LicenceError, match="SE-600M can be downloaded once you accept its licence"):
         se600m.load_model(name)
 
 
 @pytest.mark.parametrize("name", ["tahoe", "arcinstitute/ST-Tahoe", "ST-SE-Replogle", "state_transition"])
 def test_state_transition_models_are_told_apart(name):
-    with pytest.raises(errors.ModelNotFoundError, match=f"State Transition .*does not embed cells.*{GET}{NEXT}"):
+    with pytest.raises(errors.ModelNotFoundError, match=f"State Transition .*does not embed cells.*{GET}"):
         se600m.load_model(name)
 
 
@@ -49,8 +48,11 @@ def test_state_transition_models_are_told_apart(name):
         ("semini", "did you mean 'se-mini'?"),
         ("se-mnii", "did you mean 'se-mini'?"),
         ("SE-60M", "did you mean 'SE-600M'?"),
-        ("my-model", "is neither the name of a model ('se-mini') nor the path of a converted model or a checkpoint"),
-        ("someone/model", "Nothing is downloaded automatically: .*`hf download someone/model --local-dir FOLDER`"),
+        (
+            "my-model",
+            "is neither the name of a model ('se-mini', 'SE-600M') nor the path of a converted model or a checkpoint",
+        ),
+        ("someone/model", "Only SE-600M is downloaded by its name: .*`hf download someone/model --local-dir FOLDER`"),
         ("", "model='' is neither"),
         ("x" * 300, "is not a valid path: File name too long"),
     ],
@@ -102,10 +104,9 @@ def test_a_snapshot_by_any_of_its_paths(in_hub):
         se600m.load_model(in_hub.parent)
 
 
-def test_what_is_downloaded_already_is_named(in_hub):
-    with pytest.raises(errors.ModelNotFoundError, match=r"It has been downloaded .*load_model") as raised:
-        se600m.load_model("SE-600M")
-    assert repr(str(in_hub)) in str(raised.value)
+def test_what_hugging_faces_tools_have_downloaded_is_used(in_hub, caplog):
+    assert se600m.load_model("SE-600M").checksum == se600m.load_model(in_hub).checksum
+    assert "which is revision 0123abc; this version of se600m would download 5a9a80f44f7c" in caplog.text
 
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2930000000\n"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from se600m._index import IndexedCells, index
     from se600m._info import info
     from se600m._model import Model, load_model
-    from se600m._models import convert
+    from se600m._models import convert, download
     from se600m._nearest import NearestCells
     from se600m._neighbors import nearest, transfer_labels
     from se600m._query import FoundCells, query
@@ -38,7 +38,7 @@ _MODULES = {
     "_index": ("IndexedCells", "index"),
     "_info": ("info",),
     "_model": ("Model", "load_model"),
-    "_models": ("convert",),
+    "_models": ("convert", "download"),
     "_nearest": ("NearestCells",),
     "_neighbors": ("nearest", "transfer_labels"),
     "_query": ("FoundCells", "query"),
@@ -75,6 +75,7 @@ __all__ = [
     "TokenizedFile",
     "convert",
     "doctor",
+    "download",
     "embed",
     "embed_file",
     "errors",

@@ -32,15 +32,18 @@ _flags: dict[str, str] = {}
 
 _kept: list[str] = []
 """What is kept of the run that was ended."""
+_to_go_on: list[str] = []
+"""The words that the command needs to go on with it."""
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """Have what is kept of a run that is ended in the block said, with the command that goes on."""
+def resumable(*words: str) -> Iterator[None]:
+    """Have what is kept of a run that is ended in the block said, with the command that goes on: the same and words."""
     try:
         yield
     except BaseException as error:
         _kept.extend(getattr(error, "__notes__", []))
+        _to_go_on.extend(words)
         raise
 
 
@@ -106,7 +109,7 @@ def _run(app: typer.Typer) -> int:
 
 
 def _say_command() -> None:
-    words = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    words = [*sys.argv[1:], *(word for word in _to_go_on if word not in sys.argv)]
     say.print(f"  se600m {shlex.join(words)}")
 
 

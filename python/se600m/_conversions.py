@@ -67,6 +67,15 @@ class Source:
         return f"{self.model[:100]}-{key(self.sums)}"
 
 
+def find(source: Source) -> Path | None:
+    """Find the conversion of a checkpoint, whose own files are not needed for that."""
+    for root in _roots():
+        if _is_whole(root / source.entry):
+            _used(root / source.entry)
+            return root / source.entry
+    return None
+
+
 def find_or_make(source: Source, make: Callable[[Path], Any]) -> Path:
     """Find the conversion of a checkpoint, or have it made.
 
@@ -83,10 +92,9 @@ def find_or_make(source: Source, make: Callable[[Path], Any]) -> Path:
         The converted directory: in the cache, or, where that can't be written, in a folder that lives as long
         as the process.
     """
-    for root in _roots():
-        if _is_whole(root / source.entry):
-            _used(root / source.entry)
-            return root / source.entry
+    found = find(source)
+    if found is not None:
+        return found
     reason = _cache.why_not_writable(folder())
     if reason is None:
         try:

@@ -1,25 +1,23 @@
 """Common names of models, and how to get the models that do not come with the package.
 
-Nothing is downloaded here. For models on Hugging Face the message says how to download them; a snapshot that Hugging
-Face's own tools have downloaded is recognised.
+Nothing is downloaded here: that is for _download, and for published models only. A snapshot that Hugging Face's own
+tools have downloaded is recognised.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from se600m import errors
+from se600m import _published, errors
+from se600m._published import Published
 
-REPOSITORY = "arcinstitute/SE-600M"
-_SE600M = {
-    "se600m", "arcinstitutese600m", "arcse600m", "se600", "arcinstitutese600", "se600mhuman", "se", "state",
-    "arcstate", "arcinstitutestate", "statese", "stateembedding", "statese600m", "arcinstitute", "se600mgo",
-}  # fmt: skip
 _TRANSITION = re.compile(r"^(arcinstitute/)?(st[-_]|state[-_]?transition)|tahoe|replogle|parse[-_]?pbmc", re.IGNORECASE)
+_WAY_TO_SE600M = f'se600m.load_model("{_published.SE600M.name}") downloads it, once its licence is accepted'
 _LAYOUT = re.compile(r"^models--(?P<owner>.+?)--(?P<name>.+)$")
 
 
@@ -29,55 +27,40 @@ def not_found(given: str, bundled: Sequence[str]) -> errors.ModelNotFoundError:
 
 
 def _advice(given: str, bundled: Sequence[str]) -> str:
-    repository, n_prefixes = re.subn(r"^(https?://)?(www\.)?(hf|huggingface)\.co/|^hf://(models/)?", "", given)
-    if n_prefixes:
-        repository = re.sub(r"/(tree|blob|resolve)/.*$", "", repository).strip("/")
-    plain = re.sub(r"[^a-z0-9]", "", repository.lower())
-    names = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in bundled}
-    if plain in _SE600M:
-        return f"does not come with this package. {_way_to_se600m()}"
+    repository, is_address = _published.repository_of(given)
+    plain = _published.plain(repository)
+    names = {_published.plain(name): name for name in bundled}
     if _TRANSITION.search(repository):
         return (
             "is a State Transition (ST) model, which predicts effects of perturbations and does not embed cells. "
-            f"This package runs State Embedding models, such as SE-600M. {_way_to_se600m()}"
+            f"This package runs State Embedding models, such as SE-600M. {_WAY_TO_SE600M}"
         )
     near = difflib.get_close_matches(plain, names, 1, 0.75)
     if near:
         return f"is not the name of a model: did you mean {names[near[0]]!r}?"
     if difflib.get_close_matches(plain, ["se600m", "arcinstitutese600m"], 1, 0.8):
-        return f"is not the name of a model: did you mean 'SE-600M'? {_way_to_se600m()}"
-    known = ", ".join(map(repr, bundled))
-    if n_prefixes or (re.fullmatch(r"[\w.-]+/[\w.-]+", given) and not Path(given).parent.is_dir()):
+        return "is not the name of a model: did you mean 'SE-600M'?"
+    known = ", ".join(map(repr, [*bundled, *(model.name for model in _published.MODELS)]))
+    if is_address or (re.fullmatch(r"[\w.-]+/[\w.-]+", given) and not Path(given).parent.is_dir()):
         return (
-            f"is not the name of a model ({known}), and the path does not exist. Nothing is downloaded "
-            "automatically: if it is a Hugging Face repository with a State Embedding model, get it with "
+            f"is not the name of a model ({known}), and the path does not exist. Only SE-600M is "
+            "downloaded by its name: if this is a Hugging Face repository with a State Embedding model, get it with "
             f'`hf download {repository} --local-dir FOLDER`, then se600m.load_model("FOLDER")'
         )
     return f"is neither the name of a model ({known}) nor the path of a converted model or a checkpoint{_near(given)}"
 
 
-def _way_to_se600m() -> str:
-    there = _in_hub_cache()
-    if there is not None:
-        return f"It has been downloaded to this machine: se600m.load_model({str(there)!r})"
-    return (
-        f"Get it from the Hugging Face repository {REPOSITORY}, under Arc Institute's licence (non-commercial use "
-        "only): model.safetensors (2.9 GB), config.yaml and protein_embeddings.pt (0.4 GB) into one folder, for "
-        f'example with `hf download {REPOSITORY} --exclude "*.ckpt" --local-dir SE-600M`; '
-        'then se600m.load_model("path/to/SE-600M")'
-    )
-
-
-def _in_hub_cache() -> Path | None:
-    """Find SE-600M's snapshot in the cache of Hugging Face's tools."""
+def in_hub_cache(model: Published) -> Path | None:
+    """Find the snapshot of a published model in the cache of Hugging Face's tools: of its revision, else of another."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    place = cache / f"models--{REPOSITORY.replace('/', '--')}"
-    try:
-        found = snapshot(place)
-        return place if (found / "model.safetensors").exists() else None
-    except (OSError, errors.SE600MError):
-        return None
+    place = cache / f"models--{model.repository.replace('/', '--')}"
+    with contextlib.suppress(OSError, errors.SE600MError):
+        pinned = place / "snapshots" / model.revision
+        found = pinned if pinned.is_dir() else snapshot(place)
+        if all((found / name).is_file() for name in model.files):
+            return found
+    return None
 
 
 def _near(given: str) -> str:

@@ -22,6 +22,7 @@ from se600m import (
     _destination,
     _lazy,
     _lazy_embed,
+    _models,
     _native,
     _opened,
     _options,
@@ -451,6 +452,7 @@ def load_model(
     precision: Precision = "auto",
     checkpoint: str | None = None,
     protein_embeddings: str | os.PathLike[str] | None = None,
+    accept_licence: bool = False,
     progress: bool | None = None,
 ) -> Model:
     """Load a model.
@@ -458,8 +460,9 @@ def load_model(
     Parameters
     ----------
     name_or_path
-        Name of a model in the package, a converted model directory, or a checkpoint. A checkpoint is
-        converted into the cache when it is first used. By default, the package's default model.
+        Name of a model in the package, ``"SE-600M"``, a converted model directory, or a checkpoint. SE-600M is
+        downloaded when it is first used, and a checkpoint is converted into the cache (see :func:`download`). By
+        default, the package's default model.
     device
         ``"auto"``, ``"cpu"``, ``"openvino"`` (the CPU, through OpenVINO), ``"cuda"``, ``"cuda:N"``, ``"tensorrt"``
         or ``"tensorrt:N"`` (NVIDIA GPUs), or a list of GPUs, such as ``["cuda:0", "cuda:1"]``, which share the
@@ -477,8 +480,10 @@ def load_model(
         is logged (logger ``se600m``, level INFO) and is in ``model.config["source"]["checkpoint"]``.
     protein_embeddings
         Gene table (``.pt``) to use instead of the checkpoint's own.
+    accept_licence
+        Accept the licence and the acceptable-use policy of a model that is to be downloaded; remembered for this user.
     progress
-        Show a progress bar while a checkpoint is converted; by default in notebooks and terminals.
+        Show a progress bar while a checkpoint is downloaded and converted; by default in notebooks and terminals.
 
     Returns
     -------
@@ -487,9 +492,11 @@ def load_model(
 
     Raises
     ------
-    ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError
+    ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError, LicenceError, DownloadError
     """
     chosen = _options.devices(device)
+    if _options.flag("accept_licence", accept_licence) and name_or_path is not None:
+        _models.accept_licence(name_or_path)
     progress = _options.flag_or_none("progress", progress)
     opened = _opened.open_model(name_or_path, chosen, precision, checkpoint, protein_embeddings, progress)
     return Model(opened, any_gpu=chosen == "auto")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_index, _cli_run
+from se600m import _cli_index, _cli_models, _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
@@ -95,7 +95,7 @@ def embed(
     from se600m import _models
 
     choices: dict[str, Any] = {"device": device, "precision": precision}
-    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+    with _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
         done = se600m.embed_file(
             source,
             destination,
@@ -182,7 +182,7 @@ def tokenize(
     import se600m
     from se600m import _models
 
-    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+    with _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
         done = se600m.tokenize_file(
             source,
             destination,
@@ -302,6 +302,10 @@ def convert(
         overwrite=overwrite,
     )
     say.print(f"converted to {destination}")
+
+
+app.command()(_cli_models.models)
+app.command()(_cli_models.download)
 
 
 @app.command()

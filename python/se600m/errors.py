@@ -51,6 +51,14 @@ class ModelNotFoundError(SE600MError, FileNotFoundError):
     """There is no model or checkpoint with this name or at this path."""
 
 
+class LicenceError(SE600MError):
+    """The licence of a model that would be downloaded has not been accepted; nothing was downloaded."""
+
+
+class DownloadError(SE600MError, OSError):
+    """A model could not be downloaded. What has arrived is kept, and the next try goes on from there."""
+
+
 class ModelError(SE600MError, ValueError):
     """A converted model directory is damaged, or its format is not supported."""
 
