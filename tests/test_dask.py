@@ -240,7 +240,9 @@ def test_strict_has_the_whole_provenance(cells, model):
     except errors.SuspiciousDataError:
         pytest.skip("the cut-down cells look odd")
     noted = adata.uns["X_state"]
-    assert {name: noted[name] for name in whole if name != "strict"} == {n: v for n, v in whole.items() if n != "strict"}
+    assert {name: noted[name] for name in whole if name != "strict"} == {
+        n: v for n, v in whole.items() if n != "strict"
+    }
 
 
 def test_every_error_can_be_sent():
