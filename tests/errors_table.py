@@ -27,6 +27,7 @@ import se600m
 import statefiles
 from se600m import (
     _cli_words,
+    _cluster,
     _conversions,
     _download,
     _files,
@@ -704,6 +705,11 @@ def falling(given: Given) -> None:
         file["X/indptr"][3] = file["X/indptr"][5]
 
 
+def no_scheduler(given: Given) -> Any:
+    with mock.patch.object(_cluster, "_CONNECT_SECONDS", 0.5):
+        return large(scheduler="tcp://127.0.0.1:9")(given)
+
+
 def merged(given: Given) -> Any:
     given.adata.write_h5ad("in.h5ad")
     se600m.embed_file("in.h5ad", "2.npz", shard="2/8", progress=False)
@@ -736,6 +742,18 @@ LARGE = [
     Case("two outputs", large(in_place=True), errors.OptionError, "in_place=True and a second path .*choose one"),
     Case("memory as a word", large(memory="much"), errors.OptionError, "memory='much' is not an amount .*'512MB'"),
     Case("a shard that is none", large(shard="0/3"), errors.OptionError, "shard='0/3' is not a part such as '3/16'"),
+    Case(
+        "a scheduler that does not answer",
+        no_scheduler,
+        errors.ClusterError,
+        "scheduler='tcp://127.0.0.1:9' does not answer .*dask scheduler",
+    ),
+    Case(
+        "a scheduler that is no address",
+        large(scheduler="localhost"),
+        errors.OptionError,
+        "scheduler='localhost' is not the address of a Dask scheduler such as",
+    ),
     Case("shards that are missing", merged, errors.DataError, "7 shards of 8 are missing: 1/8, 3/8"),
 ]
 

@@ -102,10 +102,10 @@ def embed(
     some cells at a time: for the checks, and for the embedding.
 
     If the matrix is a dask array, nothing of it is computed here: ``obsm`` gets dask arrays, which have the same values
-    as for data in memory, bit for bit. Options and genes are checked at once. The values of a block are checked when the
-    block is computed: a value that is not finite is an error then, and a warning names the cells of the block. What
-    is counted over all cells is not in ``uns``. With ``strict=True`` all cells are read and checked at once, as for
-    data in memory. A worker process opens the model once; ``threads`` are by default those of the worker, and
+    as for data in memory, bit for bit. Options and genes are checked at once. The values of a block are checked when
+    the block is computed: a value that is not finite is an error then, and a warning names the cells of the block.
+    What is counted over all cells is not in ``uns``. With ``strict=True`` all cells are read and checked at once, as
+    for data in memory. A worker process opens the model once; ``threads`` are by default those of the worker, and
     the workers of a host share the GPUs out among them if ``device`` is ``"auto"`` or a list.
     """
     # All of it before a model is converted and opened.
