@@ -127,8 +127,8 @@ $(LOWEST)/%/.installed: $(LOWEST)/%.txt
 
 .SECONDARY: $(LOWEST)/core.txt $(LOWEST)/full.txt
 test-lowest: $(LOWEST)/core/.installed $(LOWEST)/full/.installed
-	PYTHONPATH=python $(LOWEST)/core/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
-	PYTHONPATH=python $(LOWEST)/full/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
+	PYTHONPATH=$(CURDIR)/python $(LOWEST)/core/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
+	PYTHONPATH=$(CURDIR)/python $(LOWEST)/full/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
 
 # Every fuzz target for FUZZTIME each.
 FUZZTIME ?= 30s

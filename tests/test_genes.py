@@ -638,10 +638,16 @@ def test_a_symbol_that_looks_like_an_id_is_not_suggested(tmp_path):
 
 # -- columns of var ------------------------------------------------------------------------------
 
+
+def text_of_pandas_3(names):
+    pytest.importorskip("pandas", minversion="2.3")
+    return pd.Series(names, dtype=pd.StringDtype("python", na_value=np.nan))
+
+
 TEXT = {
     "object": lambda names: pd.Series(names, dtype=object),
     "string": lambda names: pd.Series(names, dtype="string"),
-    "pandas 3": lambda names: pd.Series(names, dtype=pd.StringDtype("python", na_value=np.nan)),
+    "pandas 3": text_of_pandas_3,
     "categorical": lambda names: pd.Series(names, dtype="category"),
     "categorical of string": lambda names: pd.Series(names, dtype="string").astype("category"),
     "bytes": lambda names: pd.Series([name.encode() for name in names], dtype=object),
