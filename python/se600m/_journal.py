@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from se600m import _files, errors
+from se600m._row_file import RowFile
 from se600m._words import many
 
 _FORMAT = 1
@@ -227,14 +228,10 @@ class Journal:
         _write_at(file, memoryview(json.dumps(what).encode() + b"\n"), os.fstat(file).st_size)
         os.fdatasync(file)
 
-    def rows(self, name: str) -> npt.NDArray[Any]:
-        """Map an array, of which all rows are done."""
+    def rows(self, name: str) -> RowFile:
+        """Give an array, of which all rows are done."""
         array = self.arrays[name]
-        shape = (self.n_rows, *array.row)
-        if not np.prod(shape):
-            return np.empty(shape, array.dtype)
-        mapped: npt.NDArray[Any] = np.memmap(self.folder / name, array.dtype, "r", shape=shape)
-        return mapped
+        return RowFile(self.folder / name, array.dtype, (self.n_rows, *array.row))
 
     def _bytes(self, name: str, first: int, last: int) -> bytes:
         size = self.arrays[name].bytes_per_row

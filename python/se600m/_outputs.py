@@ -20,6 +20,7 @@ from anndata.io import write_elem
 from se600m import _h5ad, _trees, errors
 from se600m._copying import Copy
 from se600m._inputs import Input
+from se600m._row_file import Rows
 
 SUFFIXES = (".h5ad", ".zarr", ".npy", ".parquet")
 
@@ -28,7 +29,7 @@ SUFFIXES = (".h5ad", ".zarr", ".npy", ".parquet")
 class Result:
     """What a run made, row by row."""
 
-    arrays: Mapping[str, npt.NDArray[Any]]
+    arrays: Mapping[str, Rows]
     """Arrays for ``obsm``, mapped from the disk, by key. The first is the embedding."""
     uns: Mapping[str, Any]
     """What is noted about them, by key."""
@@ -153,14 +154,14 @@ def _write_zarr(draft: Path, cells: Input, result: Result) -> None:
         _trees.consolidate(draft)
 
 
-def write_npy(draft: Path, rows: npt.NDArray[Any]) -> None:
+def write_npy(draft: Path, rows: Rows) -> None:
     """Write an array as numpy does, some rows at a time."""
     with draft.open("wb") as file:
         for block in npy(rows):
             file.write(block)
 
 
-def npy(rows: npt.NDArray[Any]) -> Iterator[memoryview | bytes]:
+def npy(rows: Rows) -> Iterator[memoryview | bytes]:
     """Give the bytes of an npy file, some rows at a time."""
     head = io.BytesIO()
     described = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
@@ -170,8 +171,8 @@ def npy(rows: npt.NDArray[Any]) -> Iterator[memoryview | bytes]:
         yield memoryview(np.ascontiguousarray(rows[part]).data).cast("B")
 
 
-def write_npz(draft: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write arrays as numpy does, some rows at a time. They are not compressed, so that they can be mapped."""
+def write_npz(draft: Path, arrays: Mapping[str, Rows]) -> None:
+    """Write arrays as numpy does, some rows at a time. They are not compressed, so that rows can be read alone."""
     with zipfile.ZipFile(draft, "w") as archive:
         for name, rows in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -227,7 +228,7 @@ def _plain(value: Any) -> Any:
 class SideBySide:
     """Arrays of rows, side by side, without a copy."""
 
-    def __init__(self, arrays: list[npt.NDArray[Any]]) -> None:
+    def __init__(self, arrays: list[Rows]) -> None:
         self._arrays = arrays
         self.dtype = arrays[0].dtype
         self.itemsize = arrays[0].itemsize

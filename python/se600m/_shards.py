@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from se600m import _journal, _outputs, _report, _resumable, errors
 from se600m._inputs import Input
+from se600m._row_file import RowFile
 from se600m._words import many
 
 _SUMMED = _report.COUNTED
@@ -86,7 +87,7 @@ def write(
         "provenance": {name: _resumable.plain(value) for name, value in provenance.items()},
         **shown,
     }
-    arrays: dict[str, npt.NDArray[Any]] = {name: journal.rows(name) for name in journal.arrays}
+    arrays: dict[str, Any] = {name: journal.rows(name) for name in journal.arrays}
     arrays["share"] = np.load(journal.folder / _resumable.SHARE)
     arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
     _outputs.write_npz(draft, arrays)
@@ -102,7 +103,7 @@ class _Member:
                 self.record: dict[str, Any] = json.loads(file["record"].tobytes())
                 self.share: npt.NDArray[np.float32] = file["share"]
                 self.names = [name for name in file.files if name not in ("record", "share")]
-            self.arrays = {name: _mapped(path, name) for name in self.names}
+            self.arrays = {name: _rows_of(path, name) for name in self.names}
             self.number, self.of = self.record["shard"]
             self.first, self.last = self.record["rows"]
         except FileNotFoundError:
@@ -113,8 +114,8 @@ class _Member:
             ) from error
 
 
-def _mapped(path: Path, name: str) -> npt.NDArray[Any]:
-    """Map an array of an npz file that is not compressed."""
+def _rows_of(path: Path, name: str) -> RowFile:
+    """Find an array of an npz file that is not compressed."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(f"{name}.npy")
         if info.compress_type != zipfile.ZIP_STORED:
@@ -126,17 +127,13 @@ def _mapped(path: Path, name: str) -> npt.NDArray[Any]:
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)
         name_length, extra_length = (int.from_bytes(file.read(2), "little") for _ in range(2))
-    offset = info.header_offset + 30 + name_length + extra_length + head
-    if not np.prod(shape):
-        return np.empty(shape, dtype)
-    mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", offset, shape)
-    return mapped
+    return RowFile(path, dtype, shape, info.header_offset + 30 + name_length + extra_length + head)
 
 
 class _Joined:
     """Arrays of rows, one below the other, without a copy."""
 
-    def __init__(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
+    def __init__(self, arrays: Sequence[RowFile]) -> None:
         self._arrays = arrays
         self._ends = np.cumsum([len(array) for array in arrays])
         self.dtype, self.itemsize = arrays[0].dtype, arrays[0].itemsize

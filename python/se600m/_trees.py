@@ -17,10 +17,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 from anndata.io import read_elem, write_elem
 
 from se600m import errors
+from se600m._row_file import Rows
 
 _AT_ONCE = 64 << 20
 """Bytes that are copied at once."""
@@ -280,8 +280,8 @@ def parts(array: Any) -> Iterator[Any]:
         yield slice(first, min(first + rows, array.shape[0]))
 
 
-def blocks(rows: npt.NDArray[Any]) -> Iterator[slice]:
-    """Take mapped rows apart into parts that fit into memory."""
+def blocks(rows: Rows) -> Iterator[slice]:
+    """Take rows apart into parts that fit into memory."""
     per_row = max(1, int(np.prod(rows.shape[1:], dtype=np.int64)) * rows.itemsize)
     step = max(1, _AT_ONCE // per_row)
     for first in range(0, len(rows), step):
