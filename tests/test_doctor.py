@@ -1,13 +1,15 @@
 """info and doctor: what a model and a machine are."""
 
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import se600m
-from se600m import _doctor, errors
+from se600m import _doctor, cli, errors
 
 
 def test_info(random_model):
@@ -40,6 +42,23 @@ def test_doctor_finds_this_machine_well():
     assert len(shown.splitlines()) == len(diagnosis)
 
 
+def test_as_json(monkeypatch):
+    monkeypatch.setattr(_doctor._choices, "processor", lambda: ("a processor", set()))
+    diagnosis = se600m.doctor()
+    told = json.loads(diagnosis.to_json())
+    assert told["ok"] is True
+    assert told["versions"]["se600m-go"] == se600m.__version__
+    assert told["versions"]["numpy"] == np.__version__
+    checks = {check["name"]: check for check in told["checks"]}
+    assert list(checks) == [check.name for check in diagnosis]
+    assert checks["processor"]["found"].startswith("a processor")
+    assert se600m.load_model("se-mini").checksum in checks["default model"]["found"]
+    for name, check in checks.items():
+        assert set(check) == {"name", "ok", "found", "available"}
+        assert check["available"] or name.startswith(("NVIDIA", "device", "lib")), "what is missing is optional"
+        assert check["available"] != check["found"].startswith(("not available", "none; `se600m runtime install cuda`"))
+
+
 def test_doctor_names_what_is_wrong(monkeypatch, tmp_path):
     def version(name):
         return "1.0" if name in ("onnxruntime", "onnxruntime-gpu", "anndata", "numpy", "scipy", "pandas") else missing()
@@ -70,3 +89,17 @@ def test_the_command_fails_where_embedding_does():
     assert done.returncode == 1
     assert "!!  ONNX Runtime" in done.stdout
     assert "/nowhere/libonnxruntime.so" in done.stdout
+
+
+def test_the_command_fails_in_json_too(capsys, monkeypatch):
+    def missing():
+        raise errors.RuntimeLibraryError("no library")
+
+    monkeypatch.setattr(_doctor, "_runtime", missing)
+    monkeypatch.setattr(sys, "argv", ["se600m", "doctor", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is False
+    assert [check["name"] for check in told["checks"] if not check["ok"]] == ["ONNX Runtime"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,11 +18,24 @@ from se600m._model import load_model
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, whether it passed, what was found and, if it failed, what to do."""
+    """One check.
+
+    Attributes
+    ----------
+    name
+        What was looked at.
+    ok
+        Whether embedding on the CPU can work as far as this is concerned.
+    found
+        What was found and, if something is missing, what to do.
+    available
+        Whether this can be used here: False for what is optional and missing, such as a GPU.
+    """
 
     name: str
     ok: bool
     found: str
+    available: bool = True
 
 
 class Diagnosis(tuple[Check, ...]):
@@ -32,6 +47,11 @@ class Diagnosis(tuple[Check, ...]):
     def ok(self) -> bool:
         """Whether everything works that embedding on the CPU needs."""
         return all(check.ok for check in self)
+
+    def to_json(self) -> str:
+        """Give everything as JSON: ``ok``, the ``versions`` of packages, and the ``checks`` with their attributes."""
+        checks = [asdict(check) for check in self]
+        return json.dumps({"ok": self.ok, "versions": _versions(), "checks": checks}, indent=2)
 
     def __repr__(self) -> str:
         width = max(len(check.name) for check in self)
@@ -62,10 +82,10 @@ def _checks() -> Iterator[Check]:
         ("default model", _default_model),
     ):
         yield _checked(name, look)
-    yield Check("NVIDIA driver", True, _driver())
+    yield _optional("NVIDIA driver", _driver)
     yield from _cuda()
     for device in ("openvino", "cuda", "tensorrt"):
-        yield Check(f"device {device}", True, _device(device))
+        yield _optional(f"device {device}", partial(_device, device))
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -75,30 +95,32 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, False, str(error))
 
 
+def _optional(name: str, look: Callable[[], str]) -> Check:
+    """Look at something that the CPU does not need."""
+    try:
+        return Check(name, True, look())
+    except (errors.SE600MError, OSError) as error:
+        return Check(name, True, f"not available: {error}", available=False)
+
+
 def _device(device: str) -> str:
     loaded, flavour = _native.runtime_library(), _library.needed(device)
-    try:
-        installed = _runtimes.find(flavour)
-        if installed is not None and not (loaded and os.path.samefile(installed.library, loaded)):
-            return f"{flavour} {installed.version} is installed; it is loaded if the first model of a process uses it"
-        return _native.check_device(device, "auto")["device"]
-    except (errors.SE600MError, OSError) as error:
-        return f"not available: {error}"
+    installed = _runtimes.find(flavour)
+    if installed is not None and not (loaded and os.path.samefile(installed.library, loaded)):
+        return f"{flavour} {installed.version} is installed; it is loaded if the first model of a process uses it"
+    return _native.check_device(device, "auto")["device"]
 
 
 def _driver() -> str:
     """Describe NVIDIA's driver and its devices."""
-    try:
-        driver = _native.describe_driver(_cuda_libraries.driver())
-    except errors.SE600MError as error:
-        return f"not available: {error}"
+    driver = _native.describe_driver(_cuda_libraries.driver())
     version = f"supports CUDA up to {driver['version'] // 1000}.{driver['version'] % 1000 // 10}"
     devices = [
         f"cuda:{d['number']} is a {d['name']}, {_files.size(d['memory'])}, compute capability {d['major']}.{d['minor']}"
         for d in driver["devices"]
     ]
     if driver["problem"]:
-        return "; ".join([f"not available: {driver['problem']}", *devices])
+        raise errors.DeviceError("; ".join([driver["problem"], *devices]))
     return "; ".join([version, *devices])
 
 
@@ -107,10 +129,11 @@ def _cuda() -> Iterator[Check]:
     try:
         found, missing = _cuda_libraries.find("tensorrt")
     except errors.SE600MError as error:
-        yield Check("libraries of CUDA", True, f"not available: {error}")
+        yield Check("libraries of CUDA", True, f"not available: {error}", available=False)
         return
     if not found:
-        yield Check("libraries of CUDA", True, "none; `se600m runtime install cuda` brings them, for NVIDIA GPUs")
+        none = "none; `se600m runtime install cuda` brings them, for NVIDIA GPUs"
+        yield Check("libraries of CUDA", True, none, available=False)
         return
     lines = {}
     for one in found:
@@ -119,13 +142,18 @@ def _cuda() -> Iterator[Check]:
         lines[one.library] = f"{one.library.soname}{version}, {one.path.parent} ({one.origin}){caution}"
     for library in _cuda_libraries.needed("tensorrt"):
         gone = [one for one in missing if one.library == library]
-        yield Check(library.stem, True, _cuda_libraries.remedy(gone[0]) if gone else lines[library])
+        found_or_way = _cuda_libraries.remedy(gone[0]) if gone else lines[library]
+        yield Check(library.stem, True, found_or_way, available=not gone)
+
+
+def _versions() -> dict[str, str]:
+    names = ("anndata", "numpy", "scipy", "pandas")
+    ours = {"se600m-go": _native.version(), "Python": platform.python_version()}
+    return ours | {name: importlib.metadata.version(name) for name in names}
 
 
 def _packages() -> str:
-    names = ("anndata", "numpy", "scipy", "pandas")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    return f"se600m-go {_native.version()}, Python {platform.python_version()}, {versions}"
+    return ", ".join(f"{name} {version}" for name, version in _versions().items())
 
 
 def _processor() -> str:
@@ -202,4 +230,4 @@ def _default_model() -> str:
         )
     if not (np.array_equal(both[0], both[1]) and np.array_equal(both[0], one[0])):
         raise errors.InternalError(f"{model.name} returned different embeddings for equal cells: please report this")
-    return f"{model.name} works, on {model.device} with {model.precision}"
+    return f"{model.name} works, on {model.device} with {model.precision}; its checksum is {model.checksum}"

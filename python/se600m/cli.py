@@ -321,12 +321,14 @@ def info(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON, for programs.")] = False
+) -> None:
     """Check whether embedding works on this machine; the exit status is 1 if it does not."""
     import se600m
 
     diagnosis = se600m.doctor()
-    print(worded(str(diagnosis)))
+    print(diagnosis.to_json() if as_json else worded(str(diagnosis)))
     raise typer.Exit(0 if diagnosis.ok else 1)
 
 
