@@ -788,7 +788,7 @@ OPTIONS = [
         "SE-600M by its name",
         embed(model="SE-600M"),
         errors.LicenceError,
-        "SE-600M can be downloaded once you accept its licence .*`se600m download SE-600M`.*accept_licence=True",
+        "SE-600M can be downloaded once you accept its licence .*`se600m download SE-600M`.*accept_licence",
     ),
     Case("a slip in a model's name", embed(model="se_mini"), errors.ModelNotFoundError, "did you mean 'se-mini'"),
     Case(
@@ -1042,13 +1042,13 @@ SEARCH = [
         "a table of another precision",
         indexed(se600m.query, noted(precision="int8")),
         errors.DataError,
-        r"made with other options than these cells \(precision=fp32 and int8\)",
+        r"made with other options than these cells \(precision fp32 and int8\)",
     ),
     Case(
         "cells of another fill policy for the same table",
         indexed(lambda adata, table: se600m.index(adata, table, dataset="panel"), noted(fill="expected")),
         errors.DataError,
-        r"fill=shared and expected",
+        r"fill shared and expected",
     ),
     Case(
         "cells that can't be told apart",

@@ -39,7 +39,9 @@ def test_immune559(tmp_path):
     for (source, n, options), output in zip(runs, outputs, strict=True):
         done = run("embed", source, output, *options)
         assert done.returncode == 0, done.stderr
-        assert f"{n} cells × {width}" in done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert f"{n} cells × {width}" in last
+        assert last.endswith(", with se-mini, a small demonstration model: choose another with --model")
     embeddings = [anndata.read_h5ad(output).obsm["X_state"] for output in outputs]
     assert embeddings[0].shape == (559, width)
     assert np.all(np.isfinite(embeddings[0]))
@@ -67,6 +69,10 @@ def test_warnings_are_one_line(tmp_path, pbmc):
     done = run("embed", source, tmp_path / "out.h5ad")
     assert done.returncode == 0
     assert [line for line in done.stderr.splitlines() if line.startswith("warning:") and "negative values" in line]
+    done = run("embed", source, tmp_path / "strict.h5ad", "--strict")
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("error:") and "negative values" in line]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.h5ad", "out.h5ad"]
 
 
 def read(path, key="X_state"):
@@ -105,6 +111,7 @@ def test_checkpoint_and_gene_table(tmp_path, random_model, immune):
     assert done.returncode == 0, done.stderr
     made_with = anndata.read_h5ad(tmp_path / "out.h5ad").uns["X_state"]
     assert (made_with["model"], made_with["n_vocabulary"]) == ("two", len(made.genes[::2]))
+    assert "demonstration model" not in done.stderr
     done = run("convert", folder, tmp_path / "converted", "--checkpoint", "one.ckpt", "--protein-embeddings", table)
     assert done.returncode == 0, done.stderr
     assert "one.ckpt" in run("info", tmp_path / "converted").stdout
@@ -206,7 +213,9 @@ def test_convert_and_info(tmp_path, random_model):
         pytest.param(["embed", "text.h5ad", "out.h5ad"], "'text.h5ad' is a text file", id="not h5ad"),
         pytest.param(["embed", IMMUNE, "out.csv"], "ends in .h5ad", id="output of another kind"),
         pytest.param(["embed", IMMUNE], "OUT.h5ad", id="no output"),
-        pytest.param(["embed", IMMUNE, "out.h5ad", "--model", "SE"], "--model SE does not come", id="model"),
+        pytest.param(
+            ["embed", IMMUNE, "out.h5ad", "--model", "SE"], "SE-600M can be downloaded once", id="model"
+        ),
         pytest.param(["embed", IMMUNE, "out.h5ad", "--device", "cuda"], "libonnxruntime_providers_cuda", id="device"),
         pytest.param(["embed", IMMUNE, "out.h5ad", "--seed", "x"], "'--seed'", id="seed"),
         pytest.param(["embed", IMMUNE, "out.h5ad", "--sed", "1"], "--sed", id="option"),
@@ -232,7 +241,7 @@ WRONG_OPTIONS = [
     (["--threads", "0"], "threads=0 is not"),
     (["--seed", "-1"], "seed=-1 is not"),
     (["--min-coverage", "3"], "min_coverage=3"),
-    (["--model", "SE-600M"], "model='SE-600M' "),
+    (["--model", "SE-600M"], "SE-600M can be downloaded once you accept"),
     (["--model", "nowhere/x"], "model='nowhere/x' "),
     (["--protein-embeddings", "no.pt"], "protein_embeddings='no.pt' does not exist"),
     (["--layer", "count"], "layer='count' is not in adata.layers, .*'counts'"),
@@ -252,7 +261,7 @@ DECODE_OPTIONS = [
     (["--read-depth", "nan"], "read_depth has a NaN"),
     (["--genes", ","], "genes is empty"),
     (["--device", "cuda"], "cuda"),
-    (["--model", "SE-600M"], "model='SE-600M' "),
+    (["--model", "SE-600M"], "SE-600M can be downloaded once you accept"),
 ]
 BEFORE_READING = [
     *((name, out, *wrong) for name, out in CELLS for wrong in WRONG_OPTIONS),

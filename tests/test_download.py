@@ -266,7 +266,7 @@ def test_nothing_is_downloaded_before_the_licence_is_accepted(hub, immune):
     ):
         with pytest.raises(errors.LicenceError) as raised:
             refused()
-        for way in (*SE600M.addresses, "`se600m download SE-600M`", "accept_licence=True", "SE600M_ACCEPT_LICENCE"):
+        for way in (*SE600M.addresses, "`se600m download SE-600M`", "accept_licence", "SE600M_ACCEPT_LICENCE"):
             assert way in str(raised.value)
     assert hub.asked == [] and not _licences.record_file().exists()
 

@@ -175,7 +175,7 @@ def test_the_default_model_warns_once_that_there_is_a_better_one(progress, immun
             se600m.embed(immune[:2], copy=True, progress=progress)
     (said,) = [w for w in seen if w.category is errors.DefaultModelWarning]
     assert "se-mini" in str(said.message)
-    assert "arcinstitute/SE-600M" in str(said.message)
+    assert "`se600m download SE-600M`" in str(said.message)
     assert said.filename == __file__, "it points at the user's line"
 
 

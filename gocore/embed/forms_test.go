@@ -75,6 +75,14 @@ func TestForms(t *testing.T) {
 					if worst > c.most || c.form.Layers != modeldir.Float32 && worst == 0 {
 						t.Errorf("%v apart", worst)
 					}
+					if c.form.Layers != modeldir.Float16 {
+						return
+					}
+					for name, values := range want {
+						if like := cosine(got[name], values); like < 0.9999 {
+							t.Errorf("%s: cosine %v to fp32", name, like)
+						}
+					}
 				})
 			}
 		}

@@ -38,6 +38,13 @@ static void *load_library(const char *path, char *problem) {
 	return handle;
 }
 
+// tensorrt_version asks TensorRT for its version, 101401 for 10.14.1; 0 without it.
+static int tensorrt_version(void) {
+	void *handle = dlopen("libnvinfer.so.10", RTLD_NOW | RTLD_LOCAL);
+	int (*version)(void) = handle ? (int (*)(void))dlsym(handle, "getInferLibVersion") : NULL;
+	return version ? version() : 0;
+}
+
 // open_driver opens libcuda and finds its functions; tells whether it did.
 static int open_driver(char *problem) {
 	void *handle = load_library("libcuda.so.1", problem);
@@ -236,6 +243,10 @@ func FreeMemory(device int) (free, total uint64, err error) {
 	}
 	return uint64(available), uint64(all), nil
 }
+
+// TensorRTVersion is the version of the TensorRT that this process uses, 101401
+// for 10.14.1; 0 if there is none.
+func TensorRTVersion() int { return int(C.tensorrt_version()) }
 
 func load(path string) error {
 	name := C.CString(path)

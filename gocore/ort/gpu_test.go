@@ -8,6 +8,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/internal/standin"
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
+	"github.com/se600m/se600m-go/gocore/notice"
 	"github.com/se600m/se600m-go/gocore/onnx"
 	"github.com/se600m/se600m-go/gocore/onnx/onnxpb"
 	"github.com/se600m/se600m-go/gocore/ort"
@@ -140,11 +141,17 @@ func plusOne(t *testing.T, device string) ([]float32, error) {
 }
 
 // TensorRT's provider opens. The stand-in takes no node, so CUDA runs them all,
-// on the device of the same number.
+// on the device of the same number. That an engine is built is said first, and
+// the folder that is named is one for this version of TensorRT.
 func TestGPUTensorRT(t *testing.T) {
 	outcome := standin.Run(t, standin.GPU{Count: 2}, func(t *testing.T) {
+		notice.Take()
 		if _, err := plusOne(t, "tensorrt:1"); err != nil {
 			t.Fatal(err)
+		}
+		said := strings.Join(notice.Take(), "\n")
+		if !strings.Contains(said, "TensorRT builds an engine for graph") || !strings.Contains(said, "trt-101401-ort-") {
+			t.Errorf("said: %q", said)
 		}
 	})
 	if len(outcome.Sessions) != 1 || len(outcome.Sessions[0].Nodes) != 1 {

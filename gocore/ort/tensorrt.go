@@ -12,6 +12,7 @@ import (
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 	"github.com/se600m/se600m-go/gocore/notice"
+	"github.com/se600m/se600m-go/gocore/nvidia"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
@@ -104,22 +105,28 @@ func profile(shapes map[string]Shapes, bound func(Shapes) []int) string {
 
 var notInFileNames = regexp.MustCompile(`[^A-Za-z0-9.]+`)
 
-// engines is the folder for the engines of a session: of a model, a GPU, a
-// version of ONNX Runtime, a precision and shapes, as an engine serves none but
-// these. It lies in the model directory.
+// engines makes the folder for the engines of a session, in the model directory.
 func (t tensorRT) engines(o SessionOptions) (string, error) {
 	device, err := t.device()
 	if err != nil {
 		return "", err
 	}
-	shapes := profile(o.Shapes, Shapes.most)
-	name := strings.Join([]string{device.Name, "ort " + Version(), string(t.precision), o.Name, shapes}, " ")
-	folder := filepath.Join(o.Dir, "tensorrt", strings.Trim(notInFileNames.ReplaceAllString(name, "-"), "-"))
+	folder := filepath.Join(o.Dir, "tensorrt", t.engineName(o, device.Name, nvidia.TensorRTVersion(), Version()))
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", fmt.Errorf("engines of TensorRT are kept in the model directory, but that can't be written: %w: "+
 			"convert the checkpoint into your own folder, or use device=\"cuda\": %w", err, ErrDevice)
 	}
 	return folder, nil
+}
+
+// engineName names engines by all that they are good for: a GPU, a version of
+// TensorRT and of ONNX Runtime, a precision, a graph and its shapes.
+func (t tensorRT) engineName(o SessionOptions, device string, version int, runtime string) string {
+	words := []string{
+		device, "trt", strconv.Itoa(version), "ort", runtime, string(t.precision), o.Name,
+		profile(o.Shapes, Shapes.most),
+	}
+	return strings.Trim(notInFileNames.ReplaceAllString(strings.Join(words, " "), "-"), "-")
 }
 
 // built are the engines in a folder.

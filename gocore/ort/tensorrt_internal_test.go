@@ -3,6 +3,7 @@ package ort
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -32,6 +33,35 @@ func TestTensorRTOptions(t *testing.T) {
 				t.Errorf("%s: %s is there: %v", precision, other, has)
 			}
 		}
+	}
+}
+
+// Engines are kept apart by all that they depend on: an engine of another
+// TensorRT or GPU would be an error when it is loaded.
+func TestEngineName(t *testing.T) {
+	o := SessionOptions{Name: "dense", Shapes: map[string]Shapes{"tokens": {Least: []int{1, 20}, Most: []int{32, 271}}}}
+	half := tensorRT{gpu{0, FP16}}
+	other := o
+	other.Name = "weighted"
+	longer := o
+	longer.Shapes = map[string]Shapes{"tokens": {Least: []int{1, 20}, Most: []int{32, 527}}}
+	names := map[string]bool{}
+	for _, name := range []string{
+		half.engineName(o, "NVIDIA H100", 101401, "1.31.1"),
+		half.engineName(o, "NVIDIA H200", 101401, "1.31.1"),
+		half.engineName(o, "NVIDIA H100", 101500, "1.31.1"),
+		half.engineName(o, "NVIDIA H100", 101401, "1.32.0"),
+		tensorRT{gpu{0, BF16}}.engineName(o, "NVIDIA H100", 101401, "1.31.1"),
+		half.engineName(other, "NVIDIA H100", 101401, "1.31.1"),
+		half.engineName(longer, "NVIDIA H100", 101401, "1.31.1"),
+	} {
+		if names[name] || notInFileNames.MatchString(strings.ReplaceAll(name, "-", "")) || len(name) > 250 {
+			t.Errorf("%q", name)
+		}
+		names[name] = true
+	}
+	if same := (tensorRT{gpu{1, FP16}}).engineName(o, "NVIDIA H100", 101401, "1.31.1"); !names[same] {
+		t.Errorf("two GPUs of a kind share engines, but %q", same)
 	}
 }
 

@@ -75,8 +75,9 @@ def require(model: Published) -> None:
     if not accepted(model):
         raise errors.LicenceError(
             f"{model.name} can be downloaded once you accept its licence ({model.terms}; {model.addresses[0]}) and "
-            f"acceptable-use policy ({model.addresses[1]}): with `se600m download {model.name}`, which asks, with "
-            f"accept_licence=True, or with {VARIABLE}={model.name} in the environment"
+            f"acceptable-use policy ({model.addresses[1]}): with `se600m download {model.name}`, which asks "
+            f"(or is told with '--accept-licence'), with the argument 'accept_licence' of se600m.load_model, or with "
+            f"{VARIABLE}={model.name} in the environment"
         )
 
 

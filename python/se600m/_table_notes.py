@@ -32,7 +32,9 @@ def _differences(table: _lance.Table, noted: _nearest.Noted, names: tuple[str, .
         )
     options = _nearest.different_options(theirs, noted, names)
     return (
-        f"it has vectors that were made with other options than these cells ({', '.join(options)})" if options else None
+        f"it has vectors that were made with other options than these cells ({', '.join(options).replace('=', ' ')})"
+        if options
+        else None
     )
 
 

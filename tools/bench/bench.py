@@ -128,7 +128,7 @@ class Bench:
         self.tell("tokenisation", "cells/s", found, {
             "ours": f"{many['cells']} cells of {many['values']:.0f} values, the best of 3 calls, everything in each",
             "arc-state": f"the loader alone, {fewer.rsplit('-')[-1].split('.')[0]} cells, set-up not counted",
-            "limit": f"memory copied by one thread, {moved / 1e3:.0f} KB a cell",
+            "limit": f"memory copied by one thread, {moved / 1e3:.0f} KB per cell",
         })  # fmt: skip
         ours_rate = found["ours"].median
         self.case.judge(Bar("tokenisation, cells/s", ours_rate, at_least=50_000))
@@ -336,7 +336,7 @@ class Bench:
         medians = [Spread(cost[n]).median for n in sizes]
         worst = max(abs(m / medians[-1] - 1) for m in medians)
         span = f"{sizes[0]:,} to {sizes[-1]:,} cells"
-        self.case.judge(Bar(f"cost a cell, {span}: largest deviation", worst, at_most=0.05))
+        self.case.judge(Bar(f"cost per cell, {span}: largest deviation", worst, at_most=0.05))
         grown = Spread(beyond[sizes[-1]]).median - Spread(beyond[sizes[0]]).median
         self.case.judge(Bar(f"memory beyond cells and output, {span}: growth in MB", grown, at_most=32))
 
