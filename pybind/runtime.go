@@ -24,6 +24,7 @@ func OpenRuntime(requestJSON string) (ortVersion string, err error) {
 	if err := fromJSON(requestJSON, &request); err != nil {
 		return "", err
 	}
+	defer ort.KeepSignals()()
 	if err := nvidia.Load(request.Libraries); err != nil {
 		return "", err
 	}
@@ -40,6 +41,7 @@ func RuntimeLibrary() string { return ort.Library() }
 // {"device": …, "precision": …}, and for one that is not what it lacks.
 func CheckDevice(devices, precision string) (resolved string, err error) {
 	defer export(&err)
+	defer ort.KeepSignals()()
 	providers, err := ort.ResolveDevices(devices, precision)
 	if err != nil {
 		return "", err
@@ -72,6 +74,7 @@ type deviceReport struct {
 // system's. A driver that is not there, or too old, is no error here.
 func DescribeDriver(library string) (report string, err error) {
 	defer export(&err)
+	defer ort.KeepSignals()()
 	if library != "" {
 		if err := nvidia.Load([]string{library}); err != nil {
 			return "", err

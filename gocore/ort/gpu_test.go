@@ -2,6 +2,7 @@ package ort_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,35 @@ func TestGPUTensorRT(t *testing.T) {
 	if outcome.Devices[0].Launches != 0 || outcome.Devices[1].Launches == 0 {
 		t.Errorf("%+v", outcome.Devices[:2])
 	}
+}
+
+// What libraries do with signals when they start is undone: CUDA's runtime, as a
+// stand-in, ignores SIGUSR2.
+func TestGPUSignals(t *testing.T) {
+	const usr2 = 1 << (12 - 1)
+	ignored := func() (ignored uint64) {
+		status, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(status), "SigIgn:\t")
+		if _, err := fmt.Sscanf(rest, "%x", &ignored); err != nil {
+			t.Fatal(err)
+		}
+		return ignored
+	}
+	standin.Run(t, standin.GPU{}, func(t *testing.T) {
+		before := ignored()
+		if before&usr2 != 0 {
+			t.Fatal("SIGUSR2 is ignored before")
+		}
+		if _, err := plusOne(t, "cuda"); err != nil {
+			t.Fatal(err)
+		}
+		if after := ignored(); after != before {
+			t.Errorf("ignored signals: %x, before %x", after, before)
+		}
+	})
 }
 
 // A session runs on the device of the number, and on no other.

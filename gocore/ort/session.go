@@ -59,7 +59,7 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 	if Library() == "" {
 		return fail(ErrLibrary)
 	}
-	defer keepSignals()()
+	defer KeepSignals()()
 	options, err := onnxruntime.NewSessionOptions()
 	if err != nil {
 		return fail(err)
@@ -91,7 +91,7 @@ func NewSession(model []byte, o SessionOptions) (*Session, error) {
 
 // Close frees the session. No run may be under way.
 func (s *Session) Close() error {
-	defer keepSignals()()
+	defer KeepSignals()()
 	return s.session.Destroy()
 }
 
@@ -149,7 +149,7 @@ func (s *Session) Run(ctx context.Context, inputs, outputs []Tensor) error {
 	}
 	defer options.Destroy() //nolint:errcheck // it fails only where there is nothing to free
 	if !s.ran.Swap(true) {  // libraries that start late start now
-		defer keepSignals()()
+		defer KeepSignals()()
 	}
 	err = terminable(ctx, options.Terminate, func() error { return s.session.RunWithOptions(in, out, options) })
 	switch {

@@ -1,9 +1,9 @@
 package ort
 
-// keepSignals holds a goroutine on its thread until the function that it returns
+// KeepSignals holds a goroutine on its thread until the function that it returns
 // has given the process its signal handlers back, and the thread its signal
 // stack. What a provider's libraries do to them stays its own affair.
-func keepSignals() (giveBack func()) {
+func KeepSignals() (giveBack func()) {
 	stack, handlers := keepSignalStack(), keepSignalHandlers()
 	return func() {
 		handlers()

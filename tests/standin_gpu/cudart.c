@@ -7,8 +7,12 @@
 
 #include "driver.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* As NVIDIA's libraries do, it takes a signal for itself when it starts. */
+__attribute__((constructor)) static void take_a_signal(void) { signal(SIGUSR2, SIG_IGN); }
 
 static __thread int last_error;
 
