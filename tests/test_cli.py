@@ -213,9 +213,7 @@ def test_convert_and_info(tmp_path, random_model):
         pytest.param(["embed", "text.h5ad", "out.h5ad"], "'text.h5ad' is a text file", id="not h5ad"),
         pytest.param(["embed", IMMUNE, "out.csv"], "ends in .h5ad", id="output of another kind"),
         pytest.param(["embed", IMMUNE], "OUT.h5ad", id="no output"),
-        pytest.param(
-            ["embed", IMMUNE, "out.h5ad", "--model", "SE"], "SE-600M can be downloaded once", id="model"
-        ),
+        pytest.param(["embed", IMMUNE, "out.h5ad", "--model", "SE"], "SE-600M can be downloaded once", id="model"),
         pytest.param(["embed", IMMUNE, "out.h5ad", "--device", "cuda"], "libonnxruntime_providers_cuda", id="device"),
         pytest.param(["embed", IMMUNE, "out.h5ad", "--seed", "x"], "'--seed'", id="seed"),
         pytest.param(["embed", IMMUNE, "out.h5ad", "--sed", "1"], "--sed", id="option"),
