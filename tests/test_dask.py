@@ -69,6 +69,8 @@ def dense(x):
 @pytest.mark.parametrize("make", [sp.csr_matrix, sp.csr_array, sp.csc_matrix, dense])
 @pytest.mark.parametrize(("rows", "genes"), [(1, 3000), (5, 1000), (13, 701), ((3, 9, 1), 3000)])
 def test_the_same_bits_as_in_memory(cells, model, want, make, rows, genes):
+    if make is sp.csr_array and genes < 3000:  # whose blocks dask can't join before
+        pytest.importorskip("scipy", minversion="1.12")
     adata = lazy(cells, rows, genes, make)
     model.embed(adata, **OPTIONS)
     got = adata.obsm["X_state"]
