@@ -77,6 +77,14 @@ def need_zarr() -> types.ModuleType:
 zarr = pytest.fixture(need_zarr)
 
 
+@pytest.fixture
+def read_lazy():
+    """anndata's way to read what is needed of a file only, when it is needed."""
+    if not hasattr(anndata.experimental, "read_lazy"):
+        pytest.skip("needs anndata 0.12, the first with read_lazy")
+    return anndata.experimental.read_lazy
+
+
 class RandomModel:
     """A random checkpoint, on the disk as a folder, and opened."""
 

@@ -29,7 +29,6 @@ from se600m import (
     _cli_words,
     _cluster,
     _conversions,
-    _download,
     _files,
     _formats,
     _h5ad,
@@ -118,7 +117,7 @@ wrong_bytes = from_hub(_spoil_weights)
 
 
 def no_room(given: Given) -> Any:
-    with mock.patch.object(_download.shutil, "disk_usage", lambda _: mock.Mock(total=10**9, free=50_000)):
+    with mock.patch("shutil.disk_usage", lambda _: mock.Mock(total=10**9, free=50_000)):
         return from_hub(lambda hub: None)(given)
 
 

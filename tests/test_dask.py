@@ -142,13 +142,11 @@ def test_empty_blocks(cells, model, want):
 
 
 @pytest.mark.parametrize("name", ["a.h5ad", "a.zarr"])
-def test_lazily_read_files(cells, model, want, tmp_path, name):
+def test_lazily_read_files(cells, model, want, tmp_path, name, read_lazy):
     if name.endswith("zarr"):
         pytest.importorskip("zarr", reason="needs the extra zarr")
-    if not hasattr(anndata.experimental, "read_lazy"):
-        pytest.skip("needs anndata 0.12, the first with read_lazy")
     getattr(cells, f"write_{name[2:]}")(tmp_path / name)
-    adata = anndata.experimental.read_lazy(tmp_path / name)
+    adata = read_lazy(tmp_path / name)
     model.embed(adata, **OPTIONS)
     assert isinstance(adata.obsm["X_state"], da.Array)
     assert np.array_equal(adata.obsm["X_state"].compute(), want.embedding)

@@ -89,10 +89,8 @@ def test_dask_itself(cells, chunk, random_model):
         assert np.array_equal(model.compute(lazy, layer="counts", expression="counts").embedding, want)
 
 
-def test_read_lazy(cells, tmp_path, random_model, zarr):
+def test_read_lazy(cells, tmp_path, random_model, zarr, read_lazy):
     """Tables in xarray, too; all genes are seen."""
-    if not hasattr(anndata.experimental, "read_lazy"):
-        pytest.skip("needs anndata 0.12, the first with read_lazy")
     model = random_model(pad_length=300).model
     cells.raw = cells.copy()
     cells.var["symbol"] = cells.var_names
@@ -100,7 +98,7 @@ def test_read_lazy(cells, tmp_path, random_model, zarr):
     cells.write_zarr(tmp_path / "a.zarr")
     want = model.compute(cells, expression="counts").embedding
     for name in ("a.h5ad", "a.zarr"):
-        lazy = anndata.experimental.read_lazy(tmp_path / name)
+        lazy = read_lazy(tmp_path / name)
         assert not isinstance(lazy.var, pd.DataFrame)
         assert np.array_equal(model.compute(lazy, expression="counts").embedding, want)
         assert np.array_equal(model.compute(lazy[2:9], expression="counts").embedding, want[2:9])

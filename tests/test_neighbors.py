@@ -600,14 +600,12 @@ def test_labels_of_blocks(block_rows, tmp_path):
     assert results[0].equals(results[1])
 
 
-def test_a_lazy_anndata(tmp_path):
+def test_a_lazy_anndata(tmp_path, read_lazy):
     pytest.importorskip("xarray")
-    if not hasattr(anndata.experimental, "read_lazy"):
-        pytest.skip("needs anndata 0.12, the first with read_lazy")
     adata = cells(gaussian(50, 6), t=["a", "b"] * 25)
     adata.write_h5ad(tmp_path / "x.h5ad")
     want = se600m.nearest(adata, k=5)
-    lazy = anndata.experimental.read_lazy(tmp_path / "x.h5ad")
+    lazy = read_lazy(tmp_path / "x.h5ad")
     assert np.array_equal(se600m.nearest(lazy, k=5).distances, want.distances)
     assert np.array_equal(se600m.nearest(adata[:20], lazy, k=5).indices[:, 0], np.arange(20))
 

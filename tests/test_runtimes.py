@@ -276,7 +276,7 @@ def test_doctor_tells_what_is_faster(cache, wheel, monkeypatch, flag):
     assert _doctor._faster() == 'precision="int8"'
     assert "openvino 9.9.9" in _doctor._installed_runtimes()
     assert _doctor._device("openvino").startswith("openvino 9.9.9 is installed; ")
-    cuda = _doctor._optional("device cuda", lambda: _doctor._device("cuda"))
+    cuda = _doctor._checked("device cuda", lambda: _doctor._device("cuda"), optional=True)
     assert cuda.found.startswith("not available: ")
     assert (cuda.ok, cuda.available) == (True, False)
     assert _cache.cache_dir() == cache

@@ -128,7 +128,6 @@ func (v *Vocabulary) Match(c Column) *Match {
 	for i, name := range c.Genes {
 		m.note(i, name, hows[i], owners)
 	}
-	m.FirstOf = firstOf(c.Genes)
 	m.nDistinct = m.NMatched - m.NRepeated
 	m.Missing = everyFew(m.missing, nExamples)
 	m.looked = []looked{{c.Name, m.NMatched}}
@@ -265,6 +264,7 @@ func (v *Vocabulary) matchBest(columns []Column) *Match {
 		best.looked = append(best.looked, looked{m.Column, m.NMatched})
 	}
 	best.Kind, _ = best.kind(false)
+	best.FirstOf = firstOf(best.column.Genes)
 	return best
 }
 

@@ -194,7 +194,7 @@ func TestNumberedNames(t *testing.T) {
 func TestFirstOf(t *testing.T) {
 	names := []string{"CD4-1", "A", "CD4", "CD4.2", "A", "NKX2-1", "", "-1", "", "CD4-1", "CD4x1", "ENSG00000141510.18"}
 	want := []int32{2, 1, 2, 2, 1, 5, 6, 7, 6, 0, 10, 11}
-	if got := made(t, "CD4").Match(Column{Name: "var_names", Genes: names}).FirstOf; !slices.Equal(got, want) {
+	if got := made(t, "CD4").MatchBest([]Column{{Name: "var_names", Genes: names}}).FirstOf; !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }

@@ -268,21 +268,11 @@ def file_is_gone(adata: AnnData, error: OSError) -> errors.DataError:
 def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str | None) -> Expression:
     """Find the matrix and the gene names that a caller means. Nothing is read from a backed file yet."""
     check(adata, layer=layer, use_raw=use_raw, gene_column=gene_column)
-    var, where = adata.var, "adata.X"
-    if use_raw:
-        var, where = adata.raw.var, "adata.raw.X"
-    elif layer is not None:
-        where = f"adata.layers[{layer!r}]"
-
-    def matrix(cells: AnnData) -> Any:
-        if use_raw:
-            return cells.raw.X
-        return cells.X if layer is None else cells.layers[layer]
-
+    var, where = adata.raw.var if use_raw else adata.var, _where(layer, use_raw)
     # A view's matrix would be copied whole when asked for, so rows are taken from what it views. (In memory,
     # raw has no views.) What a view holds is known to private names alone.
     view = adata.is_view and (adata.isbacked or not use_raw)
-    found = matrix(adata._adata_ref if view else adata)
+    found = _matrix(adata._adata_ref if view else adata, layer, use_raw)
     if found is None:
         raise no_matrix(where)
     found, var = _lazy.matrix(found, where), _lazy.table(var)
@@ -324,14 +314,26 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     )
 
 
+def _where(layer: str | None, use_raw: bool) -> str:
+    """Say where the matrix is that a caller means."""
+    if use_raw:
+        return "adata.raw.X"
+    return "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+
+
+def _matrix(cells: AnnData, layer: str | None, use_raw: bool) -> Any:
+    if use_raw:
+        return cells.raw.X
+    return cells.X if layer is None else cells.layers[layer]
+
+
 def lazy_rows(adata: AnnData, layer: str | None, use_raw: bool) -> Any:
     """Give the matrix that a caller means, if it is a dask array; None if it is not."""
     view = adata.is_view and not use_raw
-    cells = adata._adata_ref if view else adata
-    found = cells.raw.X if use_raw else cells.X if layer is None else cells.layers[layer]
+    found = _matrix(adata._adata_ref if view else adata, layer, use_raw)
     if not _lazy.is_dask(found):
         return None
-    _lazy.matrix(found, "adata.X" if layer is None else f"adata.layers[{layer!r}]")  # which says what is wrong with it
+    _lazy.matrix(found, _where(layer, use_raw))  # which says what is wrong with it
     return found[adata._oidx][:, adata._vidx] if view else found
 
 

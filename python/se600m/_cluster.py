@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from se600m import _inputs, _journal, _library, _log, _native, _opened, _progress, _resumable, _workers, errors
+from se600m import (
+    _extras,
+    _files,
+    _inputs,
+    _journal,
+    _library,
+    _log,
+    _native,
+    _opened,
+    _progress,
+    _resumable,
+    _workers,
+    errors,
+)
 from se600m._cells import Cells
 from se600m._chunks import Arrays, ArraySink
 from se600m._inputs import Input
@@ -59,17 +71,12 @@ class Cluster:
                 f"scheduler={scheduler!r} is not the address of a Dask scheduler such as 'tcp://10.0.0.1:8786'"
             )
         self.address = scheduler
-        try:
-            self._dask: Any = importlib.import_module("distributed")
-        except ImportError:
-            raise errors.MissingPackageError(
-                "a Dask scheduler requires the package distributed: pip install 'se600m-go[dask]'"
-            ) from None
+        self._dask: Any = _extras.module("distributed", "dask", "a Dask scheduler requires")
         try:
             self._client = self._dask.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except Exception as error:
             raise errors.ClusterError(
-                f"scheduler={scheduler!r} does not answer ({' '.join(str(error).split()) or type(error).__name__}): "
+                f"scheduler={scheduler!r} does not answer ({_files.reason(error)}): "
                 "start it with `dask scheduler`, and give the address that it prints"
             ) from error
 
@@ -141,7 +148,7 @@ class Cluster:
             raise
         except (self._dask.KilledWorker, self._dask.comm.CommClosedError, OSError) as error:
             raise errors.ClusterError(
-                f"the cluster of {self.address} failed: {' '.join(str(error).split())}. See the logs of its workers"
+                f"the cluster of {self.address} failed: {_files.reason(error)}. See the logs of its workers"
             ) from error
         except (ImportError, AttributeError) as error:
             raise errors.ClusterError(
@@ -149,9 +156,7 @@ class Cluster:
             ) from error
         except Exception as error:
             if type(error).__module__.startswith(("distributed.", "dask.", "asyncio", "concurrent.")):
-                raise errors.ClusterError(
-                    f"the cluster of {self.address} failed: {' '.join(str(error).split()) or type(error).__name__}"
-                ) from error
+                raise errors.ClusterError(f"the cluster of {self.address} failed: {_files.reason(error)}") from error
             raise
 
 

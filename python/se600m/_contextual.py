@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _files, _native, _rows, errors
+from se600m import _extras, _files, _native, _rows
 from se600m._cells import Cells
 from se600m._chunks import Arrays
 from se600m._opened import Opened
@@ -128,10 +128,4 @@ def _checked(path: Path, overwrite: bool) -> Path:
 
 
 def _zarr() -> Any:
-    try:
-        import zarr
-    except ImportError:
-        raise errors.MissingPackageError(
-            "writing to a path requires the package zarr: pip install 'se600m-go[zarr]'"
-        ) from None
-    return zarr
+    return _extras.module("zarr", "zarr", "writing to a path requires")

@@ -29,7 +29,7 @@ class Check:
     found
         What was found and, if something is missing, what to do.
     available
-        Whether this can be used here: False for what is optional and missing, such as a GPU.
+        Whether this can be used here: False for what is wrong, and for what is optional and missing, such as a GPU.
     """
 
     name: str
@@ -82,25 +82,18 @@ def _checks() -> Iterator[Check]:
         ("default model", _default_model),
     ):
         yield _checked(name, look)
-    yield _optional("NVIDIA driver", _driver)
+    yield _checked("NVIDIA driver", _driver, optional=True)
     yield from _cuda()
     for device in ("openvino", "cuda", "tensorrt"):
-        yield _optional(f"device {device}", partial(_device, device))
+        yield _checked(f"device {device}", partial(_device, device), optional=True)
 
 
-def _checked(name: str, look: Callable[[], str]) -> Check:
+def _checked(name: str, look: Callable[[], str], *, optional: bool = False) -> Check:
+    """Look at something; what is ``optional`` is not needed on the CPU, so that nothing is wrong without it."""
     try:
         return Check(name, True, look())
     except (errors.SE600MError, OSError) as error:
-        return Check(name, False, str(error))
-
-
-def _optional(name: str, look: Callable[[], str]) -> Check:
-    """Look at something that the CPU does not need."""
-    try:
-        return Check(name, True, look())
-    except (errors.SE600MError, OSError) as error:
-        return Check(name, True, f"not available: {error}", available=False)
+        return Check(name, optional, f"not available: {error}" if optional else str(error), available=False)
 
 
 def _device(device: str) -> str:

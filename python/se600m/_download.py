@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -260,11 +259,9 @@ def _there(place: Path, file: _File) -> int:
 
 
 def _need_room(place: Path, n_bytes: int, model: Published) -> None:
-    disk = shutil.disk_usage(place)
-    if disk.total and disk.free < n_bytes:  # some network file systems don't tell, and say 0
+    if (short := _files.too_little_room(place, n_bytes)) is not None:
         raise errors.DestinationError(
-            f"{model.name} needs {_files.size(n_bytes)}, but only {_files.size(disk.free)} are free in {str(place)!r}: "
-            "free some space, or set SE600M_CACHE to a folder on another disk"
+            f"{model.name} needs {short}: free some space, or set SE600M_CACHE to a folder on another disk"
         )
 
 
@@ -435,6 +432,6 @@ def _explanation(error: Exception, model: Published, revision: str) -> str | Non
     if status:
         return f"the hub answers with status {status}: try again later. What has arrived is kept"
     if _of_the_line(error):
-        cause = " ".join(str(error).split()) or type(error).__name__
-        return f"the connection failed ({cause}). What has arrived is kept: try again, and it goes on from there"
+        why = _files.reason(error)
+        return f"the connection failed ({why}). What has arrived is kept: try again, and it goes on from there"
     return None

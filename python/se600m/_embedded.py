@@ -76,7 +76,6 @@ def _of_file(given: _inputs.Input, use_rep: str) -> AnnData:
 
 
 def _read_parquet(path: Path) -> Any:
-    _lance.lancedb()
     import pyarrow as pa
     import pyarrow.parquet as pq
 

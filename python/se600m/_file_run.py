@@ -192,8 +192,8 @@ class FileRun:
                             with self._kept(journal):
                                 copy.check()
 
-                    more: dict[str, Any] = {"keep_share": self.shard is not None, "elsewhere": elsewhere}
-                    done = _resumable.run(cells, given, task, journal, check, **more)
+                    share = self.shard is not None
+                    done = _resumable.run(cells, given, task, journal, check, keep_share=share, elsewhere=elsewhere)
                     computed = time.monotonic()
                     folder = target.suffix == ".zarr"
                     with self._kept(journal), _files.appearing(target.place, folder=folder) as draft:

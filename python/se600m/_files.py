@@ -140,12 +140,18 @@ def _exists(path: Path, what: str, option: str) -> errors.DestinationExistsError
 def check_space(destination: Path, n_bytes: int, what: str) -> None:
     """Make sure that the disk has room for about as many bytes."""
     folder = next(folder for folder in destination.parents if folder.exists())
-    disk = shutil.disk_usage(folder)
-    if disk.total and disk.free < n_bytes:  # some network file systems don't tell, and say 0
+    if (short := too_little_room(folder, n_bytes)) is not None:
         raise errors.DestinationError(
-            f"{what} is {str(destination)!r} and needs about {size(n_bytes)}, but only {size(disk.free)} are free in "
-            f"{str(folder)!r}: free some space, or choose another disk"
+            f"{what} is {str(destination)!r} and needs about {short}: free some space, or choose another disk"
         )
+
+
+def too_little_room(folder: Path, n_bytes: int) -> str | None:
+    """Say how much is needed and how much is free, if the disk of a folder has too little room."""
+    disk = shutil.disk_usage(folder)
+    if not disk.total or disk.free >= n_bytes:  # some network file systems don't tell, and say 0
+        return None
+    return f"{size(n_bytes)}, but only {size(disk.free)} are free in {str(folder)!r}"
 
 
 def size(n_bytes: int) -> str:

@@ -291,10 +291,7 @@ def _batches(
             first, last = start + begin, start + begin + len(some)
             if not np.isfinite(some).all():
                 cell = first + int(np.argmin(np.isfinite(some).all(1)))
-                raise errors.NotFiniteError(
-                    f"the embedding of cell {cell} ({adata.obs_names[cell]!r}) has a NaN or a value that is infinite "
-                    "as float32: drop the cell, or embed it again"
-                )
+                raise _nearest.not_finite(f"the embedding of cell {cell} ({adata.obs_names[cell]!r})")
             made: list[Any] = []
             for field in schema:
                 if field.name == _lance.VECTOR:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _files, errors
+from se600m import _extras, _files, errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,14 +44,7 @@ def lancedb() -> Any:
     MissingPackageError
         It is not installed.
     """
-    try:
-        import lancedb
-        import pyarrow as _  # noqa: F401
-    except ImportError:
-        raise errors.MissingPackageError(
-            "vector search requires the package lancedb: pip install 'se600m-go[index]'"
-        ) from None
-    return lancedb
+    return _extras.module("lancedb", "index", "vector search requires")
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,13 @@ def _of_whole(update: _native.Progress, before: int, first: int, n_rows: int, n_
     return told
 
 
+def not_finite(what: str) -> errors.NotFiniteError:
+    """Say that the embedding of a cell has a value that is not finite."""
+    return errors.NotFiniteError(
+        f"{what} has a NaN or a value that is infinite as float32: drop the cell, or embed it again"
+    )
+
+
 def check_weights(weights: Any) -> None:
     """Check how votes are weighted."""
     if weights not in ("uniform", "similarity"):
@@ -181,10 +188,12 @@ def differ(a: Noted, b: Noted, key: str) -> bool:
     return key in a and key in b and str(a[key]) != str(b[key])
 
 
-def different_options(a: Noted, b: Noted, names: tuple[str, ...] = ("precision", "fill", "seed")) -> list[str]:
-    """List options that differ: ``"fill=shared and expected"``. Seeds count where a policy draws."""
+def different_options(
+    a: Noted, b: Noted, names: tuple[str, ...] = ("precision", "fill", "seed")
+) -> list[tuple[str, str]]:
+    """List options that differ, with both values: ``("fill", "shared and expected")``. Seeds count where one draws."""
     drawn = {"shared", "independent"} & {str(a.get("fill")), str(b.get("fill"))}
-    return [f"{key}={a[key]!s} and {b[key]!s}" for key in names if differ(a, b, key) and (key != "seed" or drawn)]
+    return [(key, f"{a[key]!s} and {b[key]!s}") for key in names if differ(a, b, key) and (key != "seed" or drawn)]
 
 
 def warn_of_differences(first: tuple[str, Noted], second: tuple[str, Noted]) -> None:
@@ -198,7 +207,8 @@ def warn_of_differences(first: tuple[str, Noted], second: tuple[str, Noted]) -> 
         )
         return
     if options := different_options(a, b):
+        listed = ", ".join(f"{name}={values}" for name, values in options)
         warn(
-            f"{one} and {other} were embedded with different options ({', '.join(options)}), which increases "
+            f"{one} and {other} were embedded with different options ({listed}), which increases "
             "the distances between them: embed both with the same options"
         )

@@ -224,9 +224,17 @@ class _Search:
             for first, rows in self.reference.blocks():
                 yield first, (numbers[first : first + len(rows)], rows)
 
-        options: Any = {"k": k, "leave_out_self": self.within, "threads": threads}
         try:
-            yield from _nearest.search(self.queries, reference, len(numbers), progress, title, **options)
+            yield from _nearest.search(
+                self.queries,
+                reference,
+                len(numbers),
+                progress,
+                title,
+                k=k,
+                leave_out_self=self.within,
+                threads=threads,
+            )
         except errors.NotFiniteError as error:
             raise self._not_finite(error) from None
 
@@ -235,10 +243,7 @@ class _Search:
         in_reference = error.in_reference and not self.within  # type: ignore[attr-defined]
         name, cells = ("reference", self.reference_adata) if in_reference else ("adata", self.adata)
         cell = error.cell  # type: ignore[attr-defined]
-        return errors.NotFiniteError(
-            f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r}) has a NaN or a value that is "
-            "infinite as float32: drop the cell, or embed it again"
-        )
+        return _nearest.not_finite(f"{name}.obsm[{self.use_rep!r}][{cell}] (cell {cells.obs_names[cell]!r})")
 
 
 def _check_kind(adata: Any, name: str) -> None:

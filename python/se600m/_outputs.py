@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata.io import write_elem
 
-from se600m import _h5ad, _trees, errors
+from se600m import _extras, _h5ad, _trees
 from se600m._copying import Copy
 from se600m._inputs import Input
 from se600m._row_file import Rows
@@ -188,13 +188,7 @@ def parquet() -> Any:
     MissingPackageError
         It is not installed.
     """
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise errors.MissingPackageError(
-            "Parquet requires the package pyarrow: pip install 'se600m-go[parquet]'"
-        ) from None
-    return pyarrow.parquet
+    return _extras.module("pyarrow.parquet", "parquet", "Parquet requires")
 
 
 def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:

@@ -191,10 +191,7 @@ def query(
             found, indices, distances = search.run(rows, k, threads, progress)
         except errors.NotFiniteError as error:
             cell = error.cell  # type: ignore[attr-defined]
-            raise errors.NotFiniteError(
-                f"the embedding of cell {cell} ({adata.obs_names[cell]!r}) has a NaN or a value that is infinite as "
-                "float32: drop the cell, or embed it again"
-            ) from None
+            raise _nearest.not_finite(f"the embedding of cell {cell} ({adata.obs_names[cell]!r})") from None
         names = np.asarray(adata.obs_names.astype(str), object)
     labels, confidence = (None, None) if voted is None else _vote(found, indices, distances, voted, weights)
     taken = found.take(indices.ravel())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -242,11 +241,9 @@ def _wheel_of(part: Part, files: list[Path]) -> Path | None:
 
 
 def _need_room(n_bytes: int) -> None:
-    disk = shutil.disk_usage(folder())
-    if disk.total and disk.free < n_bytes:  # some network file systems don't tell, and say 0
+    if (short := _files.too_little_room(folder(), n_bytes)) is not None:
         raise errors.RuntimeLibraryError(
-            f"this needs {_files.size(n_bytes)}, but only {_files.size(disk.free)} are free in {str(folder())!r}: free "
-            "some space, or set SE600M_CACHE to a folder on another disk"
+            f"this needs {short}: free some space, or set SE600M_CACHE to a folder on another disk"
         )
 
 

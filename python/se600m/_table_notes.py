@@ -31,11 +31,8 @@ def _differences(table: _lance.Table, noted: _nearest.Noted, names: tuple[str, .
             f"the checksums are {str(theirs[key])[:12]} and {str(noted[key])[:12]}"
         )
     options = _nearest.different_options(theirs, noted, names)
-    return (
-        f"it has vectors that were made with other options than these cells ({', '.join(options).replace('=', ' ')})"
-        if options
-        else None
-    )
+    listed = ", ".join(f"{name} {values}" for name, values in options)
+    return f"it has vectors that were made with other options than these cells ({listed})" if options else None
 
 
 def check_same(table: _lance.Table, width: int, noted: _nearest.Noted, *, to_search: bool = False) -> None:

@@ -7,7 +7,6 @@ Only what both store in different ways, such as text in tables of ``uns``, goes 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ import h5py
 import numpy as np
 from anndata.io import read_elem, write_elem
 
-from se600m import errors
+from se600m import _extras, errors
 from se600m._row_file import Rows
 
 _AT_ONCE = 64 << 20
@@ -47,12 +46,7 @@ def zarr() -> Any:
     MissingPackageError
         It is not installed.
     """
-    try:
-        return importlib.import_module("zarr")
-    except ImportError:
-        raise errors.MissingPackageError(
-            "zarr stores require the package zarr: pip install 'se600m-go[zarr]'"
-        ) from None
+    return _extras.module("zarr", "zarr", "zarr stores require")
 
 
 def open_zarr(place: str | os.PathLike[str]) -> Any:
