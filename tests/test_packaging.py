@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -197,3 +198,11 @@ def test_a_python_that_can_not_be_asked(tools, python):
 def test_older_pythons_can_be_told():
     """They must understand the file to say what is wrong with them."""
     ast.parse(PREREQUISITES.read_text(), feature_version=(3, 6))
+
+
+def test_the_reference_runs_beside_this_package():
+    """In one environment, whose packages are pinned: none that this one depends on may be missing."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = (ROOT / "tools" / "parity" / "requirements.txt").read_text()
+    missing = {re.split("[<>=]", name)[0] for name in wanted} - set(re.findall(r"^([\w.-]+)==", pinned, re.M))
+    assert not missing
