@@ -14,6 +14,8 @@ from se600m import _destination, _files, _inputs, _journal, _options, _outputs, 
 from se600m._cells import Cells
 from se600m._copying import Copy
 from se600m._embed import ModelLike
+from se600m._embed_collection import Collection
+from se600m._embedding import EmbeddedFile, Embedding, result
 from se600m._file_run import FileRun, Opening, PathLike, Target, Work
 from se600m._inputs import Input
 from se600m._opened import Opened
@@ -22,30 +24,9 @@ from se600m._report import Report
 from se600m._resumable import Done, Task
 
 
-@dataclass(frozen=True)
-class EmbeddedFile:
-    """Cells of a file that were embedded into a file.
-
-    Attributes
-    ----------
-    path
-        The file that was written.
-    n_cells, n_columns
-        Shape of the embedding.
-    report
-        How the run went: input, output, model, options, what was seen of the cells, warnings, seconds of each step,
-        cells per second, peak memory. Text, numbers, lists and dictionaries, as ``--report`` writes them.
-    """
-
-    path: Path
-    n_cells: int
-    n_columns: int
-    report: dict[str, Any]
-
-
 @_options.accepts(RunKeywords)
 def embed_file(
-    src: PathLike,
+    src: PathLike | Sequence[PathLike],
     dst: PathLike | None = None,
     *,
     in_place: bool = False,
@@ -77,7 +58,8 @@ def embed_file(
     src
         An h5ad file (matrix in CSR, CSC or dense), or a zarr store of an AnnData, version 2 or 3: a folder or an
         address that fsspec knows, such as ``"s3://bucket/cells.zarr"``. Other files that ``se600m embed`` reads (10x,
-        MuData, h5ad files older than anndata 0.7) are loaded into memory.
+        MuData, h5ad files older than anndata 0.7) are loaded into memory. A list of them is one collection (see
+        Notes).
     dst
         What is written, by its suffix. ``.h5ad`` and ``.zarr``: a copy of ``src`` with the embedding in ``obsm``, and
         with the model, the options and a summary of the data in ``uns``; all other elements are copied as they are.
@@ -130,101 +112,41 @@ def embed_file(
         ``src`` can't be read, or was changed during the run. What was done is kept.
     SE600MError
         As for :func:`embed`.
+
+    Notes
+    -----
+    Several files are embedded one after the other, each with its own genes and by its own values, so that every cell
+    has the embedding that its file alone would give it. All files are opened, and their genes found, before the first
+    is embedded. The output has the cells in the order of the files. An h5ad file or a zarr store of a collection has
+    the embedding in ``obsm`` and the columns of all ``obs``, but no matrix: :func:`anndata.experimental.concat_on_disk`
+    joins those. Its column ``source_file`` tells which file a cell is from. If names of cells occur in several files,
+    all cells get the name of their file appended, as :func:`anndata.concat` does with ``index_unique="-"``. With
+    ``resume``, files that are done are not read again.
     """
     chosen = _options.cell_options("embed_file", RunKeywords, options)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
     _destination.check_key(key_added, "obsm")
     part = None if shard is None else _shards.parsed(shard)
-    work = _Embedding(key_added, with_dataset_embedding, overwrite, part)
-    run = FileRun(
-        src,
-        dst,
-        work,
-        Opening(model, device, precision, checkpoint, protein_embeddings),
-        chosen,
-        in_place=in_place,
-        modality=modality,
-        resume=resume,
-        overwrite=overwrite,
-        shard=part,
-        memory=memory,
-        report=report,
-        scheduler=scheduler,
-    )
+    opening = Opening(model, device, precision, checkpoint, protein_embeddings)
+    common: dict[str, Any] = {
+        "modality": modality,
+        "resume": resume,
+        "overwrite": overwrite,
+        "memory": memory,
+        "report": report,
+        "scheduler": scheduler,
+    }
+    if isinstance(src, list | tuple):
+        for name, given in (("in_place", in_place), ("shard", part)):
+            if given:
+                raise errors.OptionError(
+                    f"{name} is about one file, but src names several: leave it out, or embed each file alone"
+                )
+        return Collection(src, dst, opening, chosen, key_added, with_dataset_embedding, **common)()
+    work = Embedding(key_added, with_dataset_embedding, overwrite, part)
+    run = FileRun(src, dst, work, opening, chosen, in_place=in_place, shard=part, **common)
     made = run()
     return EmbeddedFile(Path(made["output"]), made["n_cells"], work.n_columns, made)
-
-
-class _Embedding(Work):
-    """Embeddings, in ``obsm`` or alone."""
-
-    suffixes = _outputs.SUFFIXES
-
-    def __init__(self, key: str, with_dataset: bool, overwrite: bool, part: _shards.Shard | None) -> None:
-        self._key, self._with_dataset, self._overwrite, self._part = key, with_dataset, overwrite, part
-        self._earlier: Any = None
-        self._apart = False
-        self.n_columns = 0
-
-    def check(self, given: Input, suffix: str) -> int:
-        if suffix not in (".h5ad", ".zarr"):
-            return 0
-        self._earlier = given.under(self._key)
-        self._check_earlier(dataset=False)
-        _outputs.check(suffix, given)
-        return given.size
-
-    def _check_earlier(self, *, dataset: bool) -> None:
-        if self._earlier is not None:
-            options = {"overwrite": self._overwrite, "copy": False}
-            _destination.check_embedding(self._earlier, self._key, dataset=dataset, **options)
-
-    def bytes_per_row(self, opened: Opened) -> int:
-        if self._with_dataset and not opened.dataset_dim:
-            raise errors.NotInModelError(
-                f"with_dataset_embedding=True, but model {opened.name!r} has no dataset embedding: leave it out"
-            )
-        self._apart = opened.dataset_dim > 0 and not self._with_dataset
-        self._check_earlier(dataset=self._apart)
-        self.n_columns = opened.output_dim + (opened.dataset_dim if self._with_dataset else 0)
-        return 4 * (opened.output_dim + opened.dataset_dim)
-
-    def task(self, cells: Cells) -> Task:
-        opened = cells.opened
-        arrays = {"embedding": _journal.Array("float32", (opened.output_dim,))}
-        if opened.dataset_dim:
-            arrays["dataset_embedding"] = _journal.Array("float32", (opened.dataset_dim,))
-        more = {"batch_size": cells.options.batch_size or 0}
-        return Task("embed", f"Embedding with {opened.name}", arrays, more)
-
-    def copied_early(self, given: Input, suffix: str) -> Path | None:
-        return _outputs.copied_early(suffix, given)
-
-    def picture(self, given: Input, done: Done) -> _picture.Picture | None:
-        first = 0 if self._part is None else self._part.rows(given.n_obs)[0]
-        return _picture.draw(done.journal.rows("embedding"), lambda cells: given.groups(cells + first))
-
-    def assemble(self, draft: Path, suffix: str, given: Input, cells: Cells, done: Done, copy: Copy | None) -> None:
-        provenance = cells.provenance(done.seen) | {"with_dataset_embedding": self._with_dataset}
-        journal = done.journal
-        if self._part is not None:
-            shown = {"source": os.path.abspath(given.place), "key": self._key}
-            _shards.write(draft, journal, self._part, given.n_obs, provenance, shown)
-            return
-        arrays = {name: journal.rows(name) for name in journal.arrays}
-        earlier = self._earlier
-        left = [] if earlier is None else _destination.stale(earlier, self._key, self._apart)
-        _outputs.write(draft, suffix, given, _result(self._key, arrays, provenance, left), copy)
-
-
-def _result(key: str, arrays: dict[str, Any], provenance: dict[str, Any], drop: list[str]) -> _outputs.Result:
-    """Name arrays of rows as ``obsm`` does, and note their widths."""
-    rows = list(arrays.values())
-    if provenance["with_dataset_embedding"]:
-        rows = [_outputs.SideBySide(rows)]
-    named = dict(zip((key, f"{key}_dataset"), rows, strict=False))
-    widths = _destination.widths_of(rows[0].shape[1], sum(more.shape[1] for more in rows[1:]))
-    return _outputs.Result(named, {key: provenance | widths}, drop)
 
 
 def merge_shards(
@@ -262,27 +184,27 @@ def merge_shards(
     joined = _shards.join([Path(shard).expanduser() for shard in shards])
     source, key = src or joined.source, joined.key
     target = Target(source, dst, _outputs.SUFFIXES, in_place=False, overwrite=overwrite)
-    result = _result(key, joined.arrays(), joined.provenance, [])
+    made = result(key, joined.arrays(), joined.provenance, [])
     picture = None
-    n_cells, n_columns = result.arrays[key].shape
+    n_cells, n_columns = made.arrays[key].shape
     if target.suffix == ".npy":
         with _files.told(target.named, target.place), _files.appearing(target.place) as draft:
-            _outputs.write_npy(draft, result.arrays[key])
+            _outputs.write_npy(draft, made.arrays[key])
     else:
         given = _inputs.read(source)
         try:
             joined.check_source(given)
             if target.suffix != ".parquet":
-                dataset = len(result.arrays) > 1
+                dataset = len(made.arrays) > 1
                 earlier = given.under(key)
                 _destination.check_embedding(earlier, key, dataset=dataset, overwrite=overwrite, copy=False)
                 _outputs.check(target.suffix, given)
-                result = dataclasses.replace(result, drop=_destination.stale(earlier, key, dataset))
+                made = dataclasses.replace(made, drop=_destination.stale(earlier, key, dataset))
             folder = target.suffix == ".zarr"
             with _files.told(target.named, target.place), _files.appearing(target.place, folder=folder) as draft:
-                _outputs.write(draft, target.suffix, given, result)
+                _outputs.write(draft, target.suffix, given, made)
             if _run_report.is_page(reported):
-                picture = _picture.draw(result.arrays[key], given.groups)
+                picture = _picture.draw(made.arrays[key], given.groups)
         finally:
             given.close()
     run = {

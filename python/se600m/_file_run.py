@@ -227,7 +227,7 @@ class FileRun:
                 "total": ended - began,
             },
             "cells_per_second": (cells.n_cells - done.resumed) / spent if spent > 0 else None,
-            "peak_memory_bytes": _peak(),
+            "peak_memory_bytes": peak(),
             "finished": _run_report.now(),
             "python": sys.version.split()[0],
         }
@@ -272,7 +272,7 @@ class FileRun:
             ) from error
 
 
-def _peak() -> int | None:
+def peak() -> int | None:
     """Most memory that this process has had, in bytes; what ``resource`` says includes the process that started it."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem
 
-from se600m import _anndata, _formats, _h5ad, _picture, _stored, _trees, errors
+from se600m import _anndata, _files, _formats, _h5ad, _picture, _stored, _trees, errors
 from se600m._options import CellOptions
 
 _FIRST = 64
@@ -72,6 +72,21 @@ class Input:
         kinds = {name: obs[name] for name in obs if _trees.encoding(obs[name]) == "categorical"}
         name = _picture.best_column({name: int(part["categories"].shape[0]) for name, part in kinds.items()})
         return None if name is None else (name, read_elem(kinds[name])[cells])
+
+    def obs(self) -> pd.DataFrame:
+        """Read what is known of the cells.
+
+        Raises
+        ------
+        DataError
+            This anndata can't read a column.
+        """
+        if self.stored is None:
+            return self.in_memory.obs
+        try:
+            return pd.DataFrame(read_elem(self.stored.root["obs"]))
+        except Exception as error:
+            raise errors.DataError(f"obs of {self.place!r} can't be read: {_files.reason(error)}") from error
 
     def close(self) -> None:
         """Close the file."""

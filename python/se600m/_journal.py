@@ -142,8 +142,8 @@ class Journal:
         return journal
 
     def _create(self, identity: Mapping[str, Any]) -> None:
-        for name in os.listdir(self.folder):
-            (self.folder / name).unlink()
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         self._open_files(os.O_CREAT | os.O_TRUNC)
         self._line({"format": _FORMAT, "identity": dict(identity), "n_rows": self.n_rows, "arrays": self._described()})
         for folder in (self.folder, self.folder.parent):
@@ -161,7 +161,7 @@ class Journal:
         end, head = lines[0]
         if head.get("format") != _FORMAT or not isinstance(head.get("identity"), dict):
             raise self._of_no_use("it was written by another version of se600m")
-        _compare(self.folder, head["identity"], identity)
+        compare(self.folder, head["identity"], identity)
         if head.get("n_rows") != self.n_rows or head.get("arrays") != self._described():
             raise self._of_no_use("its arrays have other shapes")
         try:
@@ -300,7 +300,14 @@ def _lines_of(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return lines
 
 
-def _compare(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def compare(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Make sure that rows depend on the same now as when they were made.
+
+    Raises
+    ------
+    ResumeError
+        With what differs.
+    """
     changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if not changed:
         return

@@ -35,6 +35,8 @@ class Result:
     """What is noted about them, by key."""
     drop: Sequence[str] = field(default=())
     """Keys of ``obsm`` that an earlier run left."""
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    """What a table says of each cell besides its name: text, by the name of the column."""
 
 
 def check(suffix: str, cells: Input) -> None:
@@ -192,7 +194,7 @@ def parquet() -> Any:
 
 
 def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
-    """Write a table: the names of the cells, then each array as a column of lists, as wide as the array.
+    """Write a table: the names of the cells and what else is said of them, then each array as a column of lists, as wide as the array.
 
     Lists of a fixed size are what vector stores, polars, DuckDB and pandas take embeddings as. 2,048 columns of one
     number each would take longer to open than to read. The provenance is in the table's metadata, under ``se600m``.
@@ -200,7 +202,7 @@ def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
     written = parquet()
     import pyarrow as pa
 
-    fields = [pa.field("obs_names", pa.string())]
+    fields = [pa.field(name, pa.string()) for name in ("obs_names", *result.labels)]
     fields += [
         pa.field(key, pa.list_(pa.float32(), rows.shape[1]), nullable=False) for key, rows in result.arrays.items()
     ]
@@ -208,7 +210,8 @@ def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
     embedding = next(iter(result.arrays.values()))
     with written.ParquetWriter(draft, schema, compression="zstd") as writer:
         for part in _trees.blocks(embedding):
-            columns: list[Any] = [pa.array(list(obs_names[part]), pa.string())]
+            texts = (obs_names, *result.labels.values())
+            columns: list[Any] = [pa.array(list(text[part]), pa.string()) for text in texts]
             for rows in result.arrays.values():
                 values = pa.array(np.ascontiguousarray(rows[part]).ravel())
                 columns.append(pa.FixedSizeListArray.from_arrays(values, rows.shape[1]))
@@ -216,7 +219,7 @@ def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else str(value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 class SideBySide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,3 +66,25 @@ class RowFile:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Read all of it."""
         return self[:].astype(dtype or self.dtype, copy=False)
+
+
+class Stacked:
+    """Arrays of rows, one below the other, without a copy."""
+
+    def __init__(self, arrays: Sequence[RowFile]) -> None:
+        self._arrays = arrays
+        self._ends = np.cumsum([len(array) for array in arrays])
+        self.dtype, self.itemsize = arrays[0].dtype, arrays[0].itemsize
+        self.shape = (int(self._ends[-1]), *arrays[0].shape[1:])
+        self.size = int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        first, last, _ = rows.indices(len(self))
+        parts = [
+            array[max(0, first - begin) : max(0, last - begin)]
+            for array, begin in zip(self._arrays, [0, *self._ends[:-1].tolist()], strict=True)
+        ]
+        return np.concatenate([part for part in parts if len(part)] or parts[:1])

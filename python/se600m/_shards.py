@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from se600m import _journal, _outputs, _report, _resumable, errors
 from se600m._inputs import Input
-from se600m._row_file import RowFile
+from se600m._row_file import RowFile, Stacked
 from se600m._words import many
 
 _SUMMED = _report.COUNTED
@@ -93,7 +93,7 @@ def write(
     _outputs.write_npz(draft, arrays)
 
 
-class _Member:
+class Member:
     """A shard's file."""
 
     def __init__(self, path: Path) -> None:
@@ -130,33 +130,11 @@ def _rows_of(path: Path, name: str) -> RowFile:
     return RowFile(path, dtype, shape, info.header_offset + 30 + name_length + extra_length + head)
 
 
-class _Joined:
-    """Arrays of rows, one below the other, without a copy."""
-
-    def __init__(self, arrays: Sequence[RowFile]) -> None:
-        self._arrays = arrays
-        self._ends = np.cumsum([len(array) for array in arrays])
-        self.dtype, self.itemsize = arrays[0].dtype, arrays[0].itemsize
-        self.shape = (int(self._ends[-1]), *arrays[0].shape[1:])
-        self.size = int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
-
-    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
-        first, last, _ = rows.indices(len(self))
-        parts = [
-            array[max(0, first - begin) : max(0, last - begin)]
-            for array, begin in zip(self._arrays, [0, *self._ends[:-1].tolist()], strict=True)
-        ]
-        return np.concatenate([part for part in parts if len(part)] or parts[:1])
-
-
 @dataclass(frozen=True)
 class Joined:
     """All shards of a run."""
 
-    members: list[_Member]
+    members: list[Member]
     source: str
     """The file that the cells are from."""
     key: str
@@ -174,7 +152,7 @@ class Joined:
 
     def arrays(self) -> dict[str, Any]:
         """Give the rows of all shards, by the names of the arrays."""
-        return {name: _Joined([member.arrays[name] for member in self.members]) for name in self.members[0].names}
+        return {name: Stacked([member.arrays[name] for member in self.members]) for name in self.members[0].names}
 
     def check_source(self, given: Input) -> None:
         """Make sure that the input has the cells of the shards."""
@@ -199,7 +177,7 @@ def join(paths: Sequence[Path]) -> Joined:
     """
     if not paths:
         raise errors.OptionError("there are no shards to merge: give their .npz files")
-    members = sorted((_Member(path) for path in paths), key=lambda member: (member.first, member.number))
+    members = sorted((Member(path) for path in paths), key=lambda member: (member.first, member.number))
     one = members[0]
     for member in members[1:]:
         _check_same(one, member)
@@ -223,7 +201,7 @@ def join(paths: Sequence[Path]) -> Joined:
     return Joined(members, one.record["source"], one.record["key"], provenance)
 
 
-def _check_same(one: _Member, other: _Member) -> None:
+def _check_same(one: Member, other: Member) -> None:
     differ = [f"of {one.of} and of {other.of} shards"] if one.of != other.of else []
     for name, value in one.record["identity"].items():
         if (there := other.record["identity"].get(name)) != value:

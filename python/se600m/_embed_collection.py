@@ -1,0 +1,329 @@
+"""Several files of cells as one collection: each is embedded by a run of its own, then their rows are joined."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import numpy.typing as npt
+from anndata import AnnData
+
+from se600m import (
+    _files,
+    _h5ad,
+    _inputs,
+    _journal,
+    _log,
+    _opened,
+    _options,
+    _outputs,
+    _picture,
+    _resumable,
+    _run_report,
+    _shards,
+    _stored,
+    errors,
+)
+from se600m._cells import Cells
+from se600m._embedding import EmbeddedFile, Embedding, result
+from se600m._file_run import FileRun, Opening, PathLike, Target, peak
+from se600m._model import Model
+from se600m._options import CellOptions
+from se600m._report import COUNTED
+from se600m._row_file import Stacked
+from se600m._words import many
+
+LABEL = "source_file"
+"""The column of ``obs`` that tells which file a cell is from."""
+_OF_WORKERS = ("device", "precision", "runtime")
+"""What is not known of the workers of a cluster before they are asked."""
+_WHOLE = _shards.Shard(1, 1)
+_ROWS = {"n_cells": _journal.Array("int64", ())}
+"""The journal of a collection has a row for each file that is done."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A file of a collection, as it is before it is embedded."""
+
+    place: str
+    n_cells: int
+    fill: str
+    identity: dict[str, Any]
+    obs: Any
+    """Its column names and values, if they belong in the output."""
+    names: Any
+
+
+@dataclass
+class Collection:
+    """A run over several files, with the options of :func:`se600m.embed_file`. They are checked when it is made."""
+
+    sources: Sequence[PathLike]
+    dst: PathLike | None
+    opening: Opening
+    options: CellOptions
+    key: str
+    with_dataset: bool
+    modality: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    memory: int | str = _options.MEMORY
+    report: PathLike | None = None
+    scheduler: str | None = None
+    _target: Target = field(init=False)
+    _report: Path | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("resume", "overwrite"):
+            _options.flag(name, getattr(self, name))
+        _resumable.memory_of(self.memory)
+        self._places = _checked(self.sources)
+        (self.opening if self.scheduler is None else self.opening.for_genes()).check()
+        if self.dst is None:
+            raise errors.OptionError("there is no output: give dst, such as 'embedded.h5ad' or 'embedded.npy'")
+        place = Path(os.path.realpath(os.path.expanduser(self.dst)))
+        put = self.resume and _journal.was_put(place)
+        self._target = Target("", self.dst, _outputs.SUFFIXES, in_place=False, overwrite=self.overwrite or put)
+        _resumable.check_found(self._target.place, resume=self.resume, overwrite=self.overwrite)
+        self._report = _run_report.check(self.report)
+
+    def __call__(self) -> EmbeddedFile:
+        """Embed all files, and join the rows."""
+        began = time.monotonic()
+        here = self.opening if self.scheduler is None else self.opening.for_genes()
+        model = here.open_model(self.options.progress)
+        opening = self._opening(model)
+        work = Embedding(self.key, self.with_dataset, False, _WHOLE)
+        per_row = work.bytes_per_row(model._opened)
+        members = [self._look(place, model._opened, work, per_row) for place in self._places]
+        self._check_fill(members)
+        whole = self._joined_obs(members)
+        n_cells = sum(member.n_cells for member in members)
+        # Rows are on the disk twice in the end, and those of one file are so on the way.
+        self._target.check_space((2 * n_cells + max(member.n_cells for member in members)) * per_row)
+        identity = {
+            "the command": "embed several files",
+            "the files": [member.place for member in members],
+            "the key": self.key,
+            "with_dataset_embedding": self.with_dataset,
+            "the device asked for": str(self.opening.device),
+            "the precision asked for": self.opening.precision,
+        }
+        looked = time.monotonic()
+        with self._journal(identity, len(members)) as journal:
+            parts = [journal.folder / f"{i + 1:05}.npz" for i in range(len(members))]
+            for i, (member, part) in enumerate(zip(members, parts, strict=True)):
+                if i < journal.done:
+                    _check_same(part, member)
+                else:
+                    self._embed(member, part, opening, f" file {i + 1} of {len(members)}")
+                    journal.append({"n_cells": np.array([member.n_cells])})
+            shards = [_shards.Member(part) for part in parts]
+            provenance = _together(members, shards) | {"with_dataset_embedding": self.with_dataset}
+            arrays = {name: Stacked([shard.arrays[name] for shard in shards]) for name in shards[0].names}
+            made = result(self.key, arrays, provenance, [])
+            if self._target.suffix == ".parquet":
+                made = dataclasses.replace(made, labels={LABEL: whole.in_memory.obs[LABEL].to_numpy(object)})
+            computed = time.monotonic()
+            self._write(made, whole, journal)
+            ended = time.monotonic()
+            reports = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
+            picture = None
+            if _run_report.is_page(self._report):
+                picture = _picture.draw(made.arrays[self.key], whole.groups)
+            journal.remove()
+        seconds = {name: sum(one["seconds"][name] for one in reports) for name in reports[0]["seconds"]}
+        seconds |= {"opening": seconds["opening"] + looked - began, "assembling": ended - computed}
+        report = {
+            "input": f"{self._places[0]} and {many(len(members) - 1, 'other file')}" if members[1:] else self._places[0],
+            "output": str(self._target.place),
+            "n_cells": n_cells,
+            "memory": _resumable.memory_of(self.memory),
+            "provenance": {name: value for name, value in provenance.items() if name != "files"},
+            "warnings": [f"{one['input']}: {warning}" for one in reports for warning in one["warnings"]],
+            "seconds": seconds | {"total": sum(seconds.values()) - seconds["total"] - seconds["reading"]},
+            "cells_per_second": n_cells / spent if (spent := seconds["computing"] + seconds["waiting"]) > 0 else None,
+            "peak_memory_bytes": peak(),
+            "files": reports,
+            "finished": _run_report.now(),
+        }
+        _run_report.write(self._report, report, picture)
+        return EmbeddedFile(self._target.place, n_cells, work.n_columns, report)
+
+    def _opening(self, model: Model) -> Opening:
+        """Give what opens the model for each file: the one that is open, or for a cluster its directory."""
+        if self.scheduler is None or isinstance(self.opening.model, Model):
+            return Opening(model)
+        return Opening(model._opened.directory, self.opening.device, self.opening.precision)
+
+    # -- before --------------------------------------------------------------------------------
+
+    def _look(self, place: str, opened: _opened.Opened, work: Embedding, per_row: int) -> _Member:
+        """Look at a file as far as can be done without computing."""
+        with _named(place), closing(_inputs.read(place, self.modality)) as given:
+            given.check(self.options)
+            budget = _resumable.memory_of(self.memory) // 3
+            cells = Cells(opened, given.expression(self.options, budget, per_row), self.options)
+            named = self._target.suffix in (".h5ad", ".zarr") or _run_report.is_page(self._report)
+            obs = given.obs() if named else None
+            if obs is not None and LABEL in obs:
+                raise errors.DataError(
+                    f"obs has a column {LABEL!r} already, which tells the file of each cell in a collection: rename it"
+                )
+            names = given.obs_names[:] if self._target.suffix == ".parquet" or named else None
+            identity = _resumable.identity(cells, given, work.task(cells))
+            unknown = {"the rows", *([] if self.scheduler is None else _OF_WORKERS)}
+            identity = {name: value for name, value in identity.items() if name not in unknown}
+            return _Member(place, given.n_obs, cells.plan()["fill"], identity, obs, names)
+
+    def _check_fill(self, members: Sequence[_Member]) -> None:
+        """Make sure that all cells are filled in one way, or embeddings would differ by the file they are from."""
+        first = members[0]
+        for other in members:
+            if other.fill != first.fill:
+                raise errors.OptionError(
+                    f"fill='auto' is {first.fill!r} for {first.place!r} and {other.fill!r} for {other.place!r}, whose "
+                    "embeddings can't be compared: choose one for all files, such as fill='expected'"
+                )
+
+    def _joined_obs(self, members: Sequence[_Member]) -> _inputs.Input:
+        """Join the tables of cells, as far as the output has them."""
+        if all(member.names is None for member in members):
+            return _inputs.Input("", None, AnnData(shape=(sum(member.n_cells for member in members), 0)))
+        tables = []
+        for member in members:
+            table = AnnData(obs=member.obs, shape=None if member.obs is not None else (member.n_cells, 0))
+            table.obs_names = [str(name) for name in member.names]
+            tables.append(table)
+        counted = Counter(name for table in tables for name in set(table.obs_names))
+        repeated = sum(n > 1 for n in counted.values())
+        keys = [_stem(member.place) for member in members]
+        if len(set(keys)) < len(keys):
+            keys = [member.place for member in members]
+        if repeated:
+            _log.notice(f"{many(repeated, 'name')} of cells occur in several files: the file's name is appended to all")
+        unique = "-" if repeated else None
+        joined = anndata.concat(tables, join="outer", label=LABEL, keys=keys, index_unique=unique)
+        if self._target.suffix in (".h5ad", ".zarr"):
+            _h5ad.check_writable(joined)
+        return _inputs.Input("", None, joined)
+
+    # -- the run -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _journal(self, identity: Mapping[str, Any], n_files: int) -> Iterator[_journal.Journal]:
+        """Open what is kept of the collection; after an error it stays, if there is anything in it."""
+        journal = _journal.Journal.open(self._target.place, identity, n_files, _ROWS, resume=self.resume)
+        try:
+            yield journal
+        except BaseException as error:
+            if journal.done and not isinstance(error, errors.ResumeError):
+                files = f"{journal.done:,} of {many(n_files, 'file')}"
+                error.add_note(f"{files} are kept in {str(journal.folder)!r}: go on with resume=True")
+            if journal.done or any(journal.folder.glob("*.partial")):
+                journal.close()
+            else:
+                journal.remove()
+            raise
+
+    def _embed(self, member: _Member, part: Path, opening: Opening, which: str) -> None:
+        work = Embedding(self.key, self.with_dataset, False, _WHOLE, which)
+        how: dict[str, Any] = {
+            "modality": self.modality,
+            "resume": True,
+            "overwrite": True,  # a part that was written, but is not in the journal yet
+            "shard": _WHOLE,
+            "memory": self.memory,
+            "report": part.with_suffix(".json"),
+            "scheduler": self.scheduler,
+        }
+        with _named(member.place):
+            FileRun(member.place, part, work, opening, self.options, **how)()
+
+    def _write(self, made: _outputs.Result, whole: _inputs.Input, journal: _journal.Journal) -> None:
+        target = self._target
+        folder = target.suffix == ".zarr"
+        with _files.told(target.named, target.place), _files.appearing(target.place, folder=folder) as draft:
+            _outputs.write(draft, target.suffix, whole, made)
+            journal.note_output(draft)
+        _files.sync(target.place)
+
+
+def _checked(sources: Sequence[PathLike]) -> list[str]:
+    """Make sure that there are files, and none twice."""
+    if not sources:
+        raise errors.OptionError("src is an empty list: give the files to embed")
+    places = []
+    for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            raise errors.OptionError(f"src has {source!r} among its files, which is not a path")
+        places.append(os.fspath(source))
+    real = [place if _stored.is_address(place) else os.path.realpath(os.path.expanduser(place)) for place in places]
+    twice = [place for place, n in Counter(real).items() if n > 1]
+    if twice:
+        raise errors.DataError(f"{places[real.index(twice[0])]!r} is there twice: give each file once")
+    return places
+
+
+def _stem(place: str) -> str:
+    return Path(place.rstrip("/")).name.partition(".")[0]
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Have errors name the file that they are about."""
+    try:
+        yield
+    except errors.SE600MError as error:
+        if place in str(error):
+            raise
+        named = type(error)(f"{place!r}: {error}")
+        for note in getattr(error, "__notes__", []):
+            named.add_note(note)
+        raise named from error
+
+
+def _check_same(part: Path, member: _Member) -> None:
+    """Make sure that a file is the one whose rows are there."""
+    then = _shards.Member(part).record["identity"]
+    _journal.compare(part, {name: then.get(name) for name in member.identity}, member.identity)
+
+
+def _together(members: Sequence[_Member], shards: Sequence[_shards.Member]) -> dict[str, Any]:
+    """Describe all cells: what is the same for all files, sums of what is counted, and a table of the rest."""
+    records = [shard.record["provenance"] for shard in shards]
+    share = np.concatenate([shard.share for shard in shards])
+    same = {name: value for name, value in records[0].items() if all(record[name] == value for record in records)}
+    return {
+        **same,
+        **{name: sum(record[name] for record in records) for name in COUNTED},
+        "share_median": float(np.median(share)),
+        "share_min": float(share.min()),
+        "files": {
+            "path": np.array([member.place for member in members], object),
+            "n_cells": np.array([member.n_cells for member in members]),
+            **{
+                name: _column([record[name] for record in records])
+                for name in records[0]
+                if name not in same and name not in COUNTED
+            },
+        },
+    }
+
+
+def _column(values: list[Any]) -> npt.NDArray[Any]:
+    """Give values as an array that can be written: numbers, or text."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return np.array(values)
+    return np.array(["" if value is None else str(value) for value in values], object)
