@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from anndata import AnnData
 
-from se600m import _anndata, _destination, _options, errors
+from se600m import _ann_collection, _anndata, _destination, _options, errors
 from se600m._cells import CellSentences
 from se600m._model import Model, load_model
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
+
+if TYPE_CHECKING:
+    from anndata.experimental import AnnCollection
 
 ModelLike = Model | str | os.PathLike[str] | None
 
 
 @_options.accepts(RunKeywords)
 def embed(
-    adata: AnnData,
+    adata: AnnData | AnnCollection,
     *,
     model: ModelLike = None,
     key_added: str = "X_state",
@@ -34,7 +37,9 @@ def embed(
     ----------
     adata
         Cells × genes, with raw counts or log1p values and human gene symbols or Ensembl ids. If the column
-        ``feature_types`` of ``var`` contains "Gene Expression", columns of other types are ignored.
+        ``feature_types`` of ``var`` contains "Gene Expression", columns of other types are ignored. An
+        :class:`~anndata.experimental.AnnCollection` is embedded, too: each of its AnnDatas, with its own genes, gets
+        its rows; the collection has them if it is made again, or at once if it was made with ``join_obsm="inner"``.
     model
         A :class:`Model`, the name of a model, a converted directory or a checkpoint (see :func:`load_model`).
     key_added
@@ -111,9 +116,13 @@ def embed(
     # All of it before a model is converted and opened.
     chosen = _options.cell_options("embed", RunKeywords, options)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
-    _destination.check_embedding(adata, key_added, dataset=False, overwrite=overwrite, copy=copy)
-    _anndata.check(adata, **chosen.source())
-    if (unheld := _destination.unheld(adata, copy)) is not None:
+    collection = _ann_collection.parts(adata)
+    if collection is not None:
+        _ann_collection.check_copy(copy)
+    for part in [adata] if collection is None else collection:
+        _destination.check_embedding(part, key_added, dataset=False, overwrite=overwrite, copy=copy)
+        _anndata.check(part, **chosen.source())
+    if collection is None and (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()
     return open_model(model, device, precision, options.get("progress")).embed(

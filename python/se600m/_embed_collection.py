@@ -121,7 +121,7 @@ class Collection:
             "the precision asked for": self.opening.precision,
         }
         looked = time.monotonic()
-        with self._journal(identity, len(members)) as journal:
+        with self._kept(identity, len(members)) as journal:
             parts = [journal.folder / f"{i + 1:05}.npz" for i in range(len(members))]
             for i, (member, part) in enumerate(zip(members, parts, strict=True)):
                 if i < journal.done:
@@ -145,8 +145,9 @@ class Collection:
             journal.remove()
         seconds = {name: sum(one["seconds"][name] for one in reports) for name in reports[0]["seconds"]}
         seconds |= {"opening": seconds["opening"] + looked - began, "assembling": ended - computed}
+        others = f" and {many(len(members) - 1, 'other file')}" if members[1:] else ""
         report = {
-            "input": f"{self._places[0]} and {many(len(members) - 1, 'other file')}" if members[1:] else self._places[0],
+            "input": f"{self._places[0]}{others}",
             "output": str(self._target.place),
             "n_cells": n_cells,
             "memory": _resumable.memory_of(self.memory),
@@ -222,7 +223,7 @@ class Collection:
     # -- the run -------------------------------------------------------------------------------
 
     @contextmanager
-    def _journal(self, identity: Mapping[str, Any], n_files: int) -> Iterator[_journal.Journal]:
+    def _kept(self, identity: Mapping[str, Any], n_files: int) -> Iterator[_journal.Journal]:
         """Open what is kept of the collection; after an error it stays, if there is anything in it."""
         journal = _journal.Journal.open(self._target.place, identity, n_files, _ROWS, resume=self.resume)
         try:

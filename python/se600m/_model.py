@@ -15,6 +15,7 @@ import numpy.typing as npt
 from anndata import AnnData
 
 from se600m import (
+    _ann_collection,
     _anndata,
     _cells,
     _contextual,
@@ -32,6 +33,9 @@ from se600m import (
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
+
+if TYPE_CHECKING:
+    from anndata.experimental import AnnCollection
 
 
 class Model:
@@ -136,7 +140,7 @@ class Model:
     @_options.accepts(RunKeywords)
     def embed(
         self,
-        adata: AnnData,
+        adata: AnnData | AnnCollection,
         *,
         key_added: str = "X_state",
         with_dataset_embedding: bool = False,
@@ -155,23 +159,38 @@ class Model:
                 f"with_dataset_embedding=True, but model {self.name!r} has no dataset embedding: leave it out"
             )
         apart = self.dataset_dim > 0 and not with_dataset_embedding
-        _destination.check_embedding(adata, key_added, dataset=apart, overwrite=overwrite, copy=copy)
-        _anndata.check(adata, **chosen.source())
+        collection = _ann_collection.parts(adata)
+        if collection is not None:
+            _ann_collection.check_copy(copy)
+        for part in [adata] if collection is None else collection:
+            _destination.check_embedding(part, key_added, dataset=apart, overwrite=overwrite, copy=copy)
+            _anndata.check(part, **chosen.source())
+        if collection is not None:
+            _ann_collection.check_fill(self._opened, collection, chosen)
+            made = [self._made(part, chosen, apart) for part in collection]
+            _ann_collection.write(
+                adata, key_added, made, lambda part, one: _destination.write_embedding(part, key_added, *one)
+            )
+            return None
         if (unheld := _destination.unheld(adata, copy)) is not None:
             del adata
             adata = unheld.taken_back()
         result = _destination.target(adata, copy)
-        lazy = _anndata.lazy_rows(result, chosen.layer, chosen.use_raw)
-        if lazy is None:
-            made = _cells.embed(self._opened, result, chosen)
-        else:
-            made = _lazy_embed.embed(self._opened, result, lazy, chosen, self._any_gpu)
-        embedding, dataset = made.embedding, made.dataset_embedding
-        if dataset is not None and not apart:
-            embedding, dataset = _side_by_side(embedding, dataset), None
-        noted = made.provenance | {"with_dataset_embedding": with_dataset_embedding}
-        _destination.write_embedding(result, key_added, embedding, dataset, noted)
+        _destination.write_embedding(result, key_added, *self._made(result, chosen, apart))
         return result if copy else None
+
+    def _made(self, adata: AnnData, chosen: _options.CellOptions, apart: bool) -> _ann_collection.Made:
+        """Embed cells; the dataset embedding is apart, or in the last columns."""
+        lazy = _anndata.lazy_rows(adata, chosen.layer, chosen.use_raw)
+        if lazy is None:
+            made = _cells.embed(self._opened, adata, chosen)
+        else:
+            made = _lazy_embed.embed(self._opened, adata, lazy, chosen, self._any_gpu)
+        embedding, dataset = made.embedding, made.dataset_embedding
+        within = dataset is not None and not apart
+        if within:
+            embedding, dataset = _side_by_side(embedding, dataset), None
+        return embedding, dataset, made.provenance | {"with_dataset_embedding": within}
 
     @_options.accepts(CellKeywords)
     def tokenize(self, adata: AnnData, **options: Unpack[CellKeywords]) -> CellSentences:

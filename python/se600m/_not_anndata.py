@@ -48,8 +48,10 @@ def way_to_anndata(given: Any) -> str:
         return "pass the AnnData that it belongs to, with use_raw=True"
     if name == "SpatialData":
         return 'pass one of its tables, such as sdata.tables["table"]'
-    if name in ("AnnCollection", "AnnCollectionView"):
-        return "embed its AnnDatas one by one, or join them first with anndata.concat(adatas)"
+    if name == "AnnCollection":
+        return "only embed takes a collection: pass its AnnDatas one by one, or join them with anndata.concat(adatas)"
+    if name == "AnnCollectionView":
+        return "embed the collection itself, or its AnnDatas one by one"
     if name == "AnnLoader":
         return "embed the AnnData that it loads from, with loader.dataset or before the loader is made"
     if name in ("SingleCellExperiment", "SummarizedExperiment"):

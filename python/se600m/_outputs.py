@@ -194,7 +194,7 @@ def parquet() -> Any:
 
 
 def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
-    """Write a table: the names of the cells and what else is said of them, then each array as a column of lists, as wide as the array.
+    """Write a table: names of the cells, other labels, then each array as a column of lists, as wide as the array.
 
     Lists of a fixed size are what vector stores, polars, DuckDB and pandas take embeddings as. 2,048 columns of one
     number each would take longer to open than to read. The provenance is in the table's metadata, under ``se600m``.
