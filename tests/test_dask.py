@@ -440,6 +440,26 @@ def test_a_file_goes_on_elsewhere(file, model, want, cluster, tmp_path, small_st
     assert np.array_equal(np.load(tmp_path / "out.npy"), want.embedding)
 
 
+def test_several_files(file, cells, model, want, cluster, tmp_path, monkeypatch):
+    cells[::-1].copy().write_h5ad(tmp_path / "other.h5ad")
+    files = [file, tmp_path / "other.h5ad"]
+    options = {"model": model, "scheduler": cluster.scheduler_address, **OPTIONS}
+    append = _cluster._journal.Journal.append
+
+    def stops(journal, values):
+        append(journal, values)
+        if "n_cells" in values:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_cluster._journal.Journal, "append", stops)
+        se600m.embed_file(files, tmp_path / "out.npy", **options)
+    se600m.embed_file(files, tmp_path / "out.npy", resume=True, **options)
+    got = np.load(tmp_path / "out.npy")
+    assert np.array_equal(got[:13], want.embedding)
+    assert np.array_equal(got[13:], model.compute(cells[::-1].copy(), **OPTIONS).embedding)
+
+
 def test_a_file_and_a_worker_that_is_killed(file, model, want, cluster, tmp_path, small_steps, monkeypatch):
     monkeypatch.setattr(_cluster, "_compute", functools.partial(_computed_and_killed, _Killer(tmp_path)))
     se600m.embed_file(file, tmp_path / "out.npy", model=model, scheduler=cluster.scheduler_address, **OPTIONS)

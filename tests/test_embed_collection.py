@@ -172,7 +172,7 @@ def test_a_run_that_was_ended_while_it_cleared_away(files, want, model, monkeypa
 
 
 def _clears_not(journal):
-    if "out.npy.partial" == journal.folder.name:
+    if journal.folder.name == "out.npy.partial":
         raise KeyboardInterrupt
     _journal.shutil.rmtree(journal.folder)
 
@@ -184,6 +184,7 @@ def test_what_is_wrong_is_found_before_a_cell_is_embedded(files, model, immune, 
         assert runs == [] and not _journal.Path(f"{out}.partial").exists()
 
     fails(errors.OptionError, "src is an empty list", [])
+    fails(errors.OptionError, "src=3 is neither a path nor a list of paths", 3)
     fails(errors.OptionError, "src has 3 among its files, which is not a path", ["a.h5ad", 3])
     fails(errors.DataError, "'./b.h5ad' is there twice|'b.h5ad' is there twice", [*files, "./b.h5ad"])
     fails(errors.DataError, "'d.h5ad' does not exist", [*files, "d.h5ad"])

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from se600m._contextual import ContextualGeneEmbeddings
     from se600m._doctor import doctor
     from se600m._embed import embed, tokenize
-    from se600m._embed_file import EmbeddedFile, TokenizedFile, embed_file, merge_shards, tokenize_file
+    from se600m._embed_file import TokenizedFile, embed_file, merge_shards, tokenize_file
+    from se600m._embedding import EmbeddedFile
     from se600m._index import IndexedCells, index
     from se600m._info import info
     from se600m._model import Model, load_model
@@ -34,7 +35,8 @@ _MODULES = {
     "_contextual": ("ContextualGeneEmbeddings",),
     "_doctor": ("doctor",),
     "_embed": ("embed", "tokenize"),
-    "_embed_file": ("EmbeddedFile", "TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
+    "_embed_file": ("TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
+    "_embedding": ("EmbeddedFile",),
     "_index": ("IndexedCells", "index"),
     "_info": ("info",),
     "_model": ("Model", "load_model"),

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,7 @@ class _Member:
 class Collection:
     """A run over several files, with the options of :func:`se600m.embed_file`. They are checked when it is made."""
 
-    sources: Sequence[PathLike]
+    sources: Iterable[PathLike]
     dst: PathLike | None
     opening: Opening
     options: CellOptions
@@ -261,15 +261,17 @@ class Collection:
         _files.sync(target.place)
 
 
-def _checked(sources: Sequence[PathLike]) -> list[str]:
+def _checked(sources: Iterable[PathLike]) -> list[str]:
     """Make sure that there are files, and none twice."""
-    if not sources:
-        raise errors.OptionError("src is an empty list: give the files to embed")
+    if isinstance(sources, bytes) or not isinstance(sources, Iterable):
+        raise errors.OptionError(f"src={sources!r} is neither a path nor a list of paths")
     places = []
     for source in sources:
         if not isinstance(source, str | os.PathLike):
             raise errors.OptionError(f"src has {source!r} among its files, which is not a path")
         places.append(os.fspath(source))
+    if not places:
+        raise errors.OptionError("src is an empty list: give the files to embed")
     real = [place if _stored.is_address(place) else os.path.realpath(os.path.expanduser(place)) for place in places]
     twice = [place for place, n in Counter(real).items() if n > 1]
     if twice:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,7 +26,7 @@ from se600m._resumable import Done, Task
 
 @_options.accepts(RunKeywords)
 def embed_file(
-    src: PathLike | Sequence[PathLike],
+    src: PathLike | Iterable[PathLike],
     dst: PathLike | None = None,
     *,
     in_place: bool = False,
@@ -136,7 +136,7 @@ def embed_file(
         "report": report,
         "scheduler": scheduler,
     }
-    if isinstance(src, list | tuple):
+    if not isinstance(src, str | os.PathLike):
         for name, given in (("in_place", in_place), ("shard", part)):
             if given:
                 raise errors.OptionError(

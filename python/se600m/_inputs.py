@@ -82,7 +82,7 @@ class Input:
             This anndata can't read a column.
         """
         if self.stored is None:
-            return self.in_memory.obs
+            return pd.DataFrame(self.in_memory.obs)
         try:
             return pd.DataFrame(read_elem(self.stored.root["obs"]))
         except Exception as error:
