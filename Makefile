@@ -11,6 +11,9 @@
 # make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
 #             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
 # make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
+# make wheels  the source distribution and a wheel for each Python, checked, built twice, installed and tried, in dist
+#             (PYTHONS="3.12 3.13" chooses; ARGS=--once builds once, ARGS=--write updates docs/benchmarks/install.md)
+# make notices  THIRD_PARTY_NOTICES.md, for what is linked into the native module and for data in the package
 # make check  formats, lints, types and the direction of imports
 # make parity live comparison with the reference, arc-state, in an environment of its own (downloads torch)
 # make golden writes tests/golden anew, with the reference
@@ -29,7 +32,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python fmt docs train-mini \
-        parity golden clean preflight
+        parity golden wheels notices clean preflight
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -216,5 +219,18 @@ bench-go: setup
 	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) SE600M_BENCH_CELLS=$(CURDIR)/out/cells.bin \
 	    go test -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(GO) | tee out/bench-go.txt
 
+# In an environment of its own, with pinned tools: zig is its C compiler.
+WHEELS := .venv-wheels
+$(WHEELS)/.installed: tools/wheels/requirements.txt | preflight
+	@test -x $(WHEELS)/bin/python || $(PYTHON) -m venv $(WHEELS)
+	$(WHEELS)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+wheels: $(WHEELS)/.installed
+	$(WHEELS)/bin/python tools/wheels/build.py $(PYTHONS) $(ARGS)
+
+notices: setup
+	$(PY) tools/notices/write.py
+
 clean:
-	rm -rf build dist out .cache-gpu python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST)
+	rm -rf build dist out .cache-gpu python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST) $(WHEELS)
