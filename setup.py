@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -103,7 +102,8 @@ class BuildGo(build_ext):
         target.with_suffix(".h").unlink(missing_ok=True)
 
 
-version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+# Not by tomllib: a Python that is too old for it is to be told so by the prerequisites.
+version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text())[1]
 setup(
     ext_modules=[Extension("se600m._se600m", sources=[])],
     cmdclass={"build_ext": BuildGo},
