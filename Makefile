@@ -11,7 +11,11 @@
 # make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
 #             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
 # make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
-# make check  formats, lints, types and the direction of imports
+# make wheels  the source distribution and a wheel for each Python, checked, built twice, installed and tried, in dist
+#             (PYTHONS="3.12 3.13" chooses; ARGS=--once builds once, ARGS=--write updates docs/benchmarks/install.md)
+# make check-release  Dockerfile, recipe, citation, and the security of workflows
+# make notices  THIRD_PARTY_NOTICES.md, for what is linked into the native module and for data in the package
+# make check  formats, lints, types, the direction of imports, and workflows
 # make parity live comparison with the reference, arc-state, in an environment of its own (downloads torch)
 # make golden writes tests/golden anew, with the reference
 
@@ -27,9 +31,11 @@ GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format pkgname --hide-summa
 GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python fmt docs train-mini \
-        parity golden clean preflight
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python check-workflows check-release fmt docs train-mini \
+        parity golden wheels notices clean preflight
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -145,7 +151,7 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(PY) -m pip install -q --disable-pip-version-check -r $(VENV)/dev.txt
 	@touch $@
 
-check: check-go check-python
+check: check-go check-python check-workflows
 
 check-go:
 	go vet $(GO)
@@ -157,6 +163,9 @@ check-python: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check python tests tools setup.py
 	$(VENV)/bin/mypy
 	PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache
+
+check-workflows:
+	$(ACTIONLINT)
 
 fmt: $(VENV)/.dev
 	$(GOFUMPT) -w gocore pybind
@@ -216,5 +225,24 @@ bench-go: setup
 	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) SE600M_BENCH_CELLS=$(CURDIR)/out/cells.bin \
 	    go test -run '^$$' -bench '$(BENCH)' -count $(COUNT) $(GO) | tee out/bench-go.txt
 
+# In an environment of its own, with pinned tools: zig is its C compiler.
+WHEELS := .venv-wheels
+$(WHEELS)/.installed: tools/wheels/requirements.txt | preflight
+	@test -x $(WHEELS)/bin/python || $(PYTHON) -m venv $(WHEELS)
+	$(WHEELS)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+wheels: $(WHEELS)/.installed
+	$(WHEELS)/bin/python tools/wheels/build.py $(PYTHONS) $(ARGS)
+
+check-release: $(WHEELS)/.installed
+	$(WHEELS)/bin/zizmor --quiet --offline --min-severity medium .github
+	$(WHEELS)/bin/hadolint Dockerfile
+	$(WHEELS)/bin/python tools/check_recipe.py
+	$(WHEELS)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+notices: setup
+	$(PY) tools/notices/write.py
+
 clean:
-	rm -rf build dist out .cache-gpu python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST)
+	rm -rf build dist out .cache-gpu python/*.egg-info python/se600m/*.so $(VENV) $(TRAIN) $(LOWEST) $(WHEELS)

@@ -25,6 +25,16 @@ BUILD = ROOT / "build"
 prerequisites = runpy.run_path(str(ROOT / "tools" / "prerequisites.py"))
 
 
+def sort(file: Path, blocks: str) -> None:
+    """Sort blocks of a file among themselves: gopy writes functions in an order that is another one each time."""
+    text = file.read_text()
+    found = sorted(re.findall(blocks, text))
+    if not found:
+        raise SystemExit(f"se600m-go: gopy writes {file.name} differently now")
+    following = iter(found)
+    file.write_text(re.sub(blocks, lambda _: next(following), text))
+
+
 class BuildGo(build_ext):
     """Generates the binding with gopy and links it with Go."""
 
@@ -42,7 +52,7 @@ class BuildGo(build_ext):
             os.environ,
             CC=prerequisites["compiler"](),
             CGO_ENABLED="1",
-            CGO_CFLAGS=f"-O2 -w {shlex.quote('-I' + include)}",
+            CGO_CFLAGS=f"-O2 -g0 -w {shlex.quote('-I' + include)}",
             PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
         )
 
@@ -65,6 +75,8 @@ class BuildGo(build_ext):
         )
         source = binding / "se600m.go"
         source.write_text(re.sub(r"(?m)^#cgo .*\n", "", source.read_text()))
+        sort(source, r"(?ms)^//export pybind_\w+\n.*?^}\n")
+        sort(binding / "build.py", r"(?m)^add_checked\w*\(mod, 'pybind_.*\n")
         run("goimports", "-w", source.name, cwd=binding)  # gopy leaves its imports to it
         objects = BUILD / "cgo"
         run(
@@ -83,11 +95,18 @@ class BuildGo(build_ext):
         version = self.distribution.get_version()
         run(
             "go", "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false",
-            f"-ldflags=-s -w -X github.com/se600m/se600m-go/pybind.version={version} "
-            f"""'-extldflags="-Wl,--version-script={exports}"'""",
+            f"-ldflags=-s -w -buildid= -X github.com/se600m/se600m-go/pybind.version={version} "
+            f"""'-extldflags="-Wl,--strip-all" "-Wl,--version-script={exports}"'""",
             "-o", str(target), f"./{binding.relative_to(ROOT)}",
         )  # fmt: skip
         target.with_suffix(".h").unlink(missing_ok=True)
 
 
-setup(ext_modules=[Extension("se600m._se600m", sources=[])], cmdclass={"build_ext": BuildGo})
+# Not by tomllib: a Python that is too old for it is to be told so by the prerequisites.
+version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text())[1]
+setup(
+    ext_modules=[Extension("se600m._se600m", sources=[])],
+    cmdclass={"build_ext": BuildGo},
+    long_description=runpy.run_path(str(ROOT / "tools" / "index_readme.py"))["readme"](version),
+    long_description_content_type="text/markdown",
+)

@@ -13,9 +13,17 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import index_readme
+import release
+import se600m
+from se600m import _library
+from wheels import contents
+
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def run(*command, cwd, **environment):
@@ -45,6 +53,8 @@ def test_the_sdist_has_no_binary_and_no_data(sdist):
         "go.mod",
         "go.sum",
         "LICENSE",
+        "THIRD_PARTY_NOTICES.md",
+        "CITATION.cff",
         "setup.py",
         "tools/prerequisites.py",
         "pybind/doc.go",
@@ -75,7 +85,112 @@ def test_the_wheel(sdist, tmp_path):
     modules = {str(p.relative_to(ROOT / "python" / "se600m")) for p in (ROOT / "python" / "se600m").glob("*.py")}
     assert set(inside) == {*modules, *models, native, "py.typed", "_se600m.pyi"}
     assert all(mode & 0o444 == 0o444 for mode in modes.values()), "everybody may read what is installed"
-    assert wheel.stat().st_size < 10e6
+    assert list(contents.faults(wheel)) == []
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+        module = archive.extract(f"se600m/{native}", tmp_path)
+    description = metadata.partition("\n\n")[2]
+    assert description == index_readme.readme(PROJECT["version"])
+    assert linked(module) == noticed()
+
+
+def linked(module):
+    """The modules of Go that a native module says it is made of, with their versions."""
+    told = run("go", "version", "-m", module, cwd=ROOT).stdout
+    return set(re.findall(r"(?m)^\tdep\t(\S+)\t(\S+)", told))
+
+
+def noticed():
+    """Those whose licences are passed on."""
+    notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text()
+    return set(re.findall(r"(?m)^\| (\S+) \| (v\S+) \|", notices))
+
+
+def test_every_licence_that_is_noticed_is_in_the_metadata():
+    rows = re.findall(r"(?m)^\| [^|]+ \| [^|]* \| ([^|]+) \| [^|]+ \|$", (ROOT / "THIRD_PARTY_NOTICES.md").read_text())
+    noticed = {licence for row in rows[2:] for licence in row.split(" AND ")}
+    assert len(rows) > 10
+    assert noticed <= set(PROJECT["license"].split(" AND "))
+
+
+def test_links_of_the_readme():
+    """They lead somewhere in the repository, and by full addresses on an index."""
+    links = {link["target"] for link in index_readme.LINK.finditer((ROOT / "README.md").read_text())}
+    inside = {link for link in links if not re.match("https?:", link)}
+    assert len(inside) > 5
+    for link in inside:
+        path, _, part = link.partition("#")
+        assert (ROOT / path).exists(), link
+        titles = re.findall(r"(?m)^#+ (.+)$", (ROOT / (path or "README.md")).read_text()) if part else []
+        assert not part or part in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, link
+    on_index = index_readme.LINK.finditer(index_readme.readme("1.2"))
+    relative = [link["target"] for link in on_index if not re.match("https?:|#", link["target"])]
+    assert not relative
+    assert "](https://github.com/se600m/se600m-go/blob/v1.2/docs/errors.md)" in index_readme.readme("1.2")
+    assert "](https://raw.githubusercontent.com/se600m/se600m-go/v1.2/docs/flow.svg)" in index_readme.readme("1.2")
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        (lambda: Path(np._core._multiarray_umath.__file__), {"it needs", "it exports"}),
+        (lambda: Path(_library.find()), {"it needs", "it exports", "it has a RUNPATH"}),
+    ],
+    ids=["numpy's", "ONNX Runtime's"],
+)
+def test_what_is_wrong_with_a_native_module_is_told(module, says):
+    told = list(contents.module_faults(module().read_bytes()))
+    assert says <= {fault for fault in says for line in told if line.startswith(fault)}
+
+
+def test_what_is_wrong_with_a_wheel_is_told(tmp_path):
+    path = tmp_path / "x.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("se600m/large", b"\0" * 9_000_000)
+    told = list(contents.faults(path))
+    assert [re.sub(r",.*", "", fault) for fault in told] == [
+        "9.0 MB are over the budget of 8 MB",
+        "one native module is expected",
+        "the licence and the notices of third parties are expected",
+    ]
+
+
+def test_the_version_is_written_once():
+    """Everything else reads it."""
+    version = PROJECT["version"]
+    assert se600m.__version__ == version
+    for name in ("setup.py", "CITATION.cff", "recipe/recipe.yaml", "Dockerfile"):
+        lines = (ROOT / name).read_text().splitlines()
+        assert not [line for line in lines if version in line and not line.startswith("cff-version")], name
+
+
+def test_notes_of_a_release():
+    changelog = "## Unreleased\n\n## 1.2.0 - 2026-01-02\n\n### Added\n\n- This.\n\n## 1.1.0 - 2025-01-02\n\n- Old.\n"
+    assert release.notes("v1.2.0", "1.2.0", changelog) == "### Added\n\n- This."
+    assert release.notes("v1.1.0", "1.1.0", changelog) == "- Old."
+    with pytest.raises(ValueError, match=r"the tag is v1\.2\.0, but pyproject\.toml has version 1\.3\.0"):
+        release.notes("v1.2.0", "1.3.0", changelog)
+    with pytest.raises(ValueError, match=r"no part `## 1\.3\.0 - YYYY-MM-DD`"):
+        release.notes("v1.3.0", "1.3.0", changelog)
+
+
+def test_workflows_call_what_make_has():
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    called = {
+        target
+        for path in (ROOT / ".github" / "workflows").glob("*.yml")
+        for target in re.findall(r"run: make ([a-z-]+)", path.read_text())
+    }
+    assert {"check", "test", "test-lowest", "wheels", "docs"} <= called <= targets
+
+
+def test_every_python_that_is_promised_gets_a_wheel():
+    promised = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)}
+    built = re.search(r"(?m)^PYTHONS = \((.*)\)$", (ROOT / "tools" / "wheels" / "build.py").read_text())[1]
+    assert promised == set(re.findall(r"3\.\d+", built))
+    for name in ("test", "wheels"):
+        workflow = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+        assert promised <= set(re.findall(r"3\.\d+", workflow)), name
 
 
 MAKE = shutil.which("make")
@@ -202,7 +317,7 @@ def test_older_pythons_can_be_told():
 
 def test_the_reference_runs_beside_this_package():
     """In one environment, whose packages are pinned: none that this one depends on may be missing."""
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = PROJECT["dependencies"]
     pinned = (ROOT / "tools" / "parity" / "requirements.txt").read_text()
     missing = {re.split("[<>=]", name)[0] for name in wanted} - set(re.findall(r"^([\w.-]+)==", pinned, re.M))
     assert not missing

@@ -242,6 +242,18 @@ def test_the_library_that_is_needed(cache, wheel, monkeypatch):
     assert _library.origin("/elsewhere.so") == "from SE600M_ORT_LIBRARY"
 
 
+def test_the_library_of_a_conda_environment(cache, tmp_path, monkeypatch):
+    """conda's Python package has none: another package puts it into the environment's lib."""
+    monkeypatch.setattr(_library.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(_library.sys, "prefix", str(tmp_path / "conda"))
+    (tmp_path / "conda" / "lib").mkdir(parents=True)
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1.30.0", "libonnxruntime_providers_shared.so"):
+        (tmp_path / "conda" / "lib" / name).touch()
+    found = _library.find("cpu")
+    assert found == str(tmp_path / "conda" / "lib" / "libonnxruntime.so.1.30.0")
+    assert _library.origin(found) == "from this environment"
+
+
 def test_no_library_at_all(cache, monkeypatch):
     monkeypatch.setattr(_library.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(errors.RuntimeLibraryError, match="se600m runtime install cpu"):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import glob
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from se600m import _cuda_libraries, _native, _runtimes, errors
@@ -129,13 +129,13 @@ def find(flavour: str = "cpu") -> str:
     """Path of the library to load.
 
     It is ``SE600M_ORT_LIBRARY``; else that of the runtime, if ``se600m runtime install`` has put it into the
-    cache; else the one in the Python package ``onnxruntime``, whatever that can do. The Python module is
-    located, not imported.
+    cache; else the one in the Python package ``onnxruntime``, whatever that can do; else the one in the ``lib``
+    of this environment, where conda has it. The Python module is located, not imported.
     """
     override = os.environ.get("SE600M_ORT_LIBRARY")
     if override:
         return override
-    found = _special(flavour) or _in_package()
+    found = _special(flavour) or _in_package() or _in_environment()
     if found is None:
         raise errors.RuntimeLibraryError(
             "the library of ONNX Runtime was not found: run `pip install onnxruntime` or `se600m runtime install cpu`, "
@@ -150,7 +150,7 @@ def origin(library: str) -> str:
         return "from SE600M_ORT_LIBRARY"
     if _runtimes.folder() in Path(library).parents:
         return "from `se600m runtime install`"
-    return "from the Python package"
+    return "from this environment" if Path(library).parent == _environment() else "from the Python package"
 
 
 def _special(flavour: str) -> Path | None:
@@ -162,7 +162,18 @@ def _special(flavour: str) -> Path | None:
 def _in_package() -> Path | None:
     spec = importlib.util.find_spec("onnxruntime")
     for folder in list(spec.submodule_search_locations or []) if spec else []:
-        found = sorted(glob.glob(os.path.join(glob.escape(folder), "capi", "libonnxruntime.so*")))
-        if found:
-            return Path(found[-1])
+        if found := _in_folder(Path(folder, "capi")):
+            return found
     return None
+
+
+def _environment() -> Path:
+    return Path(sys.prefix, "lib")
+
+
+def _in_environment() -> Path | None:
+    return _in_folder(_environment())
+
+
+def _in_folder(folder: Path) -> Path | None:
+    return max(folder.glob("libonnxruntime.so*"), default=None)
