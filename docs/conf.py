@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated/times.md"]  # that one is part of another page
 templates_path = ["_templates"]
 nitpicky = True
 
@@ -110,6 +111,39 @@ def write_commands(_: Any) -> None:
     page.write_text(said.stdout)
 
 
+# -- how long it takes, from the benchmark ----------------------------------------------------------
+
+CASES = {"whole transcriptomes": "full width, 16 layers", "765-gene panel": "full width, 16 layers, 765-gene panel"}
+SIDES = {"fp32": "ours", "int8": "ours, int8", "bf16": "ours, bf16"}
+MEASURED_CORES = 2
+
+
+def duration(seconds: float) -> str:
+    """Say a time with two digits at most."""
+    for unit, size, least in (("days", 86_400, 2), ("hours", 3_600, 2), ("minutes", 60, 1)):
+        if (amount := seconds / size) >= least:
+            return f"{amount:,.0f} {unit}" if amount >= 9.5 else f"{amount:.1f} {unit}".replace(".0 ", " ")
+    return f"{seconds:.0f} seconds"
+
+
+def write_times(_: Any) -> None:
+    """Write the tables of cells × cores × precision, from docs/benchmarks/results.json."""
+    results = json.loads((HERE / "benchmarks" / "results.json").read_text())
+    measured = {(row["case"], row["side"]): row["spread"]["median"] / 1e3 for row in results["cases"]["full"]["rows"]}
+    lines = []
+    for title, case in CASES.items():
+        seconds = {precision: measured[case, side] for precision, side in SIDES.items()}
+        per_cell = ", ".join(f"{precision} {value:.1f} s" for precision, value in seconds.items())
+        lines += ["", f"**SE-600M, {title}.** Seconds per cell on {MEASURED_CORES} cores: {per_cell}.", ""]
+        cells = (1_000, 10_000, 100_000, 1_000_000)
+        lines += ["| cores, precision | " + " | ".join(f"{n:,} cells" for n in cells) + " |", "|---|" + "---:|" * 4]
+        for cores in (MEASURED_CORES, 16, 64):
+            for precision, value in seconds.items():
+                times = [duration(n * value * MEASURED_CORES / cores) for n in cells]
+                lines.append(f"| {cores}, {precision} | " + " | ".join(times) + " |")
+    (HERE / "_generated" / "times.md").write_text("\n".join(lines) + "\n")
+
+
 # -- references ------------------------------------------------------------------------------------
 
 # Classes are documented under the name that users import them by, and annotations have the module that they live in.
@@ -149,4 +183,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", shown_signature)
     shutil.rmtree(HERE / "_generated", ignore_errors=True)
     app.connect("builder-inited", write_commands, priority=100)
+    app.connect("builder-inited", write_times, priority=101)
     app.connect("missing-reference", find_public)

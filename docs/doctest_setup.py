@@ -10,6 +10,7 @@ import se600m
 
 _warnings.simplefilter("ignore", se600m.errors.DataWarning)  # a panel of 765 genes has much that it warns of
 _warnings.simplefilter("ignore", se600m.errors.DefaultModelWarning)
+_warnings.simplefilter("ignore", FutureWarning)  # of the packages around it
 _folder, _before = _tempfile.TemporaryDirectory(), _os.getcwd()
 _os.chdir(_folder.name)
 
