@@ -171,10 +171,10 @@ def shown_signature(
 
 
 def with_dashes(_app: Any, doctree: Any) -> None:
-    """Put a dash between a parameter and its description, which smart quotes would do."""
+    """Put a dash between a name and its description, which smart quotes would do."""
     for text in list(doctree.findall(nodes.Text)):
-        if text.astext() == " -- ":
-            text.parent.replace(text, nodes.Text(" – "))
+        if text.startswith(" -- ") and not isinstance(text.parent, nodes.literal_block):
+            text.parent.replace(text, nodes.Text(text.replace(" -- ", " – ", 1)))
 
 
 def setup(app: Any) -> None:
