@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import typer.main
 
 import se600m
@@ -53,11 +54,13 @@ def test_every_command_that_is_printed_can_be_given(path):
     app = typer.main.get_command(cli.app)
     for words in commands(path):
         command, rest, context = app, words, None
-        while hasattr(command, "commands"):
+        while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
             context = command.make_context(command.name, [rest[0]], parent=context, resilient_parsing=True)
             command, rest = command.commands[rest[0]], rest[1:]
-        given = command.make_context(command.name, list(rest), parent=context)
-        assert given is not None
+        try:
+            command.make_context(command.name, list(rest), parent=context)
+        except typer.Exit as done:  # --help
+            assert done.exit_code == 0
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
