@@ -7,7 +7,8 @@
 # make gpu-kit  what both need, in parts of 60 MB at most, for a GPU on a machine without a network
 # make test-lowest  the Python tests with the lowest versions that pyproject.toml allows, in environments of their own
 # make evaluate  how good the default model is: the table in README.md
-# make notebook  docs/quickstart.ipynb, run anew
+# make notebook  the notebooks in docs, run anew
+# make docs  the documentation site, in out/docs/html; its examples and notebooks are run (make docs-links: addresses)
 # make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
 #             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
 # make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
@@ -34,7 +35,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python check-workflows check-release fmt docs train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python check-workflows check-release fmt docs docs-links train-mini \
         parity golden wheels notices clean preflight
 
 help:
@@ -65,9 +66,10 @@ demo: setup
 evaluate: setup
 	$(PY) tools/evaluate.py --write $(EVALUATE)
 
-# The committed notebook, run anew.
+# The committed notebooks, run anew.
+NOTEBOOKS := $(wildcard docs/*.ipynb)
 notebook: setup
-	$(PY) tools/run_notebook.py docs/quickstart.ipynb
+	$(PY) tools/run_notebook.py $(NOTEBOOKS)
 
 test: test-go test-python
 
@@ -158,9 +160,10 @@ check-go:
 	@files=$$($(GOFUMPT) -l gocore pybind) && test -z "$$files" || { echo "gofumpt: $$files (make fmt)"; exit 1; }
 	$(GOLANGCI) run $(GO)
 
+LINTED := python tests tools setup.py $(wildcard docs/*.py)
 check-python: $(VENV)/.dev
-	$(VENV)/bin/ruff check python tests tools setup.py
-	$(VENV)/bin/ruff format --check python tests tools setup.py
+	$(VENV)/bin/ruff check $(LINTED)
+	$(VENV)/bin/ruff format --check $(LINTED)
 	$(VENV)/bin/mypy
 	PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache
 
@@ -169,12 +172,27 @@ check-workflows:
 
 fmt: $(VENV)/.dev
 	$(GOFUMPT) -w gocore pybind
-	$(VENV)/bin/ruff check --fix python tests tools setup.py
-	$(VENV)/bin/ruff format python tests tools setup.py
+	$(VENV)/bin/ruff check --fix $(LINTED)
+	$(VENV)/bin/ruff format $(LINTED)
 
-# docs/errors.md, from the cases and messages of the tests.
-docs: setup
-	SE600M_WRITE_DOCS=1 $(PY) -m pytest -q tests/test_errors.py
+$(VENV)/.docs: $(VENV)/.installed
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > $(VENV)/docs.txt
+	$(PY) -m pip install -q --disable-pip-version-check -r $(VENV)/docs.txt
+	@touch $@
+
+# docs/errors.md, from the cases and messages of the tests; the site, without a warning; its examples and notebooks, run.
+SITE   := out/docs
+SPHINX := $(PY) -m sphinx -n -W --keep-going -q -d $(SITE)/doctrees
+docs: $(VENV)/.docs
+	SE600M_WRITE_DOCS=1 $(PY) -m pytest -q -n 0 tests/test_errors.py
+	$(SPHINX) -b html docs $(SITE)/html
+	$(SPHINX) -b doctest docs $(SITE)/doctest
+	$(PY) tools/run_notebook.py --check $(NOTEBOOKS)
+	@echo "$(SITE)/html/index.html"
+
+# Addresses outside the site, which needs a network.
+docs-links: $(VENV)/.docs
+	SE600M_DOCS_ONLINE=1 $(SPHINX) -b linkcheck docs $(SITE)/linkcheck
 
 # The model in the package, trained anew in an environment of its own (torch); minutes on one core.
 TRAIN := .venv-train

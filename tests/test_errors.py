@@ -96,6 +96,14 @@ def test_each_is_of_its_class_and_names_the_value(given, drafts, case, monkeypat
     messages[case.what] = plain(message, given.folder)
 
 
+def as_markdown(message):
+    """Escape what Markdown would not show as it is; code in backticks stays code."""
+    parts = message.split("`")
+    return "`".join(
+        re.sub(r"\\|\*|<|\[(?=\^)", r"\\\g<0>", part) if i % 2 == 0 else part for i, part in enumerate(parts)
+    )
+
+
 def page():
     """Write the page from the table and from what was said."""
     lines = [
@@ -117,7 +125,7 @@ def page():
             lines += [
                 f"**{case.what[0].upper()}{case.what[1:]}**: `{case.error.__name__}`",
                 "",
-                f"> {messages[case.what]}",
+                f"> {as_markdown(messages[case.what])}",
                 "",
             ]
     return "\n".join(lines).rstrip() + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -50,8 +51,34 @@ def executed(path: Path, folder: Path) -> NotebookNode:
     return notebook
 
 
-if __name__ == "__main__":
-    for argument in sys.argv[1:]:
+def changes(path: Path, folder: Path) -> list[str]:
+    """Run a notebook and name the cells whose outputs are of other kinds than those that are kept in it.
+
+    Numbers may differ in the last digit from machine to machine; kinds may not.
+    """
+    kept, ran = nbformat.read(path, as_version=4), executed(path, folder)
+    return [cell.id for cell, stored in zip(ran.cells, kept.cells, strict=True) if kinds(cell) != kinds(stored)]
+
+
+def kinds(cell: NotebookNode) -> list[tuple[str, list[str]]]:
+    """Tell what a cell gave: kinds of outputs and their MIME types."""
+    return [(output.output_type, sorted(output.get("data", {}))) for output in cell.get("outputs", [])]
+
+
+def main() -> None:
+    """Run notebooks, and keep the outputs in them or compare them with those that are kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("--check", action="store_true", help="compare; the files stay as they are")
+    options = parser.parse_args()
+    for path in options.notebooks:
         with tempfile.TemporaryDirectory() as folder:
-            nbformat.write(executed(Path(argument), Path(folder)), argument)
-        print(f"run: {argument}")
+            if not options.check:
+                nbformat.write(executed(path, Path(folder)), path)
+            elif different := changes(path, Path(folder)):
+                sys.exit(f"{path} is not up to date, cells {', '.join(different)}: make notebook")
+        print(f"run: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,9 @@
 """State embeddings (SE-600M) of single cells, on AnnData.
 
 >>> import se600m
->>> se600m.embed(adata)  # adata.obsm["X_state"], n_cells × output_dim
+>>> se600m.embed(adata)
+>>> adata.obsm["X_state"].shape  # n_cells × output_dim
+(100, 96)
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from se600m import errors
 if TYPE_CHECKING:
     from se600m._cells import CellEmbeddings, CellSentences
     from se600m._contextual import ContextualGeneEmbeddings
-    from se600m._doctor import doctor
+    from se600m._doctor import Check, Diagnosis, doctor
     from se600m._embed import embed, tokenize
     from se600m._embed_file import TokenizedFile, embed_file, merge_shards, tokenize_file
     from se600m._embedding import EmbeddedFile
+    from se600m._flow import DimensionFlow, Stage
     from se600m._index import IndexedCells, index
-    from se600m._info import info
+    from se600m._info import ModelInfo, info
     from se600m._model import Model, load_model
     from se600m._models import convert, download
     from se600m._nearest import NearestCells
@@ -33,12 +36,13 @@ if TYPE_CHECKING:
 _MODULES = {
     "_cells": ("CellEmbeddings", "CellSentences"),
     "_contextual": ("ContextualGeneEmbeddings",),
-    "_doctor": ("doctor",),
+    "_doctor": ("Check", "Diagnosis", "doctor"),
     "_embed": ("embed", "tokenize"),
     "_embed_file": ("TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
     "_embedding": ("EmbeddedFile",),
+    "_flow": ("DimensionFlow", "Stage"),
     "_index": ("IndexedCells", "index"),
-    "_info": ("info",),
+    "_info": ("ModelInfo", "info"),
     "_model": ("Model", "load_model"),
     "_models": ("convert", "download"),
     "_nearest": ("NearestCells",),
@@ -68,12 +72,17 @@ def __dir__() -> list[str]:
 __all__ = [
     "CellEmbeddings",
     "CellSentences",
+    "Check",
     "ContextualGeneEmbeddings",
+    "Diagnosis",
+    "DimensionFlow",
     "EmbeddedFile",
     "FoundCells",
     "IndexedCells",
     "Model",
+    "ModelInfo",
     "NearestCells",
+    "Stage",
     "TokenizedFile",
     "convert",
     "doctor",

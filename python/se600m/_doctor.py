@@ -66,6 +66,11 @@ def doctor() -> Diagnosis:
     Diagnosis
         The checks, as :class:`Check` objects; its ``ok`` is True if embedding works on this machine. A missing
         graphics processor is not a failure: the line says what is needed to use one.
+
+    Examples
+    --------
+    >>> se600m.doctor().ok
+    True
     """
     return Diagnosis(_checks())
 

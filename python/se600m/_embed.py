@@ -112,6 +112,16 @@ def embed(
     What is counted over all cells is not in ``uns``. With ``strict=True`` all cells are read and checked at once, as
     for data in memory. A worker process opens the model once; ``threads`` are by default those of the worker, and
     the workers of a host share the GPUs out among them if ``device`` is ``"auto"`` or a list.
+
+    Examples
+    --------
+    The small model of the package, which is the default, has embeddings of 96 columns:
+
+    >>> se600m.embed(adata)
+    >>> adata.obsm["X_state"].shape
+    (100, 96)
+    >>> adata.uns["X_state"]["model"], adata.uns["X_state"]["n_matched"]
+    ('se-mini', 681)
     """
     # All of it before a model is converted and opened.
     chosen = _options.cell_options("embed", RunKeywords, options)
@@ -140,6 +150,20 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     """Convert every cell into the sentence that the model reads in :func:`embed`.
 
     The parameters are the same as in :func:`embed`.
+
+    Returns
+    -------
+    CellSentences
+        Gene tokens and expression values, one row per cell.
+
+    Examples
+    --------
+    The genes that the model reads first in the first cell, after ``[CLS]``:
+
+    >>> model = se600m.load_model()
+    >>> sentences = se600m.tokenize(adata, model=model)
+    >>> [model.genes[token] for token in sentences.gene_indices[0, 1:5]]
+    ['FTL', 'CD74', 'HLA-DPA1', 'JUNB']
     """
     chosen = _options.cell_options("tokenize", CellKeywords, options)
     _anndata.check(adata, **chosen.source())

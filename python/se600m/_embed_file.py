@@ -122,6 +122,13 @@ def embed_file(
     joins those. Its column ``source_file`` tells which file a cell is from. If names of cells occur in several files,
     all cells get the name of their file appended, as :func:`anndata.concat` does with ``index_unique="-"``. With
     ``resume``, files that are done are not read again.
+
+    Examples
+    --------
+    >>> adata.write_h5ad("cells.h5ad")
+    >>> done = se600m.embed_file("cells.h5ad", "embedded.h5ad", model="se-mini")
+    >>> done.n_cells, done.n_columns
+    (100, 96)
     """
     chosen = _options.cell_options("embed_file", RunKeywords, options)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
@@ -178,6 +185,15 @@ def merge_shards(
     ------
     DataError
         A shard is missing, is there twice, or is of another run. The message names it.
+
+    Examples
+    --------
+    >>> adata.write_h5ad("cells.h5ad")
+    >>> for part in ("1/2", "2/2"):
+    ...     shard = se600m.embed_file("cells.h5ad", f"{part[0]}.npz", model="se-mini", shard=part)
+    >>> done = se600m.merge_shards("embedded.h5ad", ["1.npz", "2.npz"])
+    >>> done.n_cells, done.n_columns
+    (100, 96)
     """
     began = time.monotonic()
     reported = _run_report.check(report)
@@ -262,6 +278,17 @@ def tokenize_file(
 
     The parameters are those of :func:`embed_file`. ``dst`` is an ``.npz`` file with the arrays ``gene_indices``,
     ``expression_values``, ``multiplicity`` and ``lengths`` of :class:`CellSentences`. They are not compressed.
+
+    Returns
+    -------
+    TokenizedFile
+        What was written, and how the run went.
+
+    Examples
+    --------
+    >>> adata.write_h5ad("cells.h5ad")
+    >>> se600m.tokenize_file("cells.h5ad", "sentences.npz", model="se-mini").n_cells
+    100
     """
     chosen = _options.cell_options("tokenize_file", CellKeywords, options)
     work = _Tokenizing()

@@ -125,8 +125,9 @@ def index(
 
     Examples
     --------
-    >>> se600m.index("atlas.h5ad", "atlas.lance", dataset="atlas")
-    >>> se600m.query(adata, "atlas.lance", label="cell_type").labels
+    >>> se600m.embed(reference)
+    >>> se600m.index(reference, "atlas.lance", dataset="atlas").n_added
+    100
     """
     chosen = _options.cell_options("index", RunKeywords, options)
     for name, value in {"overwrite": overwrite, "ann": ann, "resume": resume}.items():

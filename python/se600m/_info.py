@@ -61,6 +61,16 @@ def info(model: Model | str | os.PathLike[str] | None = None) -> ModelInfo:
     ----------
     model
         Anything that :func:`se600m.load_model` accepts, or a loaded model. By default, the package's default model.
+
+    Returns
+    -------
+    ModelInfo
+        Origin, size, licence files and stages of the model.
+
+    Examples
+    --------
+    >>> print(se600m.info("se-mini").name)
+    se-mini
     """
     opened = model if isinstance(model, Model) else load_model(_models.DEFAULT if model is None else model)
     folder, source = opened.directory, opened.config["source"]

@@ -62,6 +62,8 @@ class Model:
     --------
     >>> with se600m.load_model() as model:  # its memory is freed at the end
     ...     model.embed(adata)
+    >>> adata.obsm["X_state"].shape
+    (100, 96)
     """
 
     _why_not: errors.SE600MError | None = None
@@ -134,6 +136,12 @@ class Model:
             Cells × genes, with raw counts or log1p values and human gene symbols or Ensembl ids.
         options
             See :func:`se600m.embed`.
+
+        Examples
+        --------
+        >>> made = se600m.load_model().compute(adata)
+        >>> made.embedding.shape, made.dataset_embedding.shape
+        ((100, 96), (100, 10))
         """
         return _cells.embed(self._opened, adata, _options.cell_options("compute", RunKeywords, options))
 
@@ -258,6 +266,14 @@ class Model:
         -------
         embedding, dataset_embedding
             float32 ``[n, output_dim]``, rows of unit length; float32 ``[n, dataset_dim]`` or None.
+
+        Examples
+        --------
+        >>> model = se600m.load_model()
+        >>> made = model.tokenize(adata)
+        >>> embedding, _ = model.embed_sentences(made.gene_indices, made.expression_values, made.multiplicity)
+        >>> bool((embedding == model.compute(adata).embedding).all())
+        True
         """
         sentences = _sentences.Sentences(gene_indices, expression_values, multiplicity)
         return _sentences.embed(self._opened, sentences, batch_size, threads)
@@ -299,6 +315,11 @@ class Model:
         ------
         UnknownGeneError
             The model does not know a gene. The message has the nearest symbol.
+
+        Examples
+        --------
+        >>> se600m.load_model().gene_embeddings(["CD3D", "LYZ"]).shape
+        (2, 128)
         """
         opened = self._opened
         tokens = opened.tokens_of(self.genes if genes is None else genes)
@@ -348,6 +369,13 @@ class Model:
         Raises
         ------
         UnknownGeneError, DestinationError, MissingPackageError, DataError
+
+        Examples
+        --------
+        Vectors of two genes in every cell, NaN where a gene is not in the cell's sentence:
+
+        >>> se600m.load_model().contextual_gene_embeddings(adata, ["CD3D", "LYZ"]).shape
+        (100, 2, 128)
         """
         chosen = _options.cell_options("contextual_gene_embeddings", RunKeywords, options)
         return _contextual.contextual(self._opened, adata, genes, out, _options.flag("overwrite", overwrite), chosen)
@@ -398,6 +426,16 @@ class Model:
             The model does not know a gene. The message has the nearest symbol.
         OptionError
             Shapes or values do not match.
+
+        Examples
+        --------
+        >>> model = se600m.load_model()
+        >>> model.embed(adata)
+        >>> predicted = model.decode(
+        ...     adata.obsm["X_state"], ["CD3D", "LYZ"], dataset_embedding=adata.obsm["X_state_dataset"]
+        ... )
+        >>> predicted.shape
+        (100, 2)
         """
         progress = _options.flag_or_none("progress", progress)
         return _decode.decode(
@@ -414,7 +452,13 @@ class Model:
     # -- looks ---------------------------------------------------------------------------------
 
     def dimension_flow(self) -> DimensionFlow:
-        """Return the stages and shapes from a cell to its embedding; B is the batch size."""
+        """Return the stages and shapes from a cell to its embedding; B is the batch size.
+
+        Examples
+        --------
+        >>> [stage.name for stage in se600m.load_model().dimension_flow()][:3]
+        ['cell', 'cell sentence', 'gene embedding lookup']
+        """
         return flow_of(self.config)
 
     def __repr__(self) -> str:
@@ -512,6 +556,12 @@ def load_model(
     Raises
     ------
     ModelNotFoundError, ModelError, CheckpointError, DeviceError, RuntimeLibraryError, LicenceError, DownloadError
+
+    Examples
+    --------
+    >>> model = se600m.load_model("se-mini", device="cpu")
+    >>> model.name, model.output_dim, len(model.genes)
+    ('se-mini', 96, 9429)
     """
     chosen = _options.devices(device)
     if _options.flag("accept_licence", accept_licence) and name_or_path is not None:

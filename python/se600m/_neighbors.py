@@ -70,9 +70,14 @@ def nearest(
 
     Examples
     --------
+    The five cells that are most similar to the first cell:
+
     >>> se600m.embed(adata)
     >>> found = se600m.nearest(adata, k=5)
-    >>> adata.obs_names[found.indices[0]]  # the five cells that are most similar to the first cell
+    >>> found.indices.shape
+    (100, 5)
+    >>> list(adata.obs["cell_type"].iloc[found.indices[0]])
+    ['CD14+ Monocyte', 'CD14+ Monocyte', 'CD14+ Monocyte', 'CD14+ Monocyte', 'Dendritic']
     """
     search = _Search(adata, adata if reference is None else reference, use_rep)
     k = search.checked_k(k, search.reference.n_cells, "cells")
@@ -161,8 +166,10 @@ def transfer_labels(
     --------
     >>> se600m.embed(reference)
     >>> se600m.embed(adata)
-    >>> se600m.transfer_labels(adata, reference, "cell_type")
-    >>> adata[adata.obs["cell_type_confidence"] < 0.5]  # cells with uncertain labels
+    >>> se600m.transfer_labels(adata, reference, "cell_type", key_added="predicted")
+    >>> uncertain = adata[adata.obs["predicted_confidence"] < 0.5]  # cells with uncertain labels
+    >>> uncertain.n_obs
+    18
     """
     _check_kind(adata, "adata")
     _check_kind(reference, "reference")

@@ -222,9 +222,11 @@ def accepts(keywords: type) -> Callable[[_F], _F]:
     def decorate(function: _F) -> _F:
         own = inspect.signature(function)
         defaults = {f.name: f.default for f in dataclasses.fields(CellOptions)}
-        names = get_type_hints(keywords)
+        names, types = get_type_hints(keywords), get_type_hints(CellOptions)
         shown = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=defaults[f.name], annotation=f.type)
+            inspect.Parameter(
+                f.name, inspect.Parameter.KEYWORD_ONLY, default=defaults[f.name], annotation=types[f.name]
+            )
             for f in dataclasses.fields(CellOptions)
             if f.name in names
         ]

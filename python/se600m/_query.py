@@ -155,6 +155,17 @@ def query(
     -----
     DataWarning
         The table was embedded with another fill policy or seed.
+
+    Examples
+    --------
+    >>> se600m.embed(reference)
+    >>> added = se600m.index(reference, "atlas.lance", dataset="atlas")
+    >>> se600m.embed(adata)
+    >>> found = se600m.query(adata, "atlas.lance", k=5, label="cell_type")
+    >>> found.names.shape, len(found.labels)
+    ((100, 5), 100)
+    >>> found.to_arrow().column_names
+    ['query', 'rank', 'obs_names', 'dataset', 'distance']
     """
     _nearest.check_weights(weights)
     _options.flag("approximate", approximate)
