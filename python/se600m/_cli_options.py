@@ -11,15 +11,53 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import typer
 
+from se600m import _options
 from se600m._options import CellOptions
 
-Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint of the model.")]
+
+def _one_of(*names: str) -> Callable[[str], list[str]]:
+    """Have the shell complete the value of an option with these names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def _models(incomplete: str) -> list[str]:
+    from se600m import _models, _published
+
+    return _one_of(*_models.bundled(), *(model.name for model in _published.MODELS))(incomplete)
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="Name, converted directory or checkpoint of the model.", autocompletion=_models),
+]
 Checkpoint = Annotated[str | None, typer.Option(help="File name of the checkpoint, if the folder has several.")]
 ProteinEmbeddings = Annotated[
     Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
 ]
-Device = Annotated[str, typer.Option(help="Device: auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
-Precision = Annotated[str, typer.Option(help="Precision: auto, fp32, int8 or bf16 (with OpenVINO).")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Device: auto, cpu, openvino, cuda, cuda:N or tensorrt.",
+        autocompletion=_one_of("auto", "cpu", "openvino", "cuda", "tensorrt"),
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Precision: auto, fp32, int8 or bf16 (with OpenVINO).",
+        autocompletion=_one_of(*get_args(_options.Precision)),
+    ),
+]
+EmbeddingKey = Annotated[str, typer.Option("--key", help="Key of obsm under which the embedding is stored.")]
+Neighbours = Annotated[int, typer.Option("--k", "-k", help="Number of nearest cells to find.")]
+Weights = Annotated[
+    str,
+    typer.Option(help="Weights of the votes: uniform or similarity.", autocompletion=_one_of("uniform", "similarity")),
+]
 Threads = Annotated[int | None, typer.Option(help="Number of threads; all cores by default.")]
 Modality = Annotated[
     str | None,
@@ -51,6 +89,12 @@ _HELP = {
     "strict": "Stop with an error instead of a warning if the data looks wrong.",
 }
 
+
+def listed(names: str) -> list[str]:
+    """Split names with commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -77,10 +121,11 @@ def cell_options(keywords: type) -> Callable[[_F], _F]:
 
 
 def _option(field: dataclasses.Field[Any], kinds: dict[str, Any]) -> Any:
-    kind = kinds[field.name]
+    kind, complete = kinds[field.name], None
     if get_origin(kind) is Literal:
+        complete = _one_of(*get_args(kind))
         kind = str  # a wrong choice is named by the option's own check, with the nearest one
     elif isinstance(kind, types.UnionType):
         kind = get_args(kind)[0] | None
     names = [f"--{field.name.replace('_', '-')}"] if kind is bool else []  # no --no-use-raw
-    return Annotated[kind, typer.Option(*names, help=_HELP[field.name])]
+    return Annotated[kind, typer.Option(*names, help=_HELP[field.name], autocompletion=complete)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
+import numbers
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
-
-import numpy as np
 
 from se600m import errors
 
@@ -176,14 +177,14 @@ def check_precision(precision: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's are registered as such
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Check a whole number. Whole floats are taken: R has no other numbers."""
     if (
         not _is_number(value)
-        or not np.isfinite(value)
+        or not -math.inf < value < math.inf
         or int(value) != value
         or value < least
         or (most is not None and int(value) > most)
@@ -200,9 +201,14 @@ def checked_threads(threads: Any) -> int | None:
 
 def flag(name: str, value: Any) -> bool:
     """Check a switch."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool) and type(value) is not _bool_of_numpy():
         raise errors.OptionError(f"{name}={value!r} is not True or False")
     return bool(value)
+
+
+def _bool_of_numpy() -> type | None:
+    """Give numpy's own bool, where numpy has been imported: the command does without it until it reads cells."""
+    return getattr(sys.modules.get("numpy"), "bool_", None)
 
 
 def flag_or_none(name: str, value: Any) -> bool | None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_index, _cli_models, _cli_run
+from se600m import _cli_index, _cli_models, _cli_nearest, _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
+    EmbeddingKey,
     JsonProgress,
     Memory,
     Modality,
@@ -31,9 +32,30 @@ from se600m._options import MEMORY, CellKeywords, RunKeywords
 if TYPE_CHECKING:
     from se600m import _conversions
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="State embeddings (SE-600M) of single cells.",
+    context_settings={"help_option_names": ["-h", "--help"]},  # subcommands inherit it
+)
 _CELLS = "Cells to read: an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx."
 _EMBEDDINGS = (".h5ad", ".npy")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import se600m
+
+        print(f"se600m-go {se600m.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -54,7 +76,7 @@ def embed(
     device: Device = "auto",
     precision: Precision = "auto",
     modality: Modality = None,
-    key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
+    key: EmbeddingKey = "X_state",
     with_dataset_embedding: Annotated[
         bool,
         typer.Option(
@@ -215,7 +237,7 @@ def decode(
     ],
     genes: Annotated[str | None, typer.Option(help="Gene symbols, separated by commas.")] = None,
     genes_file: Annotated[Path | None, typer.Option(help="Text file with one gene symbol per line.")] = None,
-    key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
+    key: EmbeddingKey = "X_state",
     modality: Modality = None,
     model: Model = None,
     checkpoint: Checkpoint = None,
@@ -313,11 +335,14 @@ def info(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="Name, converted directory or checkpoint of a model.")
     ] = None,
+    *,
+    checkpoint: Checkpoint = None,
+    protein_embeddings: ProteinEmbeddings = None,
 ) -> None:
     """Show information about a model, and its dimension flow."""
     import se600m
 
-    print(se600m.info(model))
+    print(se600m.info(model, checkpoint=checkpoint, protein_embeddings=protein_embeddings))
 
 
 @app.command()
@@ -454,6 +479,7 @@ def clear_cache(
 
 
 _cli_index.add_to(app)
+_cli_nearest.add_to(app)
 
 
 def main() -> None:
