@@ -129,6 +129,7 @@ def index(
     >>> se600m.query(adata, "atlas.lance", label="cell_type").labels
     """
     chosen = _options.cell_options("index", RunKeywords, options)
+    _options.kept_genes(options, chosen)
     for name, value in {"overwrite": overwrite, "ann": ann, "resume": resume}.items():
         _options.flag(name, value)
     _check_datasets(dataset, batch_key)

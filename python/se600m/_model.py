@@ -31,7 +31,7 @@ from se600m import (
 )
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
-from se600m._options import CellKeywords, Devices, Precision, RunKeywords
+from se600m._options import CellKeywords, Devices, GeneKeywords, Precision, RunKeywords
 
 
 class Model:
@@ -288,7 +288,7 @@ class Model:
         _native.run("gene_embeddings", request)
         return embeddings
 
-    @_options.accepts(RunKeywords)
+    @_options.accepts(GeneKeywords)
     def contextual_gene_embeddings(
         self,
         adata: AnnData,
@@ -296,7 +296,7 @@ class Model:
         *,
         out: Any = None,
         overwrite: bool = False,
-        **options: Unpack[RunKeywords],
+        **options: Unpack[GeneKeywords],
     ) -> Any:
         """Compute contextual gene embeddings: the output of the last layer for the genes of each cell.
 
@@ -330,7 +330,7 @@ class Model:
         ------
         UnknownGeneError, DestinationError, MissingPackageError, DataError
         """
-        chosen = _options.cell_options("contextual_gene_embeddings", RunKeywords, options)
+        chosen = _options.cell_options("contextual_gene_embeddings", GeneKeywords, options)
         return _contextual.contextual(self._opened, adata, genes, out, _options.flag("overwrite", overwrite), chosen)
 
     def decode(

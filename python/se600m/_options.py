@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import inspect
 import math
 import numbers
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
@@ -45,7 +46,7 @@ _OTHER_NAMES = {
 """What else users call the choices, for suggestions only."""
 
 
-class CellKeywords(TypedDict, total=False):
+class ReadKeywords(TypedDict, total=False):
     """Keyword options of everything that reads the cells of an AnnData (see :class:`CellOptions`)."""
 
     layer: str | None
@@ -60,8 +61,20 @@ class CellKeywords(TypedDict, total=False):
     progress: bool | None
 
 
+class CellKeywords(ReadKeywords, total=False):
+    """The options of functions whose sentences may be of chosen genes."""
+
+    genes: Iterable[str] | str | None
+
+
 class RunKeywords(CellKeywords, total=False):
     """The options of functions that run the model on cells."""
+
+    batch_size: int | None
+
+
+class GeneKeywords(ReadKeywords, total=False):
+    """The options of functions that run the model on cells, and have ``genes`` of their own: those to tell about."""
 
     batch_size: int | None
 
@@ -84,6 +97,7 @@ class CellOptions:
     layer: str | None = None
     use_raw: bool = False
     gene_column: str | None = None
+    genes: Iterable[str] | str | None = None
     expression: Expression = "auto"
     fill: Fill = "auto"
     seed: int = 0
@@ -106,6 +120,8 @@ class CellOptions:
         for name in ("use_raw", "strict"):
             self._set(name, flag(name, getattr(self, name)))
         self._set("progress", flag_or_none("progress", self.progress))
+        if self.genes is not None:
+            self._set("genes", tuple(gene_names(self.genes)))
         for name in ("layer", "gene_column"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -129,7 +145,28 @@ class CellOptions:
             "strict": self.strict,
             "batch_size": self.batch_size or 0,
             "threads": self.threads or 0,
+            "genes": self.named_genes(),
         }
+
+    def named_genes(self) -> str:
+        """Name the chosen genes: ``"all"``, or their number and what tells them from others."""
+        if self.genes is None:
+            return "all"
+        names = sorted(set(self.genes))
+        return f"{len(names)} chosen ({hashlib.sha256(chr(10).join(names).encode(errors='replace')).hexdigest()[:12]})"
+
+
+def gene_names(genes: Any) -> list[str]:
+    """Check names of genes: one or several, each a text."""
+    if isinstance(genes, bytes) or not isinstance(genes, Iterable):
+        raise errors.OptionError(f"genes={genes!r}: give gene symbols or Ensembl ids")
+    names = [genes] if isinstance(genes, str) else list(genes)
+    if not names:
+        raise errors.OptionError("genes is empty: give at least one gene")
+    for name in names:
+        if not isinstance(name, str):
+            raise errors.OptionError(f"genes contains {name!r}: give gene symbols or Ensembl ids")
+    return [str(name) for name in names]
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -239,6 +276,12 @@ def accepts(keywords: type) -> Callable[[_F], _F]:
         return function
 
     return decorate
+
+
+def kept_genes(options: CellKeywords, chosen: CellOptions) -> None:
+    """Have options pass on the genes that were read, where what gives them could be read only once."""
+    if chosen.genes is not None:
+        options["genes"] = chosen.genes
 
 
 def cell_options(function: str, keywords: type, given: Mapping[str, Any]) -> CellOptions:

@@ -25,6 +25,7 @@ from se600m._cli_options import (
     Resume,
     Threads,
     cell_options,
+    gene_list,
 )
 from se600m._cli_run import say, worded
 from se600m._options import MEMORY, CellKeywords, RunKeywords
@@ -252,9 +253,11 @@ def decode(
 ) -> None:
     """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time."""
     from se600m import _decode, _decode_files, _files, _models, _opened, _options
-    from se600m.errors import DestinationError
+    from se600m.errors import DestinationError, OptionError
 
-    symbols = _gene_list(genes, genes_file)
+    symbols = gene_list(genes, genes_file)
+    if symbols is None:
+        raise OptionError("give the genes to decode with either --genes A,B,C or --genes-file FILE")
     _options.checked_threads(threads)
     depth: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
     _decode.check_depth(**depth)
@@ -276,25 +279,6 @@ def decode(
         f"{embedded.embedding.shape[0]:,} cells × {len(symbols):,} genes in {destination}"
         f"{_models.with_default_model(model)}"
     )
-
-
-def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
-    from se600m.errors import DataError, OptionError
-
-    if (genes is None) == (genes_file is None):
-        raise OptionError("give the genes to decode with either --genes A,B,C or --genes-file FILE")
-    if genes_file is None:
-        assert genes is not None
-        lines = genes.split(",")
-    else:
-        try:
-            lines = genes_file.read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"--genes-file {str(genes_file)!r} can't be read: {error}") from error
-    symbols = [line.strip() for line in lines if line.strip()]
-    if not symbols:
-        raise OptionError("genes is empty: give at least one gene symbol")
-    return symbols
 
 
 @app.command()
