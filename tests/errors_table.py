@@ -1454,6 +1454,18 @@ MODELS = [
         "'MS4A1B' .*nearest symbol is 'MS4A1'",
     ),
     Case(
+        "a table of orthologues with more than the two columns",
+        lambda g: se600m.map_orthologues(g.adata, pd.DataFrame({"Gene name": ["Lyz2"], "Human": ["LYZ"], "kind": [1]})),
+        errors.DataError,
+        "has 3 columns .*give the two",
+    ),
+    Case(
+        "a table of orthologues of other genes",
+        lambda g: se600m.map_orthologues(g.adata, pd.DataFrame({"Gene name": ["Lyz2"], "Human": ["LYZ"]})),
+        errors.DataError,
+        "none of the 1 genes of the table, such as 'Lyz2', is in var_names",
+    ),
+    Case(
         "chosen genes of which one is written in another way",
         embed(genes=["LYZ", "CD3D", "Ms4a1"]),
         errors.UnknownGeneError,
