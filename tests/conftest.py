@@ -9,6 +9,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
         os.environ.setdefault(_name, str(_share))
 
 import signal
+import sys
 import tempfile
 import types
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import pytest
 import jobs as native_jobs
 import se600m
 import statefiles
-from se600m import _library
+from se600m import _cli_run, _library, _log, cli
 
 # What the user has installed, for the tests that need it.
 OPENVINO = Path(_library.find("openvino"))
@@ -140,3 +141,20 @@ def random_model(tmp_path_factory: pytest.TempPathFactory, _immune: anndata.AnnD
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def told(monkeypatch, capsys):
+    """Runs the command in this process: each process would take seconds to import what it needs."""
+    monkeypatch.setattr(_cli_run, "_listen", lambda: None)
+    monkeypatch.setattr(_cli_run, "_flags", {})
+    monkeypatch.setattr(_log, "worded", str)
+
+    def run(*args, with_output=False):
+        monkeypatch.setattr(sys, "argv", ["se600m", *args])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return (ended.value.code, said.err, *([said.out] if with_output else []))
+
+    return run

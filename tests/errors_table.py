@@ -1454,6 +1454,36 @@ MODELS = [
         "'MS4A1B' .*nearest symbol is 'MS4A1'",
     ),
     Case(
+        "a table of orthologues with more than the two columns",
+        lambda g: se600m.map_orthologues(g.adata, pd.DataFrame({"Gene name": ["Lyz2"], "Human": ["LYZ"], "kind": [1]})),
+        errors.DataError,
+        "has 3 columns .*give the two",
+    ),
+    Case(
+        "a table of orthologues of other genes",
+        lambda g: se600m.map_orthologues(g.adata, pd.DataFrame({"Gene name": ["Lyz2"], "Human": ["LYZ"]})),
+        errors.DataError,
+        "none of the 1 genes of the table, such as 'Lyz2', is in var_names",
+    ),
+    Case(
+        "chosen genes of which one is written in another way",
+        embed(genes=["LYZ", "CD3D", "Ms4a1"]),
+        errors.UnknownGeneError,
+        "'Ms4a1' .*nearest symbol is 'MS4A1'",
+    ),
+    Case(
+        "chosen genes of which the model knows none",
+        embed(genes=["MIR1302-10"]),
+        errors.UnknownGeneError,
+        "none of the 1 chosen gene, such as 'MIR1302-10', .*leave genes=... out",
+    ),
+    Case(
+        "a mask instead of the names of chosen genes",
+        embed(genes=[True, False]),
+        errors.OptionError,
+        "genes contains True: give gene symbols",
+    ),
+    Case(
         "a gene that is written in another way",
         lambda _: se600m.load_model().gene_embeddings("Cd3d"),
         errors.UnknownGeneError,

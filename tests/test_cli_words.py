@@ -32,6 +32,10 @@ def flags(*words):
         ("choose one with checkpoint=...: a.ckpt", "choose one with --checkpoint ...: a.ckpt"),
         ('then se600m.load_model("path/to/SE-600M")', "then --model path/to/SE-600M"),
         ("or embed with_dataset_embedding=True (106 columns)", "or embed --with-dataset-embedding (106 columns)"),
+        ("create it with se600m.embed(adata, key_added='X_2')", "create it with `se600m embed IN --key X_2`"),
+        ("with se600m.embed_file('my cells.h5ad', 'e.h5ad')", "with `se600m embed 'my cells.h5ad' e.h5ad`"),
+        ("se600m.index(cells, 'a.lance', ann=True)", "`se600m index IN a.lance --ann`"),
+        ("se600m.index(..., ann=True)", "`se600m index ... --ann`"),
         # What is quoted, a path or Python code stays.
         ("'use_raw=True' can't be and doesn't", "'use_raw=True' can't be and doesn't"),
         ("in /data/use_raw/batch_size=3/x.h5ad", "in /data/use_raw/batch_size=3/x.h5ad"),
@@ -50,6 +54,13 @@ def test_a_command_that_takes_an_argument_names_it():
 
 def test_a_flag_of_another_command_is_named_too():
     assert _cli_words.in_flags("with with_dataset_embedding=True", flags("decode")) == "with --with-dataset-embedding"
+
+
+def test_a_command_with_other_names_than_most_says_its_own():
+    names = flags("transfer-labels", "a.h5ad", "b.h5ad", "c.csv")
+    assert _cli_words.in_flags("key='x' is not in reference.obs", names) == "--label x is not in reference.obs"
+    assert _cli_words.in_flags("choose another key_added", names) == "choose another --key-added"
+    assert _cli_words.in_flags("use_rep='x' is not", names) == "--key x is not"
 
 
 def test_every_flag_of_embed_is_written_as_a_user_types_it():

@@ -7,7 +7,7 @@ import pytest
 
 import se600m
 
-SLOW = ("anndata", "pandas", "scipy", "zarr", "dask", "huggingface_hub")
+SLOW = ("numpy", "anndata", "tqdm", "se600m._se600m", "pandas", "scipy", "zarr", "dask", "huggingface_hub")
 
 
 @pytest.mark.parametrize("statement", ["import se600m", "import se600m.cli"])

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import se600m
-from se600m import _cli_run, _index, _lance, _progress, _representations, cli, errors
+from se600m import _index, _lance, _representations, errors
 from test_neighbors import gaussian, names
 
 lancedb = pytest.importorskip("lancedb", reason="vector search needs lancedb (the extra index)")
@@ -389,22 +389,6 @@ def test_without_lancedb_it_is_named(uri, monkeypatch):
 
 
 # -- the commands ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def told(monkeypatch, capsys):
-    """Runs the command in this process: each would take seconds to import LanceDB."""
-    monkeypatch.setattr(_cli_run, "_listen", lambda: None)
-    monkeypatch.setattr(_cli_run, "_flags", {})
-    monkeypatch.setattr(_progress, "worded", str)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["se600m", *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, capsys.readouterr().err
-
-    return run
 
 
 def test_the_commands(tmp_path, told):

@@ -141,12 +141,17 @@ def other_cells(_):
     anndata.read_h5ad("in.h5ad")[: N - 1].copy().write_h5ad("in.h5ad")
 
 
+CHOSEN = ["TNFRSF4", "CPSF3L", "ATAD3C", "RER1", "TNFRSF25", "TNFRSF9"]
 CHANGES = {
     "seed": ({"seed": 3}, "seed was 0 and is 3"),
     "fill": ({"fill": "independent"}, "fill was 'auto' and is 'independent'"),
     "expression": ({"expression": "counts"}, "expression was 'auto' and is 'counts'"),
     "gene_column": ({"gene_column": "names"}, "gene_column was none and is 'names'"),
     "layer": ({"layer": "other"}, "layer was none and is 'other'"),
+    "genes": (
+        {"genes": ["TNFRSF4", "CPSF3L", "ATAD3C", "RER1", "TNFRSF25", "TNFRSF9"]},
+        r"genes was 'all' and is '6 chosen \(",
+    ),
     "model": ({"model": "other"}, "model_checksum was "),
     "precision": ({"model": "int8"}, "precision was 'fp32' and is 'int8'"),
     "values": (other_values, "its values was "),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from se600m._models import convert, download
     from se600m._nearest import NearestCells
     from se600m._neighbors import nearest, transfer_labels
+    from se600m._orthologues import map_orthologues
     from se600m._query import FoundCells, query
 
     __version__: str
@@ -47,6 +48,7 @@ _MODULES = {
     "_models": ("convert", "download"),
     "_nearest": ("NearestCells",),
     "_neighbors": ("nearest", "transfer_labels"),
+    "_orthologues": ("map_orthologues",),
     "_query": ("FoundCells", "query"),
 }
 _HOMES = {name: f"se600m.{module}" for module, names in _MODULES.items() for name in names}
@@ -93,6 +95,7 @@ __all__ = [
     "index",
     "info",
     "load_model",
+    "map_orthologues",
     "merge_shards",
     "nearest",
     "query",

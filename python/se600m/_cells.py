@@ -118,9 +118,18 @@ class Cells:
         self.opened, self.options = opened, options
         self.source = cells if isinstance(cells, _anndata.Expression) else _anndata.read(cells, **options.source())
         self.n_cells = self.source.n_cells
-        tokens, match = self._match() if genes is None else genes
+        tokens, match = self._chosen() if genes is None else genes
         self.tokens = np.require(tokens, np.int32, ["C", "ALIGNED"])
         self.report = Report(self.source.where, self.n_cells, {**match, "features": self.source.features})
+
+    def _chosen(self) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+        """Find the genes, all of which are judged; those that were chosen have tokens."""
+        tokens, match = self._match()
+        if self.options.genes is None:
+            return tokens, match | {"chosen": None}
+        opened = self.opened
+        tokens, chosen = _genes.choose(opened.handle, opened.genes, self.source.columns, match, self.options.genes)
+        return tokens, match | {"chosen": chosen}
 
     def _match(self) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
         """Find the genes. If they are too few, the error tells what they carry, as far as that can be seen."""

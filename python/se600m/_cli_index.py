@@ -11,22 +11,25 @@ from se600m import _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
+    EmbeddingKey,
     JsonProgress,
     Memory,
     Modality,
     Model,
+    Neighbours,
     Overwrite,
     Precision,
     ProteinEmbeddings,
     Resume,
     Threads,
+    Weights,
     cell_options,
+    listed,
 )
 from se600m._cli_run import say
 from se600m._options import MEMORY, RunKeywords
 
 _Table = Annotated[str, typer.Argument(metavar="TABLE.lance", help="Path or address of the table.")]
-_Key = Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")]
 _CELLS = "Cells: a file that embed reads or writes (h5ad, zarr, parquet, …)."
 
 
@@ -35,7 +38,7 @@ def index(
     source: Annotated[str, typer.Argument(metavar="IN", help=_CELLS)],
     uri: _Table,
     *,
-    key: _Key = "X_state",
+    key: EmbeddingKey = "X_state",
     obs: Annotated[
         str | None,
         typer.Option(metavar="A,B,…", help="Columns of obs to store; all by default."),
@@ -75,7 +78,7 @@ def index(
             source,
             uri,
             use_rep=key,
-            obs=None if obs is None else _listed(obs),
+            obs=None if obs is None else listed(obs),
             dataset=dataset,
             batch_key=batch_key,
             overwrite=overwrite,
@@ -105,9 +108,9 @@ def query(
         ),
     ],
     *,
-    k: Annotated[int, typer.Option("--k", "-k", help="Number of nearest cells to find.")] = 15,
+    k: Neighbours = 15,
     label: Annotated[str | None, typer.Option(help="Column of the table on which the nearest cells vote.")] = None,
-    weights: Annotated[str, typer.Option(help="Weights of the votes: uniform or similarity.")] = "uniform",
+    weights: Weights = "uniform",
     columns: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Columns of the table to write for every nearest cell.")
     ] = None,
@@ -123,7 +126,7 @@ def query(
     refine: Annotated[
         int, typer.Option(help="How many times k cells the approximate index selects, to be compared exactly.")
     ] = 10,
-    key: _Key = "X_state",
+    key: EmbeddingKey = "X_state",
     modality: Modality = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -140,7 +143,7 @@ def query(
         use_rep=key,
         label=label,
         weights=weights,
-        columns=[] if columns is None else _listed(columns),
+        columns=[] if columns is None else listed(columns),
         where=where,
         approximate=approximate,
         nprobes=nprobes,
@@ -150,10 +153,6 @@ def query(
     )
     what = f"nearest {k} of" if label is None else f"{label} of"
     say.print(f"{what} {n:,} cells in {destination}")
-
-
-def _listed(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def add_to(app: typer.Typer) -> None:

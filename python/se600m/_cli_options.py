@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
 
+from se600m import _options
 from se600m._options import CellOptions
 
-Model = Annotated[str | None, typer.Option(help="Name, converted directory or checkpoint of the model.")]
+
+def _one_of(*names: str) -> Callable[[str], list[str]]:
+    """Have the shell complete the value of an option with these names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def _models(incomplete: str) -> list[str]:
+    from se600m import _models, _published
+
+    return _one_of(*_models.bundled(), *(model.name for model in _published.MODELS))(incomplete)
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="Name, converted directory or checkpoint of the model.", autocompletion=_models),
+]
 Checkpoint = Annotated[str | None, typer.Option(help="File name of the checkpoint, if the folder has several.")]
 ProteinEmbeddings = Annotated[
     Path | None, typer.Option(help="Gene table (.pt) to use instead of the checkpoint's own.")
 ]
-Device = Annotated[str, typer.Option(help="Device: auto, cpu, openvino, cuda, cuda:N or tensorrt.")]
-Precision = Annotated[str, typer.Option(help="Precision: auto, fp32, int8 or bf16 (with OpenVINO).")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Device: auto, cpu, openvino, cuda, cuda:N or tensorrt.",
+        autocompletion=_one_of("auto", "cpu", "openvino", "cuda", "tensorrt"),
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Precision: auto, fp32, int8 or bf16 (with OpenVINO).",
+        autocompletion=_one_of(*get_args(_options.Precision)),
+    ),
+]
+EmbeddingKey = Annotated[str, typer.Option("--key", help="Key of obsm under which the embedding is stored.")]
+Neighbours = Annotated[int, typer.Option("--k", "-k", help="Number of nearest cells to find.")]
+Weights = Annotated[
+    str,
+    typer.Option(help="Weights of the votes: uniform or similarity.", autocompletion=_one_of("uniform", "similarity")),
+]
 Threads = Annotated[int | None, typer.Option(help="Number of threads; all cores by default.")]
 Modality = Annotated[
     str | None,
@@ -38,6 +77,12 @@ JsonProgress = Annotated[
     bool, typer.Option("--json-progress", help="Write the progress as lines of JSON to standard error.")
 ]
 
+ChosenGenes = Annotated[
+    str | None,
+    typer.Option("--genes", metavar="A,B,…", help="Genes that may enter the sentences; all by default."),
+]
+ChosenGenesFile = Annotated[Path | None, typer.Option("--genes-file", help="Text file with one such gene per line.")]
+
 _HELP = {
     "layer": "Layer that contains the expression, if it is not in X.",
     "use_raw": "Read the expression from .raw.X.",
@@ -51,6 +96,32 @@ _HELP = {
     "strict": "Stop with an error instead of a warning if the data looks wrong.",
 }
 
+
+def listed(names: str) -> list[str]:
+    """Split names with commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def gene_list(genes: str | None, genes_file: Path | None) -> list[str] | None:
+    """Read names of genes: those with commas between them, or the lines of a file; None if neither is given."""
+    from se600m.errors import DataError, OptionError
+
+    if genes is not None and genes_file is not None:
+        raise OptionError("give the genes with either --genes A,B,C or --genes-file FILE, not both")
+    if genes is not None:
+        names = listed(genes)
+    elif genes_file is not None:
+        try:
+            names = [line.strip() for line in genes_file.read_text().splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"--genes-file {str(genes_file)!r} can't be read: {error}") from error
+    else:
+        return None
+    if not names:
+        raise OptionError("genes is empty: give at least one gene symbol")
+    return names
+
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -62,6 +133,12 @@ def cell_options(keywords: type) -> Callable[[_F], _F]:
 
     def decorate(command: _F) -> _F:
         signature = inspect.signature(command, eval_str=True)
+
+        @functools.wraps(command)
+        def with_genes(**given: Any) -> Any:
+            genes = gene_list(given.pop("genes"), given.pop("genes_file"))
+            return command(**given, genes=genes)
+
         kinds, wanted = get_type_hints(CellOptions), get_type_hints(keywords)
         shown = [
             inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=_option(f, kinds))
@@ -69,18 +146,23 @@ def cell_options(keywords: type) -> Callable[[_F], _F]:
             if f.name in wanted and f.name in _HELP
         ]
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        command.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in [*own, *shown]}
-        return command
+        shown += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in (("genes", ChosenGenes), ("genes_file", ChosenGenesFile))
+        ]
+        with_genes.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+        with_genes.__annotations__ = {p.name: p.annotation for p in [*own, *shown]}
+        return cast("_F", with_genes)
 
     return decorate
 
 
 def _option(field: dataclasses.Field[Any], kinds: dict[str, Any]) -> Any:
-    kind = kinds[field.name]
+    kind, complete = kinds[field.name], None
     if get_origin(kind) is Literal:
+        complete = _one_of(*get_args(kind))
         kind = str  # a wrong choice is named by the option's own check, with the nearest one
     elif isinstance(kind, types.UnionType):
         kind = get_args(kind)[0] | None
     names = [f"--{field.name.replace('_', '-')}"] if kind is bool else []  # no --no-use-raw
-    return Annotated[kind, typer.Option(*names, help=_HELP[field.name])]
+    return Annotated[kind, typer.Option(*names, help=_HELP[field.name], autocompletion=complete)]

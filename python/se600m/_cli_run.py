@@ -10,14 +10,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
 import typer
 import typer.main
 from rich.console import Console
 
-from se600m import _cli_words, _progress
+from se600m import _cli_words, _log
 
 say = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 """Messages for the user (standard error); results that a program may read go to standard output."""
@@ -47,9 +46,16 @@ def resumable(*words: str) -> Iterator[None]:
         raise
 
 
-def progress_as(json: bool) -> Any:
+@contextmanager
+def progress_as(json: bool) -> Iterator[None]:
     """Have progress in a block shown as lines of JSON, if so chosen."""
-    return _progress.as_lines(sys.stderr) if json else nullcontext()
+    if not json:
+        yield
+        return
+    from se600m import _progress
+
+    with _progress.as_lines(sys.stderr):
+        yield
 
 
 class _Stopped(BaseException):
@@ -63,7 +69,7 @@ def run(app: typer.Typer) -> None:
     """Run the command; errors end it with one clear line and exit status 1, wrong options with 2."""
     _listen()
     _flags.update(_cli_words.flags_of(typer.main.get_command(app), sys.argv[1:]))
-    _progress.worded = worded
+    _log.worded = worded
     try:
         status = _run(app)
         sys.stdout.flush()

@@ -5,15 +5,21 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _OTHER_NAMES = {"key_added": "key", "use_rep": "key"}
 """Options that Python and the command line name differently."""
 
+_OTHER_NAMES_IN = {"transfer-labels": {"key": "label", "key_added": "key_added"}}
+"""The same, where a command has other names than most."""
+
 _TEXT = r"""(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)"""
 _VALUE = rf"(?:{_TEXT}|\.\.\.|True|False|-?(?:\d[\w.+-]*\w|\d|inf|nan))"
 _ALONE = r"""(?<![\w./\\'"-])"""
+_CALL = re.compile(
+    rf"se600m\.(?P<name>embed|index|query|nearest|transfer_labels)(?:_file)?\((?P<arguments>(?:{_TEXT}|[^()'\"])*)\)"
+)
 _LOAD_MODEL = re.compile(rf"""se600m\.load_model\((?P<value>{_TEXT})\)""")
 
 
@@ -28,10 +34,13 @@ def flags_of(command: Any, words: Sequence[str]) -> dict[str, str]:
         What the user typed after the command's own name.
     """
     flags = _flags_of_all(command)
+    others = dict(_OTHER_NAMES)
     for word in words:
-        command = getattr(command, "commands", {}).get(word, command)
+        if word in getattr(command, "commands", {}):
+            command = command.commands[word]
+            others |= _OTHER_NAMES_IN.get(word, {})
     flags |= {p.name: p.opts[0] if p.opts[0].startswith("--") else p.metavar or p.opts[0] for p in command.params}
-    return flags | {python: flags[name] for python, name in _OTHER_NAMES.items()}
+    return flags | {python: flags[name] for python, name in others.items()}
 
 
 def _flags_of_all(command: Any) -> dict[str, str]:
@@ -63,7 +72,24 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
             return flag
         return f"no {flag}" if value == "False" else f"{flag} {_typed(value)}"
 
-    return mention.sub(written, _LOAD_MODEL.sub(r"model=\g<value>", message))
+    def command(found: re.Match[str]) -> str:
+        return _command(found, lambda text: mention.sub(written, text))
+
+    return mention.sub(written, _CALL.sub(command, _LOAD_MODEL.sub(r"model=\g<value>", message)))
+
+
+def _command(found: re.Match[str], in_flags: Callable[[str], str]) -> str:
+    """Write a call as the command that does the same: ``se600m.embed(adata)`` as ``se600m embed IN``."""
+    try:
+        call = ast.parse(f"f({found['arguments']})", mode="eval").body
+    except SyntaxError:
+        return found[0]
+    assert isinstance(call, ast.Call)
+    words = ["se600m", found["name"].replace("_", "-")]
+    for argument in call.args:
+        words.append("IN" if isinstance(argument, ast.Name) else _typed(ast.unparse(argument)))
+    words += [in_flags(f"{keyword.arg}={ast.unparse(keyword.value)}") for keyword in call.keywords]
+    return f"`{' '.join(words)}`"
 
 
 def _typed(value: str) -> str:

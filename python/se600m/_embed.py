@@ -60,6 +60,11 @@ def embed(
     gene_column
         Column of ``var`` with the gene symbols or Ensembl ids. By default, ``var_names`` or the column with text
         that has the most known genes.
+    genes
+        Genes that may enter the sentences, by a name that the data set has or the model knows, such as
+        ``adata.var_names[adata.var["highly_variable"]]``; by default all. The others do not exist for the model:
+        they are neither ranked nor drawn to fill slots, and a gene's share of the expression is its share of what
+        the chosen genes have (see Notes).
     expression
         Type of the values: ``"counts"``, ``"log1p"``, or ``"auto"``, which decides for each cell separately, as
         the reference implementation does.
@@ -106,6 +111,12 @@ def embed(
     All cells are checked before the model runs. Data that is not in memory (backed or zarr) is therefore read twice,
     some cells at a time: for the checks, and for the embedding.
 
+    With ``genes``, what is found out about the data is still found out about all genes: the share of the genes that the
+    model knows, whether a cell has counts or log1p values, and whether the values look wrong. Only the sentences are
+    made of the chosen genes. With ``expression="counts"`` or ``"log1p"``, the result is that of ``adata[:, genes]``,
+    bit for bit. With ``"auto"`` it may differ in cells whose chosen genes alone would be taken for something else: a
+    few small counts could be log1p values, but the other genes of the cell tell that they are counts.
+
     If the matrix is a dask array, nothing of it is computed here: ``obsm`` gets dask arrays, which have the same values
     as for data in memory, bit for bit. Options and genes are checked at once. The values of a block are checked when
     the block is computed: a value that is not finite is an error then, and a warning names the cells of the block.
@@ -125,6 +136,7 @@ def embed(
     """
     # All of it before a model is converted and opened.
     chosen = _options.cell_options("embed", RunKeywords, options)
+    _options.kept_genes(options, chosen)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
     collection = _ann_collection.parts(adata)
     if collection is not None:
@@ -166,6 +178,7 @@ def tokenize(adata: AnnData, *, model: ModelLike = None, **options: Unpack[CellK
     ['FTL', 'CD74', 'HLA-DPA1', 'JUNB']
     """
     chosen = _options.cell_options("tokenize", CellKeywords, options)
+    _options.kept_genes(options, chosen)
     _anndata.check(adata, **chosen.source())
     return open_model(model, "auto", "auto", options.get("progress")).tokenize(adata, **options)
 

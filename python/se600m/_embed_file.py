@@ -92,7 +92,7 @@ def embed_file(
         Address of a Dask scheduler, such as ``"tcp://10.0.0.1:8786"``, whose workers compute the cells (requires the
         extra ``dask``). They read ``src`` and the model's directory themselves, under the same paths. ``device`` and
         ``precision`` are those of the workers, and those of a host share its GPUs out among them.
-    layer, use_raw, gene_column, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
+    layer, use_raw, gene_column, genes, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
         See :func:`embed`.
 
     Returns

@@ -24,12 +24,17 @@ _LARGE = 5
 
 def summary(match: dict[str, Any], where: str, median_share: float, least_share: float) -> str:
     """Say in a line what was found."""
+    chosen = match.get("chosen")
+    they = "it accounts" if match["n_matched"] == 1 else "they account"
+    if chosen is not None:
+        n = chosen["n_entered"]
+        they = f"{n:,} {verb(n, 'were')} chosen, which {'accounts' if n == 1 else 'account'}"
     by = [f"{match['n_by_id']:,} by Ensembl id"]
     if match["n_renamed"]:
         by.append(f"{match['n_renamed']:,} by a newer or older symbol, such as {_pairs(match['renamed'][:1])}")
     said = (
         f"{_known(match, where)} known to the model, by {match['column']} "
-        f"({', '.join(by)}); {'it accounts' if match['n_matched'] == 1 else 'they account'} for "
+        f"({', '.join(by)}); {they} for "
         f"{100 * median_share:.1f} % of a cell's expression "
         f"(median), and for at least {100 * least_share:.1f} %"
     )
@@ -67,6 +72,7 @@ def cautions(match: dict[str, Any], where: str, median_share: float, totals: Tot
         _repeated(match, totals),
         _untyped(match),
         _little(match, where, median_share, totals),
+        _absent(match),
     ]
     return [message for message in found if message]
 
@@ -186,7 +192,7 @@ def _untyped(match: dict[str, Any]) -> str:
 
 def _little(match: dict[str, Any], where: str, median_share: float, totals: Totals | None) -> str:
     """Tell if most of what the cells express is in columns that the model does not know."""
-    if median_share >= 0.5:
+    if median_share >= 0.5 or match.get("chosen") is not None:  # few genes were meant
         return ""
     rest = ""
     if totals is not None:
@@ -199,6 +205,19 @@ def _little(match: dict[str, Any], where: str, median_share: float, totals: Tota
     return (
         f"{_known(match, where)} known to the model and {verb(match['n_matched'], 'account')} for "
         f"{100 * median_share:.0f} % of a cell's expression (median): the embeddings are unreliable{rest}"
+    )
+
+
+def _absent(match: dict[str, Any]) -> str:
+    """Tell of chosen genes that the data set does not have."""
+    chosen = match.get("chosen")
+    if chosen is None or not chosen["absent"]:
+        return ""
+    n = len(chosen["absent"])
+    return (
+        f"{n:,} of {many(chosen['n'], 'chosen gene')} {verb(n, 'are')} not in the data set, such as "
+        f"{', '.join(map(repr, chosen['absent'][:3]))}: the sentences have no slot with {'its' if n == 1 else 'their'} "
+        "expression"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _native, _var, errors
+from se600m import _native, _options, _var, errors
 from se600m._words import many, verb
 
 
@@ -67,23 +67,88 @@ def match(
 
 def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt.NDArray[np.int32]:
     """Look up genes by symbol or Ensembl id; each must be among the symbols of a model (its handle)."""
-    if isinstance(genes, bytes) or not isinstance(genes, Iterable):
-        raise errors.OptionError(f"genes={genes!r}: give gene symbols or Ensembl ids")
-    names = [genes] if isinstance(genes, str) else list(genes)
-    if not names:
-        raise errors.OptionError("genes is empty: give at least one gene")
-    for name in names:
-        if not isinstance(name, str):
-            raise errors.OptionError(f"genes contains {name!r}: give gene symbols or Ensembl ids")
-    tokens = np.full(len(names), -1, np.int32)
-    text = _native.lines(names)
-    request = {"names": _native.array(text), "tokens": _native.array(tokens)}
-    found = _native.find_genes(model, request)
+    names = _options.gene_names(genes)
+    tokens, found = _found(model, names)
     if found["first_unknown"] >= 0:
         unknown = list(dict.fromkeys(name for name, token in zip(names, tokens, strict=True) if token < 0))
         others = f" (and {many(len(unknown) - 1, 'other unknown gene')})" if len(unknown) > 1 else ""
         raise errors.UnknownGeneError(_unknown(unknown[0], symbols, found, others))
     return tokens
+
+
+def _found(model: int, names: list[str]) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    """Look up names in a model: their tokens, -1 for unknown ones, and what is known of the first unknown one."""
+    tokens = np.full(len(names), -1, np.int32)
+    text = _native.lines(names)
+    return tokens, _native.find_genes(model, {"names": _native.array(text), "tokens": _native.array(tokens)})
+
+
+def choose(
+    model: int,
+    symbols: list[str],
+    columns: list[_var.GeneNames],
+    matched: dict[str, Any],
+    genes: Iterable[str],
+) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
+    """Keep the tokens of chosen genes alone.
+
+    A name is one of the data set, in the column that was taken or in another one with text, or one of a model (its
+    handle): a symbol, an earlier symbol or an Ensembl id. Names of genes that the data set has and the model does not
+    know are no error, as they are none where all genes enter.
+
+    Parameters
+    ----------
+    matched
+        The report of :func:`match` for the columns.
+
+    Returns
+    -------
+    tokens
+        int32, one a gene of the data set; -1 for those that were not chosen, too.
+    chosen
+        ``n``, the number of chosen names; ``n_entered``, the number of the data set's genes that have a token and were
+        chosen; ``absent``, the names of genes of the model that the data set does not have.
+
+    Raises
+    ------
+    UnknownGeneError
+        A name is neither one of the data set nor one of the model, or no chosen gene is one of both.
+    """
+    tokens, names = matched["tokens"], list(dict.fromkeys(genes))
+    its_own, taken = matched["names"], np.zeros(len(matched["names"]), bool)
+    left = _take(names, its_own, taken)
+    known = _found(model, left)[0] if left else np.empty(0, np.int32)
+    there = np.isin(known, tokens) & (known >= 0)
+    taken |= np.isin(tokens, known[there])
+    left = [name for name, found in zip(left, there, strict=True) if not found]
+    for column in columns:
+        if left and column.names is not its_own:
+            left = _take(left, column.names, taken)
+    if left:
+        unknown = [name for name, token in zip(left, _found(model, left)[0], strict=True) if token < 0]
+        if unknown:
+            tokens_of(model, symbols, unknown)
+    tokens = np.full(len(its_own), -1, np.int32)
+    column = columns[matched["index"]]
+    some = column._replace(names=[name for name, here in zip(its_own, taken, strict=True) if here], others=())
+    try:  # anew: a name that is another symbol of a gene in another column is a gene where that was not chosen
+        tokens[taken] = match(model, [some], 0.0)[0]
+    except errors.GeneCoverageError:
+        raise errors.UnknownGeneError(
+            f"none of the {many(len(names), 'chosen gene')}, such as {names[0]!r}, is known to the model and in the "
+            "data set: choose others, or leave genes=... out to embed all"
+        ) from None
+    return tokens, {"n": len(names), "n_entered": int(np.count_nonzero(tokens >= 0)), "absent": left}
+
+
+def _take(names: list[str], column: list[str], taken: npt.NDArray[np.bool_]) -> list[str]:
+    """Note the places of names in a column; gives the names that are not there."""
+    wanted, found = set(names), set()
+    for i, name in enumerate(column):
+        if name and name in wanted:
+            taken[i] = True
+            found.add(name)
+    return [name for name in names if name not in found]
 
 
 def _unknown(name: str, symbols: list[str], found: dict[str, Any], others: str) -> str:

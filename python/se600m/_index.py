@@ -130,6 +130,7 @@ def index(
     100
     """
     chosen = _options.cell_options("index", RunKeywords, options)
+    _options.kept_genes(options, chosen)
     for name, value in {"overwrite": overwrite, "ann": ann, "resume": resume}.items():
         _options.flag(name, value)
     _check_datasets(dataset, batch_key)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from se600m import _models
+from se600m._embed import ModelLike, open_model
 from se600m._flow import DimensionFlow
-from se600m._model import Model, load_model
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,13 +54,20 @@ class ModelInfo:
         return "\n".join(lines)
 
 
-def info(model: Model | str | os.PathLike[str] | None = None) -> ModelInfo:
+def info(
+    model: ModelLike = None,
+    *,
+    checkpoint: str | None = None,
+    protein_embeddings: str | os.PathLike[str] | None = None,
+) -> ModelInfo:
     """Return information about a model.
 
     Parameters
     ----------
     model
         Anything that :func:`se600m.load_model` accepts, or a loaded model. By default, the package's default model.
+    checkpoint, protein_embeddings
+        See :func:`se600m.load_model`.
 
     Returns
     -------
@@ -72,7 +79,14 @@ def info(model: Model | str | os.PathLike[str] | None = None) -> ModelInfo:
     >>> print(se600m.info("se-mini").name)
     se-mini
     """
-    opened = model if isinstance(model, Model) else load_model(_models.DEFAULT if model is None else model)
+    opened = open_model(
+        _models.DEFAULT if model is None else model,
+        "auto",
+        "auto",
+        None,
+        checkpoint=checkpoint,
+        protein_embeddings=protein_embeddings,
+    )
     folder, source = opened.directory, opened.config["source"]
     cards = [p for p in sorted((folder / "licence").glob("*")) if p.name.upper() in ("README.MD", "MODEL_CARD.MD")]
     return ModelInfo(

@@ -15,6 +15,9 @@ from se600m import errors
 log = logging.getLogger("se600m")
 log.addHandler(logging.NullHandler())
 
+worded: Callable[[str], str] = str
+"""Puts what is said beside a progress bar into the words of whoever runs se600m: the command names flags."""
+
 _PACKAGE = str(Path(__file__).parent)
 
 _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)

@@ -32,7 +32,7 @@ from se600m import (
 )
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
-from se600m._options import CellKeywords, Devices, Precision, RunKeywords
+from se600m._options import CellKeywords, Devices, GeneKeywords, Precision, RunKeywords
 
 if TYPE_CHECKING:
     from anndata.experimental import AnnCollection
@@ -328,7 +328,7 @@ class Model:
         _native.run("gene_embeddings", request)
         return embeddings
 
-    @_options.accepts(RunKeywords)
+    @_options.accepts(GeneKeywords)
     def contextual_gene_embeddings(
         self,
         adata: AnnData,
@@ -336,7 +336,7 @@ class Model:
         *,
         out: Any = None,
         overwrite: bool = False,
-        **options: Unpack[RunKeywords],
+        **options: Unpack[GeneKeywords],
     ) -> Any:
         """Compute contextual gene embeddings: the output of the last layer for the genes of each cell.
 
@@ -377,7 +377,7 @@ class Model:
         >>> se600m.load_model().contextual_gene_embeddings(adata, ["CD3D", "LYZ"]).shape
         (100, 2, 128)
         """
-        chosen = _options.cell_options("contextual_gene_embeddings", RunKeywords, options)
+        chosen = _options.cell_options("contextual_gene_embeddings", GeneKeywords, options)
         return _contextual.contextual(self._opened, adata, genes, out, _options.flag("overwrite", overwrite), chosen)
 
     def decode(

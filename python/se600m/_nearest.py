@@ -189,7 +189,7 @@ def differ(a: Noted, b: Noted, key: str) -> bool:
 
 
 def different_options(
-    a: Noted, b: Noted, names: tuple[str, ...] = ("precision", "fill", "seed")
+    a: Noted, b: Noted, names: tuple[str, ...] = ("precision", "fill", "seed", "genes")
 ) -> list[tuple[str, str]]:
     """List options that differ, with both values: ``("fill", "shared and expected")``. Seeds count where one draws."""
     drawn = {"shared", "independent"} & {str(a.get("fill")), str(b.get("fill"))}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+import numbers
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
-
-import numpy as np
 
 from se600m import errors
 
@@ -44,7 +46,7 @@ _OTHER_NAMES = {
 """What else users call the choices, for suggestions only."""
 
 
-class CellKeywords(TypedDict, total=False):
+class ReadKeywords(TypedDict, total=False):
     """Keyword options of everything that reads the cells of an AnnData (see :class:`CellOptions`)."""
 
     layer: str | None
@@ -59,8 +61,20 @@ class CellKeywords(TypedDict, total=False):
     progress: bool | None
 
 
+class CellKeywords(ReadKeywords, total=False):
+    """The options of functions whose sentences may be of chosen genes."""
+
+    genes: Iterable[str] | str | None
+
+
 class RunKeywords(CellKeywords, total=False):
     """The options of functions that run the model on cells."""
+
+    batch_size: int | None
+
+
+class GeneKeywords(ReadKeywords, total=False):
+    """The options of functions that run the model on cells, and have ``genes`` of their own: those to tell about."""
 
     batch_size: int | None
 
@@ -83,6 +97,7 @@ class CellOptions:
     layer: str | None = None
     use_raw: bool = False
     gene_column: str | None = None
+    genes: Iterable[str] | str | None = None
     expression: Expression = "auto"
     fill: Fill = "auto"
     seed: int = 0
@@ -105,6 +120,8 @@ class CellOptions:
         for name in ("use_raw", "strict"):
             self._set(name, flag(name, getattr(self, name)))
         self._set("progress", flag_or_none("progress", self.progress))
+        if self.genes is not None:
+            self._set("genes", tuple(gene_names(self.genes)))
         for name in ("layer", "gene_column"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -128,7 +145,28 @@ class CellOptions:
             "strict": self.strict,
             "batch_size": self.batch_size or 0,
             "threads": self.threads or 0,
+            "genes": self.named_genes(),
         }
+
+    def named_genes(self) -> str:
+        """Name the chosen genes: ``"all"``, or their number and what tells them from others."""
+        if self.genes is None:
+            return "all"
+        names = sorted(set(self.genes))
+        return f"{len(names)} chosen ({hashlib.sha256(chr(10).join(names).encode(errors='replace')).hexdigest()[:12]})"
+
+
+def gene_names(genes: Any) -> list[str]:
+    """Check names of genes: one or several, each a text."""
+    if isinstance(genes, bytes) or not isinstance(genes, Iterable):
+        raise errors.OptionError(f"genes={genes!r}: give gene symbols or Ensembl ids")
+    names = [genes] if isinstance(genes, str) else list(genes)
+    if not names:
+        raise errors.OptionError("genes is empty: give at least one gene")
+    for name in names:
+        if not isinstance(name, str):
+            raise errors.OptionError(f"genes contains {name!r}: give gene symbols or Ensembl ids")
+    return [str(name) for name in names]
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -176,14 +214,14 @@ def check_precision(precision: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)  # numpy's are registered as such
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Check a whole number. Whole floats are taken: R has no other numbers."""
     if (
         not _is_number(value)
-        or not np.isfinite(value)
+        or not -math.inf < value < math.inf
         or int(value) != value
         or value < least
         or (most is not None and int(value) > most)
@@ -200,9 +238,14 @@ def checked_threads(threads: Any) -> int | None:
 
 def flag(name: str, value: Any) -> bool:
     """Check a switch."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool) and type(value) is not _bool_of_numpy():
         raise errors.OptionError(f"{name}={value!r} is not True or False")
     return bool(value)
+
+
+def _bool_of_numpy() -> type | None:
+    """Give numpy's own bool, where numpy has been imported: the command does without it until it reads cells."""
+    return getattr(sys.modules.get("numpy"), "bool_", None)
 
 
 def flag_or_none(name: str, value: Any) -> bool | None:
@@ -235,6 +278,12 @@ def accepts(keywords: type) -> Callable[[_F], _F]:
         return function
 
     return decorate
+
+
+def kept_genes(options: CellKeywords, chosen: CellOptions) -> None:
+    """Have options pass on the genes that were read, where what gives them could be read only once."""
+    if chosen.genes is not None:
+        options["genes"] = chosen.genes
 
 
 def cell_options(function: str, keywords: type, given: Mapping[str, Any]) -> CellOptions:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
@@ -16,10 +16,6 @@ from tqdm.auto import tqdm
 from se600m import _log
 from se600m._estimate import Estimate, Run
 from se600m._native import Progress
-
-worded: Callable[[str], str] = str
-"""Puts what is said beside a bar into the words of whoever runs se600m: the command names flags."""
-
 
 _BETWEEN_LINES = 1.0
 """Seconds between two lines of JSON about the same work."""
@@ -120,7 +116,7 @@ def bar(
 
         def tell(sentence: str) -> None:
             if show:
-                shown.write(f"{description}: {worded(sentence)}", file=sys.stderr)
+                shown.write(f"{description}: {_log.worded(sentence)}", file=sys.stderr)
             else:
                 _log.log.info("%s: %s", description, sentence)
 

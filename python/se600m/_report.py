@@ -100,12 +100,13 @@ class Report:
 
     def provenance_of_genes(self) -> dict[str, Any]:
         """Give the part of it that is about the genes, which is known before a cell is read."""
-        features = self.match["features"]
+        features, chosen = self.match["features"], self.match.get("chosen")
         return {
             "gene_column": self.match["column"],
             **{key: self.match[key] for key in _MATCHED},
             "n_close": sum(repair["n"] for repair in self.match["repairs"]),
             "other_features": "" if features is None else features.listed(),
+            "n_chosen": self.match["n_matched"] if chosen is None else chosen["n_entered"],
         }
 
     def tell(self, expression: str, elsewhere: str | None, *, strict: bool = False) -> None:

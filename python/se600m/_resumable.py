@@ -118,6 +118,7 @@ def identity(cells: Cells, given: Input, task: Task) -> dict[str, Any]:
         "expression": options.expression,
         "fill": options.fill,
         "seed": options.seed,
+        "genes": options.named_genes(),
     }
 
 

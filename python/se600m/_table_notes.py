@@ -8,7 +8,7 @@ import numpy as np
 
 from se600m import _lance, _nearest, errors
 
-_NOTED = ("model", "model_checksum", "precision", "fill", "seed", "with_dataset_embedding", "package")
+_NOTED = ("model", "model_checksum", "precision", "fill", "seed", "genes", "with_dataset_embedding", "package")
 
 
 def kept(noted: _nearest.Noted, use_rep: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _differences(table: _lance.Table, noted: _nearest.Noted, names: tuple[str, .
 
 def check_same(table: _lance.Table, width: int, noted: _nearest.Noted, *, to_search: bool = False) -> None:
     """Refuse a table whose vectors can't be compared with an embedding."""
-    names = ("precision",) if to_search else ("precision", "fill", "seed")
+    names = ("precision",) if to_search else ("precision", "fill", "seed", "genes")
     different = _differences(table, noted, names)
     if different is None and table.width != width:
         different = f"its vectors are {table.width} wide, and those of these cells {width}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_index, _cli_models, _cli_run
+from se600m import _cli_index, _cli_models, _cli_nearest, _cli_run
 from se600m._cli_options import (
     Checkpoint,
     Device,
+    EmbeddingKey,
     JsonProgress,
     Memory,
     Modality,
@@ -24,6 +25,7 @@ from se600m._cli_options import (
     Resume,
     Threads,
     cell_options,
+    gene_list,
 )
 from se600m._cli_run import say, worded
 from se600m._options import MEMORY, CellKeywords, RunKeywords
@@ -31,9 +33,30 @@ from se600m._options import MEMORY, CellKeywords, RunKeywords
 if TYPE_CHECKING:
     from se600m import _conversions
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="State embeddings (SE-600M) of single cells.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="State embeddings (SE-600M) of single cells.",
+    context_settings={"help_option_names": ["-h", "--help"]},  # subcommands inherit it
+)
 _CELLS = "Cells to read: an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx."
 _EMBEDDINGS = (".h5ad", ".npy")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import se600m
+
+        print(f"se600m-go {se600m.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -54,7 +77,7 @@ def embed(
     device: Device = "auto",
     precision: Precision = "auto",
     modality: Modality = None,
-    key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
+    key: EmbeddingKey = "X_state",
     with_dataset_embedding: Annotated[
         bool,
         typer.Option(
@@ -215,7 +238,7 @@ def decode(
     ],
     genes: Annotated[str | None, typer.Option(help="Gene symbols, separated by commas.")] = None,
     genes_file: Annotated[Path | None, typer.Option(help="Text file with one gene symbol per line.")] = None,
-    key: Annotated[str, typer.Option(help="Key of obsm under which the embedding is stored.")] = "X_state",
+    key: EmbeddingKey = "X_state",
     modality: Modality = None,
     model: Model = None,
     checkpoint: Checkpoint = None,
@@ -230,9 +253,11 @@ def decode(
 ) -> None:
     """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time."""
     from se600m import _decode, _decode_files, _files, _models, _opened, _options
-    from se600m.errors import DestinationError
+    from se600m.errors import DestinationError, OptionError
 
-    symbols = _gene_list(genes, genes_file)
+    symbols = gene_list(genes, genes_file)
+    if symbols is None:
+        raise OptionError("give the genes to decode with either --genes A,B,C or --genes-file FILE")
     _options.checked_threads(threads)
     depth: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
     _decode.check_depth(**depth)
@@ -254,25 +279,6 @@ def decode(
         f"{embedded.embedding.shape[0]:,} cells × {len(symbols):,} genes in {destination}"
         f"{_models.with_default_model(model)}"
     )
-
-
-def _gene_list(genes: str | None, genes_file: Path | None) -> list[str]:
-    from se600m.errors import DataError, OptionError
-
-    if (genes is None) == (genes_file is None):
-        raise OptionError("give the genes to decode with either --genes A,B,C or --genes-file FILE")
-    if genes_file is None:
-        assert genes is not None
-        lines = genes.split(",")
-    else:
-        try:
-            lines = genes_file.read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"--genes-file {str(genes_file)!r} can't be read: {error}") from error
-    symbols = [line.strip() for line in lines if line.strip()]
-    if not symbols:
-        raise OptionError("genes is empty: give at least one gene symbol")
-    return symbols
 
 
 @app.command()
@@ -313,11 +319,14 @@ def info(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="Name, converted directory or checkpoint of a model.")
     ] = None,
+    *,
+    checkpoint: Checkpoint = None,
+    protein_embeddings: ProteinEmbeddings = None,
 ) -> None:
     """Show information about a model, and its dimension flow."""
     import se600m
 
-    print(se600m.info(model))
+    print(se600m.info(model, checkpoint=checkpoint, protein_embeddings=protein_embeddings))
 
 
 @app.command()
@@ -454,6 +463,7 @@ def clear_cache(
 
 
 _cli_index.add_to(app)
+_cli_nearest.add_to(app)
 
 
 def main() -> None:
