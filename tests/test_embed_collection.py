@@ -188,8 +188,8 @@ def test_what_is_wrong_is_found_before_a_cell_is_embedded(files, model, immune, 
     fails(errors.OptionError, "src has 3 among its files, which is not a path", ["a.h5ad", 3])
     fails(errors.DataError, "'./b.h5ad' is there twice|'b.h5ad' is there twice", [*files, "./b.h5ad"])
     fails(errors.DataError, "'d.h5ad' does not exist", [*files, "d.h5ad"])
-    fails(errors.OptionError, "shard is about one file", shard="1/2")
-    fails(errors.OptionError, "in_place is about one file", in_place=True, out=None)
+    fails(errors.OptionError, "shard='1/2' is about one file", shard="1/2")
+    fails(errors.OptionError, "in_place=True is about one file", in_place=True, out=None)
     fails(errors.OptionError, "there is no output", out=None)
     fails(errors.SE600MError, r"\.csv", out="out.csv")
     other = immune[:5, :600].copy()
@@ -209,3 +209,14 @@ def test_a_page_about_all_files(files, model):
     embed(files, "out.npy", model, report="run.html")
     page = _journal.Path("run.html").read_text()
     assert "a.h5ad and 2 other files" in page and "coloured by <code>obs[" in page
+
+
+def test_the_command_takes_files_then_the_output(files, want, model, told):
+    words = ["--model", str(model.directory), "--fill", "independent", "--seed", "5"]
+    code, said = told("embed", *files, "out.npy", *words)
+    assert code == 0 and "20 cells × 20 in out.npy" in said
+    assert np.array_equal(np.load("out.npy"), want)
+    assert "is there twice" in told("embed", "a.h5ad", "a.h5ad", "other.npy", *words)[1]
+    assert "--in-place is about one file, but several are given" in told("embed", *files, "--in-place", *words)[1]
+    assert "there is no output" in told("embed", "a.h5ad", *words)[1]
+    assert "there is no file to embed" in told("embed", *words)[1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
-from se600m import _options, errors
+from se600m import _anndata, _destination, _options, errors
 from se600m._cells import Cells
 from se600m._opened import Opened
 from se600m._options import CellOptions
@@ -18,18 +18,23 @@ Made = tuple[Any, Any, dict[str, Any]]
 """An embedding, a dataset embedding or None, and what is noted about them."""
 
 
-def parts(given: Any) -> list[AnnData] | None:
-    """Give the AnnDatas of a collection; None of anything else."""
+def check(
+    given: Any, key: str, options: CellOptions, *, dataset: bool, overwrite: bool, copy: bool
+) -> list[AnnData] | None:
+    """Make sure that an AnnData, or all of a collection, can be embedded; gives those of a collection, otherwise None.
+
+    ``key``, ``dataset``, ``overwrite`` and ``copy`` are those of the result (see :mod:`se600m._destination`).
+    """
     kind = getattr(sys.modules.get("anndata.experimental"), "AnnCollection", None)
-    return list(given.adatas) if kind is not None and isinstance(given, kind) else None
-
-
-def check_copy(copy: Any) -> None:
-    """Make sure that no copy of a collection is asked for."""
-    if _options.flag("copy", copy):
+    adatas = list(given.adatas) if kind is not None and isinstance(given, kind) else None
+    if adatas is not None and _options.flag("copy", copy):
         raise errors.OptionError(
             "copy=True, but a collection refers to its AnnDatas: copy those, and make a collection of the copies"
         )
+    for adata in [given] if adatas is None else adatas:
+        _destination.check_embedding(adata, key, dataset=dataset, overwrite=overwrite, copy=copy)
+        _anndata.check(adata, **options.source())
+    return adatas
 
 
 def check_fill(opened: Opened, adatas: list[AnnData], options: CellOptions) -> None:

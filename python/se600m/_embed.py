@@ -138,12 +138,7 @@ def embed(
     chosen = _options.cell_options("embed", RunKeywords, options)
     _options.kept_genes(options, chosen)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
-    collection = _ann_collection.parts(adata)
-    if collection is not None:
-        _ann_collection.check_copy(copy)
-    for part in [adata] if collection is None else collection:
-        _destination.check_embedding(part, key_added, dataset=False, overwrite=overwrite, copy=copy)
-        _anndata.check(part, **chosen.source())
+    collection = _ann_collection.check(adata, key_added, chosen, dataset=False, overwrite=overwrite, copy=copy)
     if collection is None and (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()

@@ -167,12 +167,7 @@ class Model:
                 f"with_dataset_embedding=True, but model {self.name!r} has no dataset embedding: leave it out"
             )
         apart = self.dataset_dim > 0 and not with_dataset_embedding
-        collection = _ann_collection.parts(adata)
-        if collection is not None:
-            _ann_collection.check_copy(copy)
-        for part in [adata] if collection is None else collection:
-            _destination.check_embedding(part, key_added, dataset=apart, overwrite=overwrite, copy=copy)
-            _anndata.check(part, **chosen.source())
+        collection = _ann_collection.check(adata, key_added, chosen, dataset=apart, overwrite=overwrite, copy=copy)
         if collection is not None:
             _ann_collection.check_fill(self._opened, collection, chosen)
             made = [self._made(part, chosen, apart) for part in collection]

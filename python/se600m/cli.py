@@ -62,12 +62,18 @@ def _common(
 @app.command()
 @cell_options(RunKeywords)
 def embed(
-    source: Annotated[str, typer.Argument(metavar="IN", help=f"{_CELLS} A zarr store may have an address.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IN…", help=f"{_CELLS} A zarr store may have an address. Several files are one collection."
+        ),
+    ] = None,
     destination: Annotated[
         Path | None,
         typer.Argument(
             metavar="[OUT.h5ad|OUT.zarr|OUT.npy|OUT.parquet]",
-            help="File to write: a copy of the cells with the embedding in obsm, or only the embedding.",
+            help="File to write: a copy of the cells with the embedding in obsm, or only the embedding. Of several files "
+            "there is no copy, but a file with their obs and the embedding.",
         ),
     ] = None,
     *,
@@ -109,7 +115,7 @@ def embed(
     json_progress: JsonProgress = False,
     **options: Any,
 ) -> None:
-    """Embed the cells of a file, which need not fit into memory.
+    """Embed the cells of a file or of several, which need not fit into memory.
 
     Results are kept in OUT.partial about once a minute, until all are done. After an interruption, the same command
     with --resume goes on from there.
@@ -118,9 +124,10 @@ def embed(
     from se600m import _models
 
     choices: dict[str, Any] = {"device": device, "precision": precision}
+    sources, destination = _in_and_out(source or [], destination, in_place=in_place)
     with _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
         done = se600m.embed_file(
-            source,
+            sources[0] if len(sources) == 1 else sources,
             destination,
             in_place=in_place,
             model=model,
@@ -140,8 +147,17 @@ def embed(
         )
     suffix = done.path.suffix
     where = f"obsm[{key!r}] of " if suffix in (".h5ad", ".zarr") else ""
-    out = source if destination is None else destination
+    out = sources[0] if destination is None else destination
     say.print(f"{done.n_cells:,} cells × {done.n_columns:,} in {where}{out}{_models.with_default_model(model)}")
+
+
+def _in_and_out(sources: list[str], destination: Path | None, *, in_place: bool) -> tuple[list[str], Path | None]:
+    """Tell inputs from the output, which is the last of several paths unless the input is completed in place."""
+    if destination is None:
+        raise typer.BadParameter("there is no file to embed", param_hint="IN")
+    if in_place or not sources:
+        return [*sources, str(destination)], None
+    return sources, destination
 
 
 @app.command()
