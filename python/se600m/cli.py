@@ -72,8 +72,8 @@ def embed(
         Path | None,
         typer.Argument(
             metavar="[OUT.h5ad|OUT.zarr|OUT.npy|OUT.parquet]",
-            help="File to write: a copy of the cells with the embedding in obsm, or only the embedding. Of several files "
-            "there is no copy, but a file with their obs and the embedding.",
+            help="File to write: a copy of the cells with the embedding in obsm, or only the embedding. Several files "
+            "give their obs with the embedding, without a matrix.",
         ),
     ] = None,
     *,
