@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from se600m import errors
 
 if TYPE_CHECKING:
+    from se600m._attention import CLSAttention
     from se600m._cells import CellEmbeddings, CellSentences
     from se600m._contextual import ContextualGeneEmbeddings
     from se600m._doctor import doctor
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # Modules are imported when one of their names is first used: anndata takes seconds, which a command that only shows
 # its help, or that is given a wrong option, does not need.
 _MODULES = {
+    "_attention": ("CLSAttention",),
     "_cells": ("CellEmbeddings", "CellSentences"),
     "_contextual": ("ContextualGeneEmbeddings",),
     "_doctor": ("doctor",),
@@ -66,6 +68,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "CLSAttention",
     "CellEmbeddings",
     "CellSentences",
     "ContextualGeneEmbeddings",
