@@ -30,6 +30,7 @@ func of[R any, request interface {
 }
 
 var kinds = map[string]kind{
+	"attention":       of[attentionRequest](),
 	"contextual":      of[contextualRequest](),
 	"convert":         of[convertRequest](),
 	"decode":          of[decodeRequest](),

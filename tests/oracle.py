@@ -62,12 +62,28 @@ def decode(state, table, embedding, tokens, *, read_depth=None, dataset_embeddin
     return predicted
 
 
-def _layer(state, prefix, x, nhead):
+def _heads(state, prefix, x, nhead):
     n, d = x.shape
-    q, k, v = (
+    return (
         part.reshape(n, nhead, d // nhead).swapaxes(0, 1)
         for part in np.split(_linear(state, prefix + "qkv_proj", x), 3, -1)
     )
+
+
+def attention_of_cls(state, layer, x, nhead, multiplicity):
+    """Attention of the first of the tokens that enter a layer (from 1) to all of them, as the mean over the heads.
+
+    A token that stands for several equal ones has the sum of their weights.
+    """
+    q, k, _ = _heads(state, f"transformer_encoder.layers.{layer - 1}.", x, nhead)
+    scores = q[:, 0, None] @ k.swapaxes(1, 2) / math.sqrt(x.shape[1] // nhead)
+    e = np.asarray(multiplicity, np.float64) * np.exp(scores[:, 0] - scores.max())
+    return (e / e.sum(-1, keepdims=True)).mean(0)
+
+
+def _layer(state, prefix, x, nhead):
+    n, d = x.shape
+    q, k, v = _heads(state, prefix, x, nhead)
     mixed = _softmax(q @ k.swapaxes(1, 2) / math.sqrt(d // nhead)) @ v
     h = _norm(state, prefix + "norm1", x + _linear(state, prefix + "out_proj", mixed.swapaxes(0, 1).reshape(n, d)))
     f = _linear(state, prefix + "linear1", h)

@@ -81,7 +81,7 @@ func (m *Model) batches(how execution, layout batch.Layout, v modeldir.Variant, 
 	if d.DatasetDim > 0 {
 		layout.Extra = 1
 	}
-	if layout.Multiple > 0 && v == modeldir.Contextual { // which always takes multiplicities
+	if layout.Multiple > 0 && (v == modeldir.Contextual || v == modeldir.Attention) { // which always take multiplicities
 		layout.Weighted = true
 	}
 	if !layout.Fixed {

@@ -32,7 +32,7 @@ func Model(dir string, config *modeldir.Config, v modeldir.Variant, form modeldi
 	g := newBuilder(string(v), config, weights, form)
 	put := map[modeldir.Variant]func([]onnx.Value) map[string]onnx.Value{
 		modeldir.Dense: g.embedding, modeldir.Weighted: g.embedding, modeldir.Contextual: g.contextual,
-		modeldir.Trace: g.trace, modeldir.Decoder: g.decoder,
+		modeldir.Attention: g.attentionOfCLS, modeldir.Trace: g.trace, modeldir.Decoder: g.decoder,
 	}[v]
 	g.outputs(v, put(g.inputs(v)))
 	return g.model()

@@ -61,27 +61,40 @@ func (g *builder) outBias(prefix string) onnx.Value {
 }
 
 func (g *builder) standardAttention(queries, x, bias onnx.Value, prefix string) onnx.Value {
-	d, width := int64(g.Dimensions.EmSize), g.Dimensions.EmSize/g.Dimensions.NHead
-	heads := func(x onnx.Value, order []int) onnx.Value {
-		x = g.Op("Reshape", []onnx.Value{x, g.Ints(0, 0, int64(g.Dimensions.NHead), int64(width))})
-		return g.Op("Transpose", []onnx.Value{x}, onnx.Attr{Name: "perm", Value: order})
+	weights := g.attentionWeights(queries, x, bias, prefix)
+	v := g.heads(g.biased(x, prefix, modeldir.Values, 2), []int{0, 2, 1, 3})
+	mixed := g.Op("Transpose", []onnx.Value{g.Op("MatMul", []onnx.Value{weights, v})}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1, 3}})
+	return g.Op("Reshape", []onnx.Value{mixed, g.Ints(0, 0, int64(g.Dimensions.EmSize))})
+}
+
+// heads takes tokens apart, [B, T, emsize] as [B, T, heads, width], and orders
+// these dimensions.
+func (g *builder) heads(x onnx.Value, order []int) onnx.Value {
+	x = g.Op("Reshape", []onnx.Value{x, g.Ints(0, 0, int64(g.Dimensions.NHead), int64(g.Dimensions.EmSize/g.Dimensions.NHead))})
+	return g.Op("Transpose", []onnx.Value{x}, onnx.Attr{Name: "perm", Value: order})
+}
+
+// biased is a product with the weight of a part of attention, with its bias
+// where that is not folded away.
+func (g *builder) biased(x onnx.Value, prefix, part string, position int64) onnx.Value {
+	x = g.matMul(x, prefix+part)
+	if g.form.Folded {
+		return x
 	}
-	biased := func(x onnx.Value, part string, position int64) onnx.Value {
-		x = g.matMul(x, prefix+part)
-		if g.form.Folded {
-			return x
-		}
-		return g.Op("Add", []onnx.Value{x, g.partOfBias(prefix, position)})
-	}
+	return g.Op("Add", []onnx.Value{x, g.partOfBias(prefix, position)})
+}
+
+// attentionWeights are the shares of attention of some queries to the tokens x,
+// [B, heads, queries, T]. They add up to 1 over T.
+func (g *builder) attentionWeights(queries, x, bias onnx.Value, prefix string) onnx.Value {
 	var q onnx.Value
 	if g.form.Folded {
 		q = g.foldedQueries(queries, prefix)
 	} else {
-		q = biased(queries, modeldir.Queries, 0)
+		q = g.biased(queries, prefix, modeldir.Queries, 0)
 	}
-	q = heads(q, []int{0, 2, 1, 3})
-	k := heads(biased(x, modeldir.Keys, 1), []int{0, 2, 3, 1})
-	v := heads(biased(x, modeldir.Values, 2), []int{0, 2, 1, 3})
+	q = g.heads(q, []int{0, 2, 1, 3})
+	k := g.heads(g.biased(x, prefix, modeldir.Keys, 1), []int{0, 2, 3, 1})
 	scores := g.Op("MatMul", []onnx.Value{q, k})
 	if !g.form.Folded {
 		scores = g.Op("Mul", []onnx.Value{scores, g.scale()})
@@ -89,9 +102,7 @@ func (g *builder) standardAttention(queries, x, bias onnx.Value, prefix string) 
 	if bias != "" {
 		scores = g.Op("Add", []onnx.Value{scores, bias})
 	}
-	scores = g.Op("Softmax", []onnx.Value{scores}, onnx.Attr{Name: "axis", Value: -1})
-	mixed := g.Op("Transpose", []onnx.Value{g.Op("MatMul", []onnx.Value{scores, v})}, onnx.Attr{Name: "perm", Value: []int{0, 2, 1, 3}})
-	return g.Op("Reshape", []onnx.Value{mixed, g.Ints(0, 0, d)})
+	return g.Op("Softmax", []onnx.Value{scores}, onnx.Attr{Name: "axis", Value: -1})
 }
 
 // layer is one post-norm transformer layer.

@@ -13,6 +13,8 @@ const (
 	Weighted Variant = "weighted"
 	// Contextual is weighted, and gives the last layer's vector of every slot.
 	Contextual Variant = "contextual"
+	// Attention is weighted, and gives the attention of [CLS] to every slot.
+	Attention Variant = "attention"
 	// Trace folds and leaves out nothing: every stage, every token.
 	Trace Variant = "trace"
 	// Decoder predicts log1p expression from gene embeddings and cells.
@@ -28,6 +30,7 @@ const (
 	CLS                 = "cls"
 	DatasetEmbedding    = "dataset_embedding"
 	ContextualEmbedding = "contextual"
+	CLSAttention        = "attention"
 	DecoderGenes        = "genes"
 	DecoderCells        = "cells"
 	Expression          = "expression"
@@ -111,6 +114,8 @@ func (c *Config) Outputs(v Variant) []Tensor {
 		return []Tensor{floats(Expression, NCells, NGenes)}
 	case Contextual:
 		return []Tensor{floats(ContextualEmbedding, Batch, Length, width(d.EmSize))}
+	case Attention:
+		return []Tensor{floats(CLSAttention, Batch, width(d.NLayers), Length)}
 	}
 	outputs := []Tensor{floats(CLS, Batch, width(d.OutputDim))} // not normalised
 	if d.DatasetDim > 0 {

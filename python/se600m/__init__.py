@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from se600m import errors
 
 if TYPE_CHECKING:
+    from se600m._attention import CLSAttention
     from se600m._cells import CellEmbeddings, CellSentences
     from se600m._contextual import ContextualGeneEmbeddings
     from se600m._doctor import Check, Diagnosis, doctor
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # Modules are imported when one of their names is first used: anndata takes seconds, which a command that only shows
 # its help, or that is given a wrong option, does not need.
 _MODULES = {
+    "_attention": ("CLSAttention",),
     "_cells": ("CellEmbeddings", "CellSentences"),
     "_contextual": ("ContextualGeneEmbeddings",),
     "_doctor": ("Check", "Diagnosis", "doctor"),
@@ -72,6 +74,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "CLSAttention",
     "CellEmbeddings",
     "CellSentences",
     "Check",

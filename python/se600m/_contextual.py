@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,17 +41,17 @@ class ContextualGeneEmbeddings:
     gene_indices: npt.NDArray[np.int32]
 
 
-class _VectorSink:
-    """Vectors of some cells at a time into an array of any kind; tokens stay in memory."""
+class VectorSink:
+    """What is computed of some cells at a time, into an array of any kind; tokens stay in memory."""
 
     def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None) -> None:
         self._out, self._gene_indices = out, gene_indices
-        self._width, self._emsize = out.shape[1:]
-        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, self._width * self._emsize)
+        self._row = tuple(int(n) for n in out.shape[1:])
+        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, math.prod(self._row))
 
     def memory(self, rows: slice) -> Arrays:
         n = rows.stop - rows.start
-        arrays: Arrays = {"output": np.empty((n, self._width, self._emsize), np.float32)}
+        arrays: Arrays = {"output": np.empty((n, *self._row), np.float32)}
         if self._gene_indices is not None:
             arrays["gene_indices"] = self._gene_indices[rows]
         return arrays
@@ -78,7 +79,7 @@ class _Task:
             gene_indices = np.empty(self.shape[:2], np.int32)
         else:
             more["genes"] = _native.array(self.genes)
-        sink = _VectorSink(out, gene_indices)
+        sink = VectorSink(out, gene_indices)
         self.cells.run("contextual", sink, more, f"Embedding genes with {self.cells.opened.name}")
         return gene_indices
 

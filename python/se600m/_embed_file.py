@@ -147,8 +147,8 @@ def embed_file(
         for name, given in (("in_place", in_place), ("shard", part)):
             if given:
                 raise errors.OptionError(
-                    f"{name}={given if given is True else str(given)!r} is about one file, but several are given: leave it "
-                    "out, or embed each file alone"
+                    f"{name}={given if given is True else str(given)!r} is about one file, but several are given: "
+                    "leave it out, or embed each file alone"
                 )
         return Collection(src, dst, opening, chosen, key_added, with_dataset_embedding, **common)()
     work = Embedding(key_added, with_dataset_embedding, overwrite, part)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from anndata import AnnData
 from se600m import (
     _ann_collection,
     _anndata,
+    _attention,
     _cells,
     _contextual,
     _decode,
@@ -374,6 +375,62 @@ class Model:
         """
         chosen = _options.cell_options("contextual_gene_embeddings", GeneKeywords, options)
         return _contextual.contextual(self._opened, adata, genes, out, _options.flag("overwrite", overwrite), chosen)
+
+    @_options.accepts(GeneKeywords)
+    def attention(
+        self,
+        adata: AnnData,
+        genes: Iterable[str] | str | None = None,
+        *,
+        attention_layer: int | Literal["mean"] | None = None,
+        out: Any = None,
+        **options: Unpack[GeneKeywords],
+    ) -> Any:
+        """Compute the attention of ``[CLS]`` to the genes of each cell.
+
+        In every layer, ``[CLS]`` takes in a weighted mean of all tokens; a gene's attention is its weight there, as the
+        mean over the heads. All weights of a cell add up to 1, those of ``[CLS]`` itself and of the dataset token, if
+        the model has one, included. Attention tells what a layer reads, not what a gene changes in the embedding.
+
+        Parameters
+        ----------
+        adata
+            Cells × genes.
+        genes
+            Gene symbols or Ensembl ids. By default, all slots of each cell's sentence (8 kB per cell).
+        attention_layer
+            Number of the transformer layer, from 1 (the one that gives ``layer_1`` of :meth:`trace`), or ``"mean"`` for
+            the mean over all layers. By default, the last one, from which the embedding is read.
+        out
+            Array of the result's shape (numpy, np.memmap, zarr or h5py), which is written some cells at a time; by
+            default, a new array in memory.
+        options
+            See :func:`se600m.embed`; ``genes`` are those that are reported here, and all genes enter the sentences.
+
+        Returns
+        -------
+        CLSAttention or array
+            Without ``genes``, the attention to all slots, ``attention [n_cells, S]``, and their
+            ``gene_indices [n_cells, S]``. With ``genes``, float32 ``[n_cells, k]``, with NaN where a gene is not in
+            the cell's sentence.
+
+            Attention to a gene is the sum over its copies: where the fill policy has a slot stand for several equal
+            tokens (``multiplicity`` of :func:`se600m.tokenize`, not always a whole number), the slot has the attention
+            to all of them, and a gene with several columns or slots has the sum of these. By default, genes that are
+            not expressed fill the slots that are left, and get attention, too; ``fill="none"`` leaves them out.
+
+        Raises
+        ------
+        UnknownGeneError, OptionError, DestinationError, DataError
+
+        Examples
+        --------
+        >>> found = model.attention(adata)
+        >>> top = np.argsort(-np.nan_to_num(found.attention[:, 1:]))[:, :10] + 1  # slots of the ten largest
+        >>> np.array(model.genes)[np.take_along_axis(found.gene_indices, top, 1)]
+        """
+        chosen = _options.cell_options("attention", GeneKeywords, options)
+        return _attention.attention(self._opened, adata, genes, attention_layer, out, chosen)
 
     def decode(
         self,

@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]
 
 
 Kind = Literal[
+    "attention",
     "contextual",
     "convert",
     "decode",

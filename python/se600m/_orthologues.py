@@ -119,7 +119,7 @@ def _pairs(table: Any) -> pd.DataFrame:
             "the two with the gene in the data set and its human orthologue, in this order, such as "
             "table[['Gene name', 'Human gene name']]"
         )
-    pairs = table.set_axis(["from", "to"], axis=1)
+    pairs: pd.DataFrame = table.set_axis(["from", "to"], axis=1)
     pairs = pairs[pairs.notna().all(axis=1)].astype(str).apply(lambda names: names.str.strip())
     pairs = pairs[(pairs != "").all(axis=1)].drop_duplicates()
     if pairs.empty:
