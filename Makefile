@@ -29,7 +29,7 @@ GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python fmt docs docs-links train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python fmt docs train-mini \
         parity golden clean preflight
 
 help:
@@ -182,6 +182,7 @@ docs: $(VENV)/.docs
 	@echo "$(SITE)/html/index.html"
 
 # Addresses outside the site, which needs a network.
+.PHONY: docs-links
 docs-links: $(VENV)/.docs
 	SE600M_DOCS_ONLINE=1 $(SPHINX) -b linkcheck docs $(SITE)/linkcheck
 
