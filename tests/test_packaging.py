@@ -103,7 +103,7 @@ def linked(module):
 def noticed():
     """Those whose licences are passed on."""
     notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text()
-    return set(re.findall(r"(?m)^\| (\S+) \| (v\S+) \|", notices))
+    return set(re.findall(r"(?m)^\| (\S+) \| (v\d\S+) \|", notices))
 
 
 def test_every_licence_that_is_noticed_is_in_the_metadata():

@@ -17,6 +17,9 @@ GO_LICENSES = "github.com/google/go-licenses@v1.6.0"
 LINKED = ("./pybind", "github.com/go-python/gopy/gopyh")
 """What is linked: the package that gopy wraps, and what gopy's generated code imports."""
 
+SEVERAL = {"go.yaml.in/yaml/v3": "Apache-2.0 AND MIT"}
+"""Modules that are under several licences, of which go-licenses names one."""
+
 TEMPLATE = "{{range .}}{{.Name}} {{.Version}} {{.LicenseName}} {{.LicensePath}}\n{{end}}"
 NOTICES = re.compile(r"(LICEN[CS]E|NOTICE|COPYING|PATENTS)(\.\w+)?")
 
@@ -55,6 +58,7 @@ def modules() -> list[Component]:
         if line.strip():
             package, version, licence, path = line.split()
             name = max((name for name in known if f"{package}/".startswith(f"{name}/")), key=len)
+            licence = SEVERAL.get(name, licence)
             found.append(Component(name, version, licence, "linked into the native module", notices(Path(path).parent)))
     return found
 
