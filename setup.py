@@ -74,7 +74,8 @@ class BuildGo(build_ext):
             "./pybind",
         )
         source = binding / "se600m.go"
-        source.write_text(re.sub(r"(?m)^#cgo .*\n", "", source.read_text()))
+        # The command that gopy notes names this Python's path, and cgo makes names of the whole text.
+        source.write_text(re.sub(r"(?m)^(#cgo |(// )?gopy gen ).*\n", "", source.read_text()))
         sort(source, r"(?ms)^//export pybind_\w+\n.*?^}\n")
         sort(binding / "build.py", r"(?m)^add_checked\w*\(mod, 'pybind_.*\n")
         run("goimports", "-w", source.name, cwd=binding)  # gopy leaves its imports to it
