@@ -49,7 +49,7 @@ func TestForms(t *testing.T) {
 			{modeldir.Form{Layers: modeldir.Int8}, 0.3}, // narrow layers average little of what rounding does
 			{modeldir.Form{Layers: modeldir.Int8, PlainBins: true}, 0.3},
 		} {
-			for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual} {
+			for _, v := range []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Attention} {
 				t.Run(fmt.Sprintf("%s, %s, %+v", encoding, v, c.form), func(t *testing.T) {
 					if err := m.begin(); err != nil {
 						t.Fatal(err)

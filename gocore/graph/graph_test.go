@@ -23,7 +23,7 @@ var (
 	usual    = modeldir.Form{Layers: modeldir.Float32}
 	standard = modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true}
 	inInt8   = modeldir.Form{Layers: modeldir.Int8}
-	variants = []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Trace, modeldir.Decoder}
+	variants = []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Attention, modeldir.Trace, modeldir.Decoder}
 )
 
 // converted converts a small random checkpoint.

@@ -24,6 +24,7 @@ func TestSignatures(t *testing.T) {
 		modeldir.Dense:      {{"gene_indices", "expression_values"}, {"cls", "dataset_embedding"}},
 		modeldir.Weighted:   {{"gene_indices", "expression_values", "log_multiplicity"}, {"cls", "dataset_embedding"}},
 		modeldir.Contextual: {{"gene_indices", "expression_values", "log_multiplicity"}, {"contextual"}},
+		modeldir.Attention:  {{"gene_indices", "expression_values", "log_multiplicity"}, {"attention"}},
 		modeldir.Trace: {
 			{"gene_indices", "expression_values", "log_multiplicity"}, append([]string{"cls", "dataset_embedding"}, stages...),
 		},

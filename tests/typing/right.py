@@ -22,6 +22,10 @@ rows: npt.NDArray[np.float32] = embedding
 decoded: npt.NDArray[np.float32] = model.decode(embedding, ["CD3D", "LYZ"])
 genes: npt.NDArray[np.float32] = model.gene_embeddings(["CD3D"])
 width: int = model.output_dim
+se600m.embed(adata, genes=adata.var_names)
+se600m.tokenize(adata, genes=["CD3D", "LYZ"])
+model.attention(adata, ["CD3D"], attention_layer="mean", layer="counts")
+human: anndata.AnnData = se600m.map_orthologues(adata, "mouse_to_human.csv")
 
 embedded: se600m.EmbeddedFile = se600m.embed_file("a.h5ad", "b.h5ad", model=model, resume=True, memory="2GB", seed=3)
 se600m.embed_file("a.h5ad", in_place=True, shard=None, layer="counts")
