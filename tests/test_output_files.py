@@ -446,7 +446,7 @@ def test_a_signal_while_the_file_is_written_leaves_the_rows(inputs, number):
         assert process.stdout.readline() == "half\n"
         assert len(drafts(inputs)) == 1
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=250)
     finally:
         process.kill()
     assert process.returncode == 128 + number, stderr
@@ -469,7 +469,7 @@ def test_sigterm_while_the_model_runs(inputs, random_model):
         while process.poll() is None and "libonnxruntime" not in maps.read_text():
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=250)
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM, stderr

@@ -61,7 +61,8 @@ LINES = (SCRIPTS / "wrong.py").read_text().splitlines()
 def test_what_is_wrong_is_named(said, line):
     code, part = WRONG[line]
     here = [(c, message) for n, c, message in said["wrong.py"] if n == line]
-    assert any(c == code and part in message for c, message in here), here
+    codes = (code, "misc") if code == "call-arg" else (code,)  # older mypy calls some of them so
+    assert any(c in codes and part in message for c, message in here), here
 
 
 def test_nothing_else_is_named(said):
