@@ -352,7 +352,7 @@ DATA = [
         "Ensembl ids of another species",
         embed(names(lambda i: f"ENSMUSG{i:011d}")),
         errors.GeneCoverageError,
-        '"ENSMUSG00000000000".*are Ensembl ids of mouse genes: .*orthologs',
+        '"ENSMUSG00000000000".*are Ensembl ids of mouse genes: .*orthologues',
     ),
     Case(
         "names that mean nothing to the model",

@@ -36,6 +36,8 @@ def tree(path):
             return value.decode()
         if isinstance(value, tuple):
             return [plain(v) for v in value]
+        if isinstance(value, np.ndarray) and not value.ndim:
+            return plain(value.item())
         if isinstance(value, np.ndarray | list):
             return [plain(v) for v in (value.tolist() if isinstance(value, np.ndarray) else value)]
         return value.item() if isinstance(value, np.generic) else value

@@ -129,5 +129,5 @@ func TestMouseSymbolsAreRefused(t *testing.T) {
 	v := made(t, markers...)
 	names := each(func(_ int, s string) string { return s[:1] + strings.ToLower(s[1:]) })
 	m := v.MatchBest([]Column{named(names...)})
-	refused(t, m, 0.1, []string{`"Cd3d"`, "look like mouse or rat symbols: the model knows human genes, so map them to human orthologs first"})
+	refused(t, m, 0.1, []string{`"Cd3d"`, "look like mouse or rat symbols: the model knows human genes, so map them to human orthologues first, with se600m.map_orthologues"})
 }

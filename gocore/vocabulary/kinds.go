@@ -19,7 +19,7 @@ type kind struct {
 const (
 	geneColumn = "choose the column of var with the gene symbols (gene_column=...)"
 	idColumn   = "choose the column of var with Ensembl ids, if there is one (gene_column=...)"
-	orthologs  = "the model knows human genes, so map them to human orthologs first"
+	orthologs  = "the model knows human genes, so map them to human orthologues first, with se600m.map_orthologues"
 )
 
 // kinds, the more special before the more general.
