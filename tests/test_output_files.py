@@ -440,7 +440,11 @@ SLOW = """
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_the_file_is_written_leaves_the_rows(inputs, number):
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SLOW)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(SLOW)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509: under nohup, SIGHUP would be ignored
     )
     try:
         assert process.stdout.readline() == "half\n"
@@ -518,7 +522,7 @@ def test_whatever_ends_a_command_is_one_line(monkeypatch, error, status, said, d
         import se600m
         from se600m import cli
         error = pickle.loads(bytes.fromhex(sys.argv[1]))
-        def fails(*_):
+        def fails(*_, **__):
             raise error
         se600m.info = fails
         sys.argv = ["se600m", "info"]
