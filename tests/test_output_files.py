@@ -444,7 +444,8 @@ def test_a_signal_while_the_file_is_written_leaves_the_rows(inputs, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509: under nohup, SIGHUP would be ignored
+        # Under nohup, SIGHUP would be ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         assert process.stdout.readline() == "half\n"
