@@ -109,6 +109,24 @@ def test_nothing_is_computed_before_it_is_asked_for(cells, model, monkeypatch):
     assert sorted(blocks[1:]) == [(0, 5), (5, 10), (10, 13)], "the model runs once for both"
 
 
+def test_what_differs_has_other_names(cells, model):
+    """Dask computes arrays of one name once."""
+    values = da.from_array(sp.csr_matrix(cells.X), chunks=(5, 3000), asarray=False)
+    renamed = cells.var[::-1]
+    with se600m.load_model(model.directory, precision="int8") as other:
+        found = []
+        for made, var in ((model, cells.var), (other, cells.var), (model, renamed)):
+            adata = anndata.AnnData(values, cells.obs, var)
+            made.embed(adata, **OPTIONS)
+            found.append(adata.obsm["X_state"])
+        alone = [array.compute(scheduler="sync") for array in found]
+        together = importlib.import_module("dask").compute(*found, scheduler="sync")
+    assert len({array.name for array in found}) == 3
+    for one, with_others in zip(alone, together, strict=True):
+        assert np.array_equal(one, with_others)
+    assert not np.array_equal(alone[0], alone[1]) and not np.array_equal(alone[0], alone[2])
+
+
 @pytest.mark.parametrize("fill", ["auto", "shared", "expected", "none"])
 def test_fill_policies(cells, model, fill):
     cells = cells[:, :400].copy()  # so few that a sentence has room for all

@@ -220,3 +220,43 @@ def test_the_command_takes_files_then_the_output(files, want, model, told):
     assert "--in-place is about one file, but several are given" in told("embed", *files, "--in-place", *words)[1]
     assert "there is no output" in told("embed", "a.h5ad", *words)[1]
     assert "there is no file to embed" in told("embed", *words)[1]
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_an_input_is_never_the_output(files, model, runs, suffix):
+    """The output has no matrix: a pattern such as *.h5ad may name the output, too."""
+    if suffix == ".zarr":
+        need_zarr()
+        anndata.read_h5ad("c.h5ad").write_zarr("c.zarr")
+        files = [*files[:2], "c.zarr"]
+    _journal.os.symlink(files[2], f"link{suffix}")
+    for out in (files[2], f"link{suffix}"):
+        for options in ({"overwrite": True}, {"overwrite": True, "resume": True}, {}):
+            with pytest.raises(errors.DestinationError, match="is also one of the files to embed"):
+                embed(files, out, model, **options)
+    assert runs == []
+    adata = (anndata.read_h5ad if suffix == ".h5ad" else anndata.read_zarr)(files[2])
+    assert adata.shape == (8, 600) and adata.X.nnz
+
+
+@pytest.mark.parametrize("change", ["order", "number"])
+def test_a_file_that_changes_before_its_turn(files, model, monkeypatch, change):
+    run = _embed_collection.Collection._embed
+
+    def changes(self, member, *rest):
+        if member.place == "b.h5ad" and not changed:
+            adata = anndata.read_h5ad("b.h5ad")
+            (adata[::-1] if change == "order" else adata[:2]).copy().write_h5ad("b.h5ad")
+            changed.append(True)
+        return run(self, member, *rest)
+
+    changed = []
+    monkeypatch.setattr(_embed_collection.Collection, "_embed", changes)
+    with pytest.raises(errors.DataError, match=r"'b\.h5ad' was changed during the run"):
+        embed(files, "out.h5ad", model)
+    assert not _journal.Path("out.h5ad").exists()
+    embed(files, "out.h5ad", model, resume=True)
+    want = np.vstack([model.compute(anndata.read_h5ad(name), **OPTIONS).embedding for name in files])
+    adata = anndata.read_h5ad("out.h5ad")
+    assert np.array_equal(adata.obsm["X_state"], want)
+    assert list(adata.obs_names) == [n for name in files for n in anndata.read_h5ad(name).obs_names]

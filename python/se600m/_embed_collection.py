@@ -93,6 +93,13 @@ class Collection:
         if self.dst is None:
             raise errors.OptionError("there is no output: give dst, such as 'embedded.h5ad' or 'embedded.npy'")
         place = Path(os.path.realpath(os.path.expanduser(self.dst)))
+        for source in self._places:
+            given = os.path.expanduser(source)
+            if os.path.exists(given) and place.exists() and os.path.samefile(given, place):
+                raise errors.DestinationError(
+                    f"OUT is {os.fspath(self.dst)!r}, which is also one of the files to embed: choose another path, or "
+                    "its matrix would be lost"
+                )
         put = self.resume and _journal.was_put(place)
         self._target = Target("", self.dst, _outputs.SUFFIXES, in_place=False, overwrite=self.overwrite or put)
         _resumable.check_found(self._target.place, resume=self.resume, overwrite=self.overwrite)
@@ -128,6 +135,7 @@ class Collection:
                     _check_same(part, member)
                 else:
                     self._embed(member, part, opening, f" file {i + 1} of {len(members)}")
+                    _check_unchanged(part, member)
                     journal.append({"n_cells": np.array([member.n_cells])})
             shards = [_shards.Member(part) for part in parts]
             provenance = _together(members, shards) | {"with_dataset_embedding": self.with_dataset}
@@ -301,6 +309,17 @@ def _check_same(part: Path, member: _Member) -> None:
     """Make sure that a file is the one whose rows are there."""
     then = _shards.Member(part).record["identity"]
     _journal.compare(part, {name: then.get(name) for name in member.identity}, member.identity)
+
+
+def _check_unchanged(part: Path, member: _Member) -> None:
+    """Make sure that the rows are of the file that was looked at, whose obs the output has."""
+    then = _shards.Member(part).record["identity"]
+    changed = [name for name, value in member.identity.items() if then.get(name) != value]
+    if changed:
+        raise errors.DataError(
+            f"{member.place!r} was changed during the run ({', '.join(changed)}): start again with overwrite=True, or "
+            "go on with resume=True, which embeds it as it is now"
+        )
 
 
 def _together(members: Sequence[_Member], shards: Sequence[_shards.Member]) -> dict[str, Any]:

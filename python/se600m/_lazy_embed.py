@@ -62,6 +62,11 @@ def embed(opened: Opened, adata: AnnData, matrix: Any, options: CellOptions, any
         width,
         options.strict,
     )
+    # Everything that the values depend on: arrays of one name are taken for the same one.
+    genes = None if source.features is None else source.features.genes
+    token = dask.base.tokenize(
+        matrix.name, opened.checksum, options, opened.device, opened.precision, any_gpu, cells.tokens, genes
+    )
     made = da.map_blocks(
         _block,
         matrix.rechunk({1: -1}),
@@ -69,7 +74,7 @@ def embed(opened: Opened, adata: AnnData, matrix: Any, options: CellOptions, any
         dtype=np.float32,
         chunks=(matrix.chunks[0], (width,)),
         meta=np.empty((0, 0), np.float32),
-        name=f"se600m-embed-{dask.base.tokenize(matrix.name, opened.checksum, options, opened.device)}",
+        name=f"se600m-embed-{token}",
     )
     if not opened.dataset_dim:
         return CellEmbeddings(made, None, provenance)
