@@ -83,6 +83,12 @@ func runGraph(t *testing.T, m *embed.Model, v modeldir.Variant, n, length int) {
 		_, err = m.Contextual(t.Context(), c, embed.Contextual{
 			Genes: []int32{2, 3}, Embeddings: make([]float32, n*2*d.EmSize),
 		})
+	case modeldir.Attention:
+		c := draw(n, 30).cells(t, 0, n)
+		c.Fill = sentence.Shared
+		_, err = m.Attention(t.Context(), c, embed.Attention{
+			Layer: 1, Genes: []int32{2, 3}, Weights: make([]float32, n*2),
+		})
 	case modeldir.Decoder:
 		genes := []int32{0, 1, 2}
 		err = m.Decode(t.Context(), &embed.Decode{
@@ -106,7 +112,7 @@ func runGraph(t *testing.T, m *embed.Model, v modeldir.Variant, n, length int) {
 	}
 }
 
-var graphs = []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Trace, modeldir.Decoder}
+var graphs = []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Trace, modeldir.Attention, modeldir.Decoder}
 
 // Every node of every graph runs on the GPU but for those that make a shape,
 // and nothing is copied between host and device on the way.
