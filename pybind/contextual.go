@@ -2,28 +2,21 @@ package pybind
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/se600m/se600m-go/gocore/embed"
 )
 
-// contextualRequest asks for contextual gene embeddings: of chosen genes, or of
-// every slot of the sentences, with the tokens that stand there.
+// contextualRequest asks for contextual gene embeddings.
 type contextualRequest struct {
 	cellsRequest
+	placesRequest
 	BatchSize int   `json:"batch_size"`
 	Output    array `json:"output"`
-
-	Genes *array `json:"genes"` // their tokens
-
-	Slots       *int   `json:"slots"`
-	GeneIndices *array `json:"gene_indices"`
 }
 
 func (r *contextualRequest) work() (work, error) {
-	chosen, slots := r.Genes != nil, r.Slots != nil && r.GeneIndices != nil
-	if chosen == slots || chosen && (r.Slots != nil || r.GeneIndices != nil) {
-		return nil, fmt.Errorf(`give either "genes" or both "slots" and "gene_indices": %w`, errRequest)
+	if err := r.check(); err != nil {
+		return nil, err
 	}
 	m, c, err := r.cells()
 	if err != nil {
@@ -34,14 +27,8 @@ func (r *contextualRequest) work() (work, error) {
 	if out.Embeddings, err = typed[float32](r.Output, "float32"); err != nil {
 		return nil, err
 	}
-	if out.Genes, err = optional[int32](r.Genes, "int32"); err != nil {
+	if out.Places, err = r.places(); err != nil {
 		return nil, err
-	}
-	if out.GeneIndices, err = optional[int32](r.GeneIndices, "int32"); err != nil {
-		return nil, err
-	}
-	if slots {
-		out.Slots = *r.Slots
 	}
 	return func(ctx context.Context, j *job) (any, error) {
 		c.Progress = j.progress(c.Matrix.NCells())

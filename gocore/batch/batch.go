@@ -113,6 +113,18 @@ type Batch struct {
 // Size is B.
 func (b *Batch) Size() int { return len(b.GeneIndices) / b.Length }
 
+// InUse is the number of slots of a sentence before its padding, whose
+// multiplicity is 0.
+func (b *Batch) InUse(i int) int {
+	length := b.Length
+	if b.Multiplicity != nil {
+		for length > 0 && b.Multiplicity[i*b.Length+length-1] == 0 {
+			length--
+		}
+	}
+	return length
+}
+
 // Halves are the first and the second half of the sentences, in the batch's
 // memory.
 func (b *Batch) Halves() [2]*Batch {

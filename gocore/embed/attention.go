@@ -19,41 +19,17 @@ const MeanOfLayers = -1
 type Attention struct {
 	// Layer counts from 0; or [MeanOfLayers].
 	Layer int
-	// Genes are the gene tokens wanted; nil: every slot of the sentence.
-	Genes []int32
-	// Slots is the number of slots if no genes are chosen, that of the plan's
-	// longest sentence at least.
-	Slots int
+	Places
 	// Weights are NaN for a gene that is not in a cell's sentence, and for slots
 	// past its end. A gene that stands several times has the sum.
 	Weights []float32
-	// GeneIndices are the tokens in the slots, [n cells, Slots], -1 past a
-	// sentence's end; empty if genes are chosen.
-	GeneIndices []int32
-}
-
-func (o Attention) width() int {
-	if o.Genes != nil {
-		return len(o.Genes)
-	}
-	return o.Slots
 }
 
 func (m *Model) checkAttention(o Attention, nCells, maxLength int) error {
 	if n := m.Config.Dimensions.NLayers; o.Layer < MeanOfLayers || o.Layer >= n {
 		return fmt.Errorf("embed: attention in layer %d of %d: %w", o.Layer+1, n, ErrOption)
 	}
-	wantIndices := nCells * o.Slots
-	if o.Genes != nil {
-		wantIndices = 0
-	} else if o.Slots < maxLength {
-		return fmt.Errorf("embed: %d slots, sentences have up to %d: %w", o.Slots, maxLength, ErrOption)
-	}
-	if want := nCells * o.width(); len(o.Weights) != want || len(o.GeneIndices) != wantIndices {
-		return fmt.Errorf("embed: attention: memory for %d values and %d gene indices, %d and %d are needed: %w",
-			len(o.Weights), len(o.GeneIndices), want, wantIndices, ErrOption)
-	}
-	return m.checkGenes(o.Genes)
+	return m.checkPlaces("attention", o.Places, len(o.Weights), 1, nCells, maxLength)
 }
 
 // Attention computes the attention of [CLS] to the genes of cells.
@@ -81,12 +57,7 @@ func (m *Model) attentionBatch(ctx context.Context, l *lane, b *batch.Batch, out
 		} else {
 			copy(weights, ofCell[out.Layer*b.Length:])
 		}
-		length := b.Length
-		if b.Multiplicity != nil { // 0 is padding, at the end
-			for length > 0 && b.Multiplicity[i*b.Length+length-1] == 0 {
-				length--
-			}
-		}
+		length := b.InUse(i)
 		if err := l.checkFinite(row, "attention", weights[:length]); err != nil {
 			return err
 		}

@@ -18,9 +18,9 @@ func TestAttentionToGenesIsTheSumOfTheirSlots(t *testing.T) {
 	attention := func(layer int, genes []int32) embed.Attention {
 		c := draw(nCells, 30).cells(t, 0, nCells)
 		c.Fill = sentence.Shared
-		out := embed.Attention{Layer: layer, Slots: nSlots, Weights: make([]float32, nCells*nSlots), GeneIndices: make([]int32, nCells*nSlots)}
+		out := embed.Attention{Layer: layer, Places: embed.Places{Slots: nSlots, GeneIndices: make([]int32, nCells*nSlots)}, Weights: make([]float32, nCells*nSlots)}
 		if genes != nil {
-			out = embed.Attention{Layer: layer, Genes: genes, Weights: make([]float32, nCells*len(genes))}
+			out = embed.Attention{Layer: layer, Places: embed.Places{Genes: genes}, Weights: make([]float32, nCells*len(genes))}
 		}
 		if _, err := m.Attention(t.Context(), c, out); err != nil {
 			t.Fatal(err)
@@ -63,7 +63,7 @@ func TestAttentionRefuses(t *testing.T) {
 	m := open(t, "soft-bins", true)
 	c := draw(3, 30).cells(t, 0, 3)
 	slots := func(n, layer int) embed.Attention {
-		return embed.Attention{Layer: layer, Slots: n, Weights: make([]float32, 3*n), GeneIndices: make([]int32, 3*n)}
+		return embed.Attention{Layer: layer, Places: embed.Places{Slots: n, GeneIndices: make([]int32, 3*n)}, Weights: make([]float32, 3*n)}
 	}
 	for _, bad := range []struct {
 		name string
@@ -73,9 +73,9 @@ func TestAttentionRefuses(t *testing.T) {
 		{"too few slots", slots(nSlots-1, 0), "19 slots"},
 		{"no such layer", slots(nSlots, m.Config.Dimensions.NLayers), "attention in layer"},
 		{"below the first", slots(nSlots, -2), "attention in layer"},
-		{"too little memory", embed.Attention{Slots: nSlots, GeneIndices: make([]int32, 3*nSlots)}, "memory for 0"},
-		{"no memory for genes", embed.Attention{Slots: nSlots, Weights: make([]float32, 3*nSlots)}, "0 gene indices"},
-		{"[CLS] as a gene", embed.Attention{Genes: []int32{40}, Weights: make([]float32, 3)}, "token 40"},
+		{"too little memory", embed.Attention{Places: embed.Places{Slots: nSlots, GeneIndices: make([]int32, 3*nSlots)}}, "memory for 0"},
+		{"no memory for genes", embed.Attention{Places: embed.Places{Slots: nSlots}, Weights: make([]float32, 3*nSlots)}, "0 gene indices"},
+		{"[CLS] as a gene", embed.Attention{Places: embed.Places{Genes: []int32{40}}, Weights: make([]float32, 3)}, "token 40"},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			if _, err := m.Attention(t.Context(), c, bad.out); !errors.Is(err, embed.ErrOption) || !strings.Contains(err.Error(), bad.says) {

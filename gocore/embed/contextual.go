@@ -2,7 +2,6 @@ package embed
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/se600m/se600m-go/gocore/batch"
@@ -14,39 +13,14 @@ import (
 // of the tokens of a cell's sentence. Row-major [n cells, W, emsize], where W is
 // the number of chosen genes or, if none are chosen, of slots.
 type Contextual struct {
-	// Genes are the gene tokens wanted; nil: every slot of the sentence.
-	Genes []int32
-	// Slots is the number of slots if no genes are chosen, that of the plan's
-	// longest sentence at least.
-	Slots int
+	Places
 	// Embeddings are NaN for a gene that is not in a cell's sentence, and for
 	// slots past its end.
 	Embeddings []float32
-	// GeneIndices are the tokens in the slots, [n cells, Slots], -1 past a
-	// sentence's end; empty if genes are chosen.
-	GeneIndices []int32
-}
-
-// width is W.
-func (o Contextual) width() int {
-	if o.Genes != nil {
-		return len(o.Genes)
-	}
-	return o.Slots
 }
 
 func (m *Model) checkContextual(o Contextual, nCells, maxLength int) error {
-	wantIndices := nCells * o.Slots
-	if o.Genes != nil {
-		wantIndices = 0
-	} else if o.Slots < maxLength {
-		return fmt.Errorf("embed: %d slots, sentences have up to %d: %w", o.Slots, maxLength, ErrOption)
-	}
-	if want := nCells * o.width() * m.Config.Dimensions.EmSize; len(o.Embeddings) != want || len(o.GeneIndices) != wantIndices {
-		return fmt.Errorf("embed: contextual gene embeddings: memory for %d values and %d gene indices, %d and %d are needed: %w",
-			len(o.Embeddings), len(o.GeneIndices), want, wantIndices, ErrOption)
-	}
-	return m.checkGenes(o.Genes)
+	return m.checkPlaces("contextual gene embeddings", o.Places, len(o.Embeddings), m.Config.Dimensions.EmSize, nCells, maxLength)
 }
 
 // Contextual computes contextual gene embeddings of cells. A gene that stands
@@ -69,12 +43,7 @@ func (m *Model) contextualBatch(ctx context.Context, l *lane, b *batch.Batch, ou
 	vectors, d := results[modeldir.ContextualEmbedding], m.Config.Dimensions.EmSize
 	for i, row := range b.Rows {
 		at, end := i*b.Length, (i+1)*b.Length
-		length := b.Length
-		if b.Multiplicity != nil { // 0 is padding, at the end
-			for length > 0 && b.Multiplicity[at+length-1] == 0 {
-				length--
-			}
-		}
+		length := b.InUse(i)
 		if err := l.checkFinite(row, "a contextual gene embedding", vectors[at*d:(at+length)*d]); err != nil {
 			return err
 		}

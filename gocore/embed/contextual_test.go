@@ -14,7 +14,8 @@ import (
 // everySlot is memory for the vectors of every slot.
 func everySlot(m *embed.Model, n, slots int) embed.Contextual {
 	return embed.Contextual{
-		Slots: slots, Embeddings: make([]float32, n*slots*m.Config.Dimensions.EmSize), GeneIndices: make([]int32, n*slots),
+		Places:     embed.Places{Slots: slots, GeneIndices: make([]int32, n*slots)},
+		Embeddings: make([]float32, n*slots*m.Config.Dimensions.EmSize),
 	}
 }
 
@@ -102,7 +103,7 @@ func TestContextualIsTheLastLayer(t *testing.T) {
 			}
 			// Token 39 is no gene of the data; 1 may have two columns.
 			genes := []int32{0, 1, 39, 5, 0}
-			chosen := contextual(t, m, c, embed.Contextual{Genes: genes, Embeddings: make([]float32, nCells*len(genes)*d.EmSize)})
+			chosen := contextual(t, m, c, embed.Contextual{Places: embed.Places{Genes: genes}, Embeddings: make([]float32, nCells*len(genes)*d.EmSize)})
 			for cell := range nCells {
 				for place, gene := range genes {
 					vector := chosen.Embeddings[(cell*len(genes)+place)*d.EmSize:][:d.EmSize]
@@ -130,9 +131,9 @@ func TestContextualRefuses(t *testing.T) {
 		says string
 	}{
 		{"too few slots", everySlot(m, 3, nSlots-1), "19 slots"},
-		{"too little memory", embed.Contextual{Slots: nSlots, GeneIndices: make([]int32, 3*nSlots)}, "memory for 0"},
-		{"no memory for genes", embed.Contextual{Slots: nSlots, Embeddings: make([]float32, 3*nSlots*d)}, "0 gene indices"},
-		{"[CLS] as a gene", embed.Contextual{Genes: []int32{40}, Embeddings: make([]float32, 3*d)}, "token 40"},
+		{"too little memory", embed.Contextual{Places: embed.Places{Slots: nSlots, GeneIndices: make([]int32, 3*nSlots)}}, "memory for 0"},
+		{"no memory for genes", embed.Contextual{Places: embed.Places{Slots: nSlots}, Embeddings: make([]float32, 3*nSlots*d)}, "0 gene indices"},
+		{"[CLS] as a gene", embed.Contextual{Places: embed.Places{Genes: []int32{40}}, Embeddings: make([]float32, 3*d)}, "token 40"},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			if _, err := m.Contextual(t.Context(), c, bad.out); !errors.Is(err, embed.ErrOption) || !strings.Contains(err.Error(), bad.says) {

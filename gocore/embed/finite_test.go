@@ -54,7 +54,7 @@ func TestOverflow(t *testing.T) {
 		},
 		"contextual": func(l *lane) ([]float32, error) {
 			b := someSentences(m, true)
-			out := Contextual{Slots: b.Length, Embeddings: make([]float32, 2*b.Length*d.EmSize), GeneIndices: make([]int32, 2*b.Length)}
+			out := Contextual{Places: Places{Slots: b.Length, GeneIndices: make([]int32, 2*b.Length)}, Embeddings: make([]float32, 2*b.Length*d.EmSize)}
 			return out.Embeddings, m.contextualBatch(t.Context(), l, b, out)
 		},
 		"expression": func(l *lane) ([]float32, error) {

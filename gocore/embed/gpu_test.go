@@ -81,13 +81,13 @@ func runGraph(t *testing.T, m *embed.Model, v modeldir.Variant, n, length int) {
 		c := draw(n, 30).cells(t, 0, n)
 		c.Fill = sentence.Shared
 		_, err = m.Contextual(t.Context(), c, embed.Contextual{
-			Genes: []int32{2, 3}, Embeddings: make([]float32, n*2*d.EmSize),
+			Places: embed.Places{Genes: []int32{2, 3}}, Embeddings: make([]float32, n*2*d.EmSize),
 		})
 	case modeldir.Attention:
 		c := draw(n, 30).cells(t, 0, n)
 		c.Fill = sentence.Shared
 		_, err = m.Attention(t.Context(), c, embed.Attention{
-			Layer: 1, Genes: []int32{2, 3}, Weights: make([]float32, n*2),
+			Layer: 1, Places: embed.Places{Genes: []int32{2, 3}}, Weights: make([]float32, n*2),
 		})
 	case modeldir.Decoder:
 		genes := []int32{0, 1, 2}
