@@ -80,12 +80,12 @@ def test_the_same_bits_whatever_the_batches_threads_and_company(random_model, im
 
 
 def test_an_array_on_the_disk_is_written_in_parts(random_model, immune, tmp_path, monkeypatch):
-    from se600m import _contextual
+    from se600m import _slots
 
     model = random_model().model
     genes = [model.genes[t] for t in np.unique(model.tokenize(immune[:1]).gene_indices)[:7]]
     want = model.attention(immune, genes)
-    monkeypatch.setattr(_contextual, "_CHUNK_VALUES", 5 * 7)
+    monkeypatch.setattr(_slots, "_CHUNK_VALUES", 5 * 7)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         out = file.create_dataset("attention", want.shape, np.float32)
         assert model.attention(immune, genes, out=out) is out

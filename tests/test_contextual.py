@@ -78,7 +78,7 @@ def test_the_same_bits_whatever_the_batches_threads_and_company(random_model, im
 def test_chunks_change_nothing(random_model, immune, fill, monkeypatch):
     model = random_model().model
     want = model.contextual_gene_embeddings(immune, fill=fill)
-    monkeypatch.setattr("se600m._contextual._CHUNK_VALUES", 5 * 300 * 32)
+    monkeypatch.setattr("se600m._slots._CHUNK_VALUES", 5 * 300 * 32)
     for adata in (immune, dense(immune)):
         got = model.contextual_gene_embeddings(adata, fill=fill)
         assert np.array_equal(got.embeddings, want.embeddings, equal_nan=True)
@@ -150,7 +150,7 @@ def test_to_a_zarr_group(random_model, immune, tmp_path, monkeypatch, zarr, with
     model = random_model().model
     genes = model.genes[5:8] if with_genes else None
     want = model.contextual_gene_embeddings(immune, genes)
-    monkeypatch.setattr("se600m._contextual._CHUNK_VALUES", 5 * 300 * 32)
+    monkeypatch.setattr("se600m._slots._CHUNK_VALUES", 5 * 300 * 32)
     path = tmp_path / "deep" / "genes.zarr"
     got = model.contextual_gene_embeddings(immune, genes, out=path)
     group = zarr.open_group(path, mode="r")
@@ -194,7 +194,7 @@ def test_a_path_is_looked_at_before_the_model_runs(
 def test_into_an_array(random_model, immune, tmp_path, monkeypatch, request, kind):
     model = random_model().model
     want = model.contextual_gene_embeddings(immune)
-    monkeypatch.setattr("se600m._contextual._CHUNK_VALUES", 5 * 300 * 32)
+    monkeypatch.setattr("se600m._slots._CHUNK_VALUES", 5 * 300 * 32)
     shape = want.embeddings.shape
     match kind:
         case "numpy":

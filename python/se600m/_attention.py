@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _native, _options, _rows, errors
+from se600m import _options, errors
 from se600m._cells import Cells
-from se600m._contextual import VectorSink
 from se600m._opened import Opened
 from se600m._options import CellOptions
+from se600m._slots import SlotTask
 
 _MEAN = -1
 """What stands for the mean over all layers."""
@@ -49,22 +49,9 @@ def attention(
     """Do what :meth:`se600m.Model.attention` says."""
     number = _checked_layer(layer, opened.dimensions["nlayers"])
     tokens = None if genes is None else opened.tokens_of(genes)
-    cells = Cells(opened, adata, options)
-    slots: int = cells.plan()["max_length"]
-    shape = (cells.n_cells, slots if tokens is None else len(tokens))
-    if out is None:
-        out = np.empty(shape, np.float32)
-    else:
-        _rows.check_output(out, shape)
-    cells.survey()
-    more: dict[str, Any] = {"batch_size": options.batch_size or 0, "layer": number}
-    gene_indices = None
-    if tokens is None:
-        more["slots"] = slots
-        gene_indices = np.empty(shape, np.int32)
-    else:
-        more["genes"] = _native.array(tokens)
-    cells.run("attention", VectorSink(out, gene_indices), more, f"Attention of {opened.name}")
+    task = SlotTask(Cells(opened, adata, options), tokens)
+    out = task.output(out)
+    gene_indices = task.write(out, "attention", f"Attention of {opened.name}", layer=number)
     return out if gene_indices is None else CLSAttention(out, gene_indices)
 
 

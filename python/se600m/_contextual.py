@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,14 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _extras, _files, _native, _rows
+from se600m import _extras, _files
 from se600m._cells import Cells
-from se600m._chunks import Arrays
 from se600m._opened import Opened
 from se600m._options import CellOptions
-
-_CHUNK_VALUES = 1 << 26
-"""Values computed at a time: 256 MiB, 16 cells with every slot of SE-600M."""
+from se600m._slots import SlotTask
 
 
 @dataclass(frozen=True)
@@ -41,47 +37,15 @@ class ContextualGeneEmbeddings:
     gene_indices: npt.NDArray[np.int32]
 
 
-class VectorSink:
-    """What is computed of some cells at a time, into an array of any kind; tokens stay in memory."""
-
-    def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None) -> None:
-        self._out, self._gene_indices = out, gene_indices
-        self._row = tuple(int(n) for n in out.shape[1:])
-        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, math.prod(self._row))
-
-    def memory(self, rows: slice) -> Arrays:
-        n = rows.stop - rows.start
-        arrays: Arrays = {"output": np.empty((n, *self._row), np.float32)}
-        if self._gene_indices is not None:
-            arrays["gene_indices"] = self._gene_indices[rows]
-        return arrays
-
-    def store(self, rows: slice, arrays: Arrays) -> None:
-        self._out[rows] = arrays["output"]
-
-
-class _Task:
-    """What to compute: cells, and the genes wanted (None: every slot)."""
+class _Task(SlotTask):
+    """Vectors of genes in cells."""
 
     def __init__(self, cells: Cells, genes: npt.NDArray[np.int32] | None) -> None:
-        self.cells, self.genes = cells, genes
-        self.slots: int = cells.plan()["max_length"]
-        width = self.slots if genes is None else len(genes)
-        self.shape = (cells.n_cells, width, cells.opened.dimensions["emsize"])
+        super().__init__(cells, genes, cells.opened.dimensions["emsize"])
 
-    def write(self, out: Any) -> npt.NDArray[np.int32] | None:
+    def write_vectors(self, out: Any) -> npt.NDArray[np.int32] | None:
         """Write the vectors into an array, some cells at a time; returns the tokens in the slots."""
-        self.cells.survey()
-        more: dict[str, Any] = {"batch_size": self.cells.options.batch_size or 0}
-        gene_indices = None
-        if self.genes is None:
-            more["slots"] = self.slots
-            gene_indices = np.empty(self.shape[:2], np.int32)
-        else:
-            more["genes"] = _native.array(self.genes)
-        sink = VectorSink(out, gene_indices)
-        self.cells.run("contextual", sink, more, f"Embedding genes with {self.cells.opened.name}")
-        return gene_indices
+        return self.write(out, "contextual", f"Embedding genes with {self.cells.opened.name}")
 
     def write_zarr(self, zarr: Any, path: Path) -> Any:
         """Write a zarr group that appears whole or not at all."""
@@ -90,7 +54,7 @@ class _Task:
             group = zarr.open_group(draft, mode="w")
             # A chunk is one cell's vectors: 16.8 MB with every slot of SE-600M.
             array = group.create_array("embeddings", shape=self.shape, chunks=(1, *self.shape[1:]), dtype="float32")
-            gene_indices = self.write(array)
+            gene_indices = self.write_vectors(array)
             group.attrs.update({key: opened.provenance()[key] for key in ("model", "model_checksum", "package")})
             if self.genes is None:
                 group.create_array("gene_indices", data=gene_indices)
@@ -113,11 +77,8 @@ def contextual(
         with _files.told("out", path):
             result = task.write_zarr(zarr, path)
     else:
-        if out is None:
-            out = np.empty(task.shape, np.float32)
-        else:
-            _rows.check_output(out, task.shape)
-        gene_indices = task.write(out)
+        out = task.output(out)
+        gene_indices = task.write_vectors(out)
         result = out if gene_indices is None else ContextualGeneEmbeddings(out, gene_indices)
     return result
 

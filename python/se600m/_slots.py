@@ -1,0 +1,70 @@
+"""What is computed for every slot of each cell's sentence, or for chosen genes in it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from se600m import _native, _rows
+from se600m._cells import Cells
+from se600m._chunks import Arrays
+
+_CHUNK_VALUES = 1 << 26
+"""Values computed at a time: 256 MiB, for contextual vectors 16 cells with every slot of SE-600M."""
+
+
+class _Sink:
+    """What is computed of some cells at a time, into an array of any kind; tokens stay in memory."""
+
+    def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None) -> None:
+        self._out, self._gene_indices = out, gene_indices
+        self._row = tuple(int(n) for n in out.shape[1:])
+        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, math.prod(self._row))
+
+    def memory(self, rows: slice) -> Arrays:
+        n = rows.stop - rows.start
+        arrays: Arrays = {"output": np.empty((n, *self._row), np.float32)}
+        if self._gene_indices is not None:
+            arrays["gene_indices"] = self._gene_indices[rows]
+        return arrays
+
+    def store(self, rows: slice, arrays: Arrays) -> None:
+        self._out[rows] = arrays["output"]
+
+
+class SlotTask:
+    """What to compute: cells, the genes wanted (None: every slot), and the shape of what each of them has.
+
+    Attributes
+    ----------
+    shape
+        That of the result: cells, places, and the shape of a place.
+    """
+
+    def __init__(self, cells: Cells, genes: npt.NDArray[np.int32] | None, *place: int) -> None:
+        self.cells, self.genes = cells, genes
+        self._slots: int = cells.plan()["max_length"]
+        self.shape = (cells.n_cells, self._slots if genes is None else len(genes), *place)
+
+    def output(self, out: Any) -> Any:
+        """Give the array for the result: the one that is given, if it can hold it, or a new one."""
+        if out is None:
+            return np.empty(self.shape, np.float32)
+        _rows.check_output(out, self.shape)
+        return out
+
+    def write(self, out: Any, kind: _native.Kind, title: str, **more: Any) -> npt.NDArray[np.int32] | None:
+        """Write the result into an array, some cells at a time; returns the tokens in the slots."""
+        self.cells.survey()
+        request: dict[str, Any] = {"batch_size": self.cells.options.batch_size or 0, **more}
+        gene_indices = None
+        if self.genes is None:
+            request["slots"] = self._slots
+            gene_indices = np.empty(self.shape[:2], np.int32)
+        else:
+            request["genes"] = _native.array(self.genes)
+        self.cells.run(kind, _Sink(out, gene_indices), request, title)
+        return gene_indices
