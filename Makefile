@@ -191,7 +191,6 @@ docs: $(VENV)/.docs
 	@echo "$(SITE)/html/index.html"
 
 # Addresses outside the site, which needs a network.
-.PHONY: docs-links
 docs-links: $(VENV)/.docs
 	SE600M_DOCS_ONLINE=1 $(SPHINX) -b linkcheck docs $(SITE)/linkcheck
 

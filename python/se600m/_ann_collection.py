@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
-from se600m import _anndata, _destination, _options, errors
+from se600m import _anndata, _cells, _destination, _options, errors
 from se600m._cells import Cells
 from se600m._opened import Opened
 from se600m._options import CellOptions
@@ -40,12 +40,7 @@ def check(
 def check_fill(opened: Opened, adatas: list[AnnData], options: CellOptions) -> None:
     """Make sure that the genes of all can be found, and that all cells are filled in one way."""
     fills = [Cells(opened, adata, options).plan()["fill"] for adata in adatas]
-    for i, fill in enumerate(fills):
-        if fill != fills[0]:
-            raise errors.OptionError(
-                f"fill='auto' is {fills[0]!r} for AnnData 0 of the collection and {fill!r} for AnnData {i}, and such "
-                "embeddings can't be compared: choose one for all, such as fill='expected'"
-            )
+    _cells.check_fill([(f"AnnData {i} of the collection", fill) for i, fill in enumerate(fills)])
 
 
 def write(collection: Any, key: str, made: list[Made], write_one: Callable[[AnnData, Made], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,23 @@ from se600m._estimate import Run
 from se600m._opened import Opened
 from se600m._options import CellOptions
 from se600m._report import Report
+
+
+def check_fill(fills: Sequence[tuple[str, str]]) -> None:
+    """Make sure that all cells of a collection are filled in one way: given are (name of a part, its fill policy).
+
+    Raises
+    ------
+    OptionError
+        ``"auto"`` is one policy for some parts, and another one for others.
+    """
+    first, chosen = fills[0]
+    for name, fill in fills:
+        if fill != chosen:
+            raise errors.OptionError(
+                f"fill='auto' is {chosen!r} for {first} and {fill!r} for {name}, whose embeddings can't be compared: "
+                "choose one for all, such as fill='expected'"
+            )
 
 
 @dataclass(frozen=True)

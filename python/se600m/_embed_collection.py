@@ -19,6 +19,7 @@ import numpy.typing as npt
 from anndata import AnnData
 
 from se600m import (
+    _cells,
     _files,
     _h5ad,
     _inputs,
@@ -81,25 +82,25 @@ class Collection:
     memory: int | str = _options.MEMORY
     report: PathLike | None = None
     scheduler: str | None = None
+    _places: list[str] = field(init=False)
+    _budget: int = field(init=False)
+    _here: Opening = field(init=False)
+    """How the model is opened in this process."""
     _target: Target = field(init=False)
     _report: Path | None = field(init=False)
 
     def __post_init__(self) -> None:
         for name in ("resume", "overwrite"):
             _options.flag(name, getattr(self, name))
-        _resumable.memory_of(self.memory)
+        self._budget = _resumable.memory_of(self.memory)
         self._places = _checked(self.sources)
-        (self.opening if self.scheduler is None else self.opening.for_genes()).check()
+        self._here = self.opening if self.scheduler is None else self.opening.for_genes()
+        self._here.check()
         if self.dst is None:
             raise errors.OptionError("there is no output: give dst, such as 'embedded.h5ad' or 'embedded.npy'")
         place = Path(os.path.realpath(os.path.expanduser(self.dst)))
         for source in self._places:
-            given = os.path.expanduser(source)
-            if os.path.exists(given) and place.exists() and os.path.samefile(given, place):
-                raise errors.DestinationError(
-                    f"OUT is {os.fspath(self.dst)!r}, which is also one of the files to embed: choose another path, or "
-                    "its matrix would be lost"
-                )
+            _files.check_other_than(source, self.dst, "one of the files to embed", "its matrix")
         put = self.resume and _journal.was_put(place)
         self._target = Target("", self.dst, _outputs.SUFFIXES, in_place=False, overwrite=self.overwrite or put)
         _resumable.check_found(self._target.place, resume=self.resume, overwrite=self.overwrite)
@@ -108,13 +109,12 @@ class Collection:
     def __call__(self) -> EmbeddedFile:
         """Embed all files, and join the rows."""
         began = time.monotonic()
-        here = self.opening if self.scheduler is None else self.opening.for_genes()
-        model = here.open_model(self.options.progress)
+        model = self._here.open_model(self.options.progress)
         opening = self._opening(model)
         work = Embedding(self.key, self.with_dataset, False, _WHOLE)
         per_row = work.bytes_per_row(model._opened)
         members = [self._look(place, model._opened, work, per_row) for place in self._places]
-        self._check_fill(members)
+        _cells.check_fill([(repr(member.place), member.fill) for member in members])
         whole = self._joined_obs(members)
         n_cells = sum(member.n_cells for member in members)
         # Rows are on the disk twice in the end, and those of one file are so on the way.
@@ -129,15 +129,15 @@ class Collection:
         }
         looked = time.monotonic()
         with self._kept(identity, len(members)) as journal:
-            parts = [journal.folder / f"{i + 1:05}.npz" for i in range(len(members))]
-            for i, (member, part) in enumerate(zip(members, parts, strict=True)):
-                if i < journal.done:
-                    _check_same(part, member)
-                else:
+            shards = []
+            for i, member in enumerate(members):
+                part = journal.folder / f"{i + 1:05}.npz"
+                fresh = i >= journal.done
+                if fresh:
                     self._embed(member, part, opening, f" file {i + 1} of {len(members)}")
-                    _check_unchanged(part, member)
+                shards.append(_rows_of(member, part, fresh=fresh))
+                if fresh:
                     journal.append({"n_cells": np.array([member.n_cells])})
-            shards = [_shards.Member(part) for part in parts]
             provenance = _together(members, shards) | {"with_dataset_embedding": self.with_dataset}
             arrays = {name: Stacked([shard.arrays[name] for shard in shards]) for name in shards[0].names}
             made = result(self.key, arrays, provenance, [])
@@ -146,7 +146,7 @@ class Collection:
             computed = time.monotonic()
             self._write(made, whole, journal)
             ended = time.monotonic()
-            reports = [json.loads(part.with_suffix(".json").read_text()) for part in parts]
+            reports = [json.loads(shard.path.with_suffix(".json").read_text()) for shard in shards]
             picture = None
             if _run_report.is_page(self._report):
                 picture = _picture.draw(made.arrays[self.key], whole.groups)
@@ -158,7 +158,7 @@ class Collection:
             "input": f"{self._places[0]}{others}",
             "output": str(self._target.place),
             "n_cells": n_cells,
-            "memory": _resumable.memory_of(self.memory),
+            "memory": self._budget,
             "provenance": {name: value for name, value in provenance.items() if name != "files"},
             "warnings": [f"{one['input']}: {warning}" for one in reports for warning in one["warnings"]],
             "seconds": seconds | {"total": sum(seconds.values()) - seconds["total"] - seconds["reading"]},
@@ -182,8 +182,7 @@ class Collection:
         """Look at a file as far as can be done without computing."""
         with _named(place), closing(_inputs.read(place, self.modality)) as given:
             given.check(self.options)
-            budget = _resumable.memory_of(self.memory) // 3
-            cells = Cells(opened, given.expression(self.options, budget, per_row), self.options)
+            cells = Cells(opened, given.expression(self.options, self._budget // 3, per_row), self.options)
             named = self._target.suffix in (".h5ad", ".zarr") or _run_report.is_page(self._report)
             obs = given.obs() if named else None
             if obs is not None and LABEL in obs:
@@ -195,16 +194,6 @@ class Collection:
             unknown = {"the rows", *([] if self.scheduler is None else _OF_WORKERS)}
             identity = {name: value for name, value in identity.items() if name not in unknown}
             return _Member(place, given.n_obs, cells.plan()["fill"], identity, obs, names)
-
-    def _check_fill(self, members: Sequence[_Member]) -> None:
-        """Make sure that all cells are filled in one way, or embeddings would differ by the file they are from."""
-        first = members[0]
-        for other in members:
-            if other.fill != first.fill:
-                raise errors.OptionError(
-                    f"fill='auto' is {first.fill!r} for {first.place!r} and {other.fill!r} for {other.place!r}, whose "
-                    "embeddings can't be compared: choose one for all files, such as fill='expected'"
-                )
 
     def _joined_obs(self, members: Sequence[_Member]) -> _inputs.Input:
         """Join the tables of cells, as far as the output has them."""
@@ -305,33 +294,27 @@ def _named(place: str) -> Iterator[None]:
         raise named from error
 
 
-def _check_same(part: Path, member: _Member) -> None:
-    """Make sure that a file is the one whose rows are there."""
-    then = _shards.Member(part).record["identity"]
-    _journal.compare(part, {name: then.get(name) for name in member.identity}, member.identity)
-
-
-def _check_unchanged(part: Path, member: _Member) -> None:
-    """Make sure that the rows are of the file that was looked at, whose obs the output has."""
-    then = _shards.Member(part).record["identity"]
-    changed = [name for name, value in member.identity.items() if then.get(name) != value]
-    if changed:
+def _rows_of(member: _Member, part: Path, *, fresh: bool) -> _shards.Member:
+    """Open the rows of a file, and make sure that they are of the file that was looked at, whose obs the output has."""
+    shard = _shards.Member(part)
+    then = {name: shard.record["identity"].get(name) for name in member.identity}
+    if fresh and then != member.identity:
+        changed = [name for name, value in member.identity.items() if then[name] != value]
         raise errors.DataError(
             f"{member.place!r} was changed during the run ({', '.join(changed)}): start again with overwrite=True, or "
             "go on with resume=True, which embeds it as it is now"
         )
+    _journal.compare(part, then, member.identity)
+    return shard
 
 
 def _together(members: Sequence[_Member], shards: Sequence[_shards.Member]) -> dict[str, Any]:
     """Describe all cells: what is the same for all files, sums of what is counted, and a table of the rest."""
     records = [shard.record["provenance"] for shard in shards]
-    share = np.concatenate([shard.share for shard in shards])
     same = {name: value for name, value in records[0].items() if all(record[name] == value for record in records)}
     return {
         **same,
-        **{name: sum(record[name] for record in records) for name in COUNTED},
-        "share_median": float(np.median(share)),
-        "share_min": float(share.min()),
+        **_shards.together(shards),
         "files": {
             "path": np.array([member.place for member in members], object),
             "n_cells": np.array([member.n_cells for member in members]),

@@ -167,6 +167,23 @@ def reason(error: BaseException) -> str:
     return " ".join(f"{text or type(error).__name__}{f' ({where})' if where else ''}".split())
 
 
+def same(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file or folder that exists."""
+    paths = [os.path.expanduser(path) for path in (one, other)]
+    return all(map(os.path.exists, paths)) and os.path.samefile(*paths)
+
+
+def check_other_than(
+    source: str | os.PathLike[str], destination: str | os.PathLike[str], name: str, lost: str = ""
+) -> None:
+    """Make sure that an output is not what is read, which is called ``name``, and say what would be ``lost``."""
+    if same(source, destination):
+        loss = f", or {lost} would be lost" if lost else ""
+        raise errors.DestinationError(
+            f"OUT is {os.fspath(destination)!r}, which is also {name}: choose another path{loss}"
+        )
+
+
 @contextmanager
 def told(what: str, path: Path) -> Iterator[None]:
     """Turn what the system refuses while a file is written into an error that names the file."""

@@ -16,12 +16,6 @@ from se600m import _files, _h5ad, _inputs, _trees, errors
 from se600m._copying import Copy
 
 
-def check_other_than(source: str, place: Path, destination: Path, name: str) -> None:
-    """Make sure that an output is not the file that is read, which is called ``name``."""
-    if os.path.exists(source) and place.exists() and os.path.samefile(source, place):
-        raise errors.DestinationError(f"OUT is {str(destination)!r}, which is also {name}: choose another path")
-
-
 def check_copy(source: str, place: Path) -> None:
     """Make sure that there can be a copy of the cells for the labels."""
     given = Path(source).expanduser()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +119,7 @@ def write_labels(
 def _checked(source: str, reference: str, destination: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> Path:
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=suffixes)
     for name, path in (("IN", source), ("REFERENCE", reference)):
-        _label_files.check_other_than(path, place, destination, name)
+        _files.check_other_than(path, destination, name)
     if place.suffix == ".parquet":
         _extras.module("pyarrow.parquet", "parquet", "writing Parquet requires")
     return place
@@ -130,9 +129,7 @@ def _checked(source: str, reference: str, destination: Path, suffixes: tuple[str
 def _both(source: str, reference: str, use_rep: str, modality: str | None) -> Iterator[tuple[AnnData, AnnData]]:
     """Open cells and their reference, whose embeddings stay on the disk; one AnnData if both are the same file."""
     with _embedded.opened(source, use_rep, modality) as adata:
-        if source == reference or (
-            os.path.exists(reference) and os.path.exists(source) and os.path.samefile(source, reference)
-        ):
+        if source == reference or _files.same(source, reference):
             yield adata, adata
             return
         with _embedded.opened(reference, use_rep, modality) as known:

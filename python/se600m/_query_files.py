@@ -28,7 +28,7 @@ def write(source: str, uri: str, destination: Path, *, overwrite: bool, label: s
     """
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_SUFFIXES)
     _lance.lancedb()
-    _label_files.check_other_than(source, place, destination, "IN")
+    _files.check_other_than(source, destination, "IN")
     if place.suffix == ".h5ad":
         if label is None:
             raise errors.OptionError("an h5ad file takes the label of each cell: give label=..., or an OUT.csv")

@@ -24,9 +24,6 @@ from se600m._inputs import Input
 from se600m._row_file import RowFile, Stacked
 from se600m._words import many
 
-_SUMMED = _report.COUNTED
-"""What is counted in each shard."""
-
 
 @dataclass(frozen=True)
 class Shard:
@@ -193,12 +190,18 @@ def join(paths: Sequence[Path]) -> Joined:
         raise errors.DataError(
             f"{many(len(missing), 'shard')} of {one.of} {'is' if len(missing) == 1 else 'are'} missing: {listed}"
         )
+    return Joined(members, one.record["source"], one.record["key"], one.record["provenance"] | together(members))
+
+
+def together(members: Sequence[Member]) -> dict[str, Any]:
+    """Give the part of the provenance that is of all cells: sums of what is counted, and their shares."""
     share = np.concatenate([member.share for member in members])
     records = [member.record["provenance"] for member in members]
-    provenance = dict(one.record["provenance"])
-    provenance |= {name: sum(record[name] for record in records) for name in _SUMMED}
-    provenance |= {"share_median": float(np.median(share)), "share_min": float(share.min())}
-    return Joined(members, one.record["source"], one.record["key"], provenance)
+    return {
+        **{name: sum(record[name] for record in records) for name in _report.COUNTED},
+        "share_median": float(np.median(share)),
+        "share_min": float(share.min()),
+    }
 
 
 def _check_same(one: Member, other: Member) -> None:

@@ -269,7 +269,7 @@ def decode(
 ) -> None:
     """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time."""
     from se600m import _decode, _decode_files, _files, _models, _opened, _options
-    from se600m.errors import DestinationError, OptionError
+    from se600m.errors import OptionError
 
     symbols = gene_list(genes, genes_file)
     if symbols is None:
@@ -279,10 +279,7 @@ def decode(
     _decode.check_depth(**depth)
     _opened.check(model, device, precision, checkpoint, protein_embeddings)
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
-    if source.exists() and place.exists() and source.samefile(place):
-        raise DestinationError(
-            f"OUT is {str(destination)!r}, which is also IN: choose another path, or the embeddings would be lost"
-        )
+    _files.check_other_than(source, destination, "IN", "the embeddings")
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
