@@ -61,7 +61,7 @@ python_use_unqualified_type_names = True
 # (intersphinx is on where there is a network, below), and words of docstrings that stand for a type.
 nitpick_ignore_regex = [
     ("py:.*", r"(anndata|numpy|np|npt|pandas|pd|dask|pyarrow|lancedb|h5py|zarr|os|pathlib|collections|typing)\..*"),
-    ("py:class", r"Any|Unpack|Path|optional|array|ndarray|dict|AnnData|None"),
+    ("py:class", r"Any|Unpack|Path|optional|array|ndarray|dict|AnnData|(se600m\._ann_collection\.)?AnnCollection|None"),
 ]
 
 ONLINE = os.environ.get("READTHEDOCS") == "True" or os.environ.get("SE600M_DOCS_ONLINE") == "1"

@@ -5,8 +5,10 @@ That it can be built, and that its examples give what they show, is for `make do
 
 import ast
 import inspect
+import operator
 import re
 import shlex
+import typing
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,15 @@ def blocks(path, *languages):
 def test_every_public_name_has_a_place_in_the_api():
     listed = re.findall(r"^   (\w+)$", (DOCS / "api.md").read_text(), re.M)
     assert sorted([*listed, "errors"]) == sorted(se600m.__all__)
+
+
+@pytest.mark.parametrize(
+    "name", ["embed", "embed_file", "tokenize", "Model.embed", "Model.attention", "map_orthologues"]
+)
+def test_types_can_be_looked_up(name):
+    """By the site, and by editors and notebooks: a type that is imported for checkers alone can't be."""
+    function = operator.attrgetter(name)(se600m)
+    assert typing.get_type_hints(function)["adata" if "src" not in inspect.signature(function).parameters else "src"]
 
 
 def test_every_page_is_in_a_table_of_contents():

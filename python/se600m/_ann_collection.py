@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from anndata import AnnData
@@ -13,6 +13,16 @@ from se600m import _anndata, _cells, _destination, _options, errors
 from se600m._cells import Cells
 from se600m._opened import Opened
 from se600m._options import CellOptions
+
+
+class AnnCollection(Protocol):
+    """What is read of an ``anndata.experimental.AnnCollection``: importing that class may import torch."""
+
+    @property
+    def adatas(self) -> Any: ...
+    @property
+    def obsm(self) -> Any: ...
+
 
 Made = tuple[Any, Any, dict[str, Any]]
 """An embedding, a dataset embedding or None, and what is noted about them."""
@@ -43,7 +53,7 @@ def check_fill(opened: Opened, adatas: list[AnnData], options: CellOptions) -> N
     _cells.check_fill([(f"AnnData {i} of the collection", fill) for i, fill in enumerate(fills)])
 
 
-def write(collection: Any, key: str, made: list[Made], write_one: Callable[[AnnData, Made], None]) -> None:
+def write(collection: AnnCollection, key: str, made: list[Made], write_one: Callable[[AnnData, Made], None]) -> None:
     """Write results into the AnnDatas, and into the joined ``obsm`` of the collection if it has one."""
     for adata, one in zip(collection.adatas, made, strict=True):
         write_one(adata, one)

@@ -49,7 +49,7 @@ Device = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        help="Precision: auto, fp32, int8 or bf16 (with OpenVINO).",
+        help="Precision: auto, fp32, int8, bf16 (OpenVINO, GPU) or fp16 (GPU).",
         autocompletion=_one_of(*get_args(_options.Precision)),
     ),
 ]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from anndata import AnnData
 
 from se600m import _ann_collection, _anndata, _destination, _options, errors
+from se600m._ann_collection import AnnCollection
 from se600m._cells import CellSentences
 from se600m._model import Model, load_model
 from se600m._options import CellKeywords, Devices, Precision, RunKeywords
-
-if TYPE_CHECKING:
-    from anndata.experimental import AnnCollection
 
 ModelLike = Model | str | os.PathLike[str] | None
 

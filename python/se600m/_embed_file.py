@@ -121,7 +121,7 @@ def embed_file(
     the embedding in ``obsm`` and the columns of all ``obs``, but no matrix: :func:`anndata.experimental.concat_on_disk`
     joins those. Its column ``source_file`` tells which file a cell is from. If names of cells occur in several files,
     all cells get the name of their file appended, as :func:`anndata.concat` does with ``index_unique="-"``. With
-    ``resume``, files that are done are not read again.
+    ``resume``, files that are done are not embedded again.
 
     Examples
     --------

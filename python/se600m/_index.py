@@ -105,7 +105,7 @@ def index(
     resume, memory
         For embedding the cells of a file: see :func:`embed_file`. Until all are in the table, the embedding is kept
         beside it, in ``uri + ".embedding.npy"``.
-    layer, use_raw, gene_column, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
+    layer, use_raw, gene_column, genes, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
         For embedding: see :func:`embed`.
 
     Returns
@@ -116,8 +116,8 @@ def index(
     Raises
     ------
     DataError
-        The table has vectors of another model, precision, fill policy or seed, or of another width; names of cells are
-        repeated; or there is no embedding and no model is named.
+        The table has vectors of another model, precision, fill policy, seed or choice of genes, or of another width;
+        names of cells are repeated; or there is no embedding and no model is named.
     DestinationExistsError
         Cells are in the table already.
     MissingPackageError

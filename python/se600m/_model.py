@@ -31,12 +31,10 @@ from se600m import (
     _sentences,
     errors,
 )
+from se600m._ann_collection import AnnCollection
 from se600m._cells import CellEmbeddings, CellSentences
 from se600m._flow import DimensionFlow, flow_of
 from se600m._options import CellKeywords, Devices, GeneKeywords, Precision, RunKeywords
-
-if TYPE_CHECKING:
-    from anndata.experimental import AnnCollection
 
 
 class Model:
@@ -397,7 +395,8 @@ class Model:
         adata
             Cells × genes.
         genes
-            Gene symbols or Ensembl ids. By default, all slots of each cell's sentence (8 kB per cell).
+            Gene symbols or Ensembl ids. By default, all slots of each cell's sentence (16 kB per cell at
+            2,048 slots, tokens included).
         attention_layer
             Number of the transformer layer, from 1 (the one that gives ``layer_1`` of :meth:`trace`), or ``"mean"`` for
             the mean over all layers. By default, the last one, from which the embedding is read.
@@ -425,9 +424,16 @@ class Model:
 
         Examples
         --------
-        >>> found = model.attention(adata)
-        >>> top = np.argsort(-np.nan_to_num(found.attention[:, 1:]))[:, :10] + 1  # slots of the ten largest
-        >>> np.array(model.genes)[np.take_along_axis(found.gene_indices, top, 1)]
+        The five genes of the first cell to which ``[CLS]`` pays most attention:
+
+        >>> model = se600m.load_model()
+        >>> import numpy as np
+        >>> found = model.attention(adata[:1])
+        >>> weights, tokens = found.attention[0, 1:], found.gene_indices[0, 1:]  # slot 0 is [CLS] itself
+        >>> order = np.argsort(-np.where(tokens < 0, 0, weights))[:5]  # -1 is past the end of the sentence
+        >>> top = [model.genes[token] for token in tokens[order]]
+        >>> len(top)
+        5
         """
         chosen = _options.cell_options("attention", GeneKeywords, options)
         return _attention.attention(self._opened, adata, genes, attention_layer, out, chosen)

@@ -64,9 +64,13 @@ def map_orthologues(
 
     Examples
     --------
-    >>> human = se600m.map_orthologues(adata, "mouse_to_human.csv")
+    >>> import pandas as pd
+    >>> mouse = adata.copy()
+    >>> mouse.var_names = [name.capitalize() for name in adata.var_names]
+    >>> table = pd.DataFrame({"mouse": mouse.var_names, "human": adata.var_names})  # or the path of a file
+    >>> human = se600m.map_orthologues(mouse, table)
     >>> se600m.embed(human)
-    >>> adata.obsm["X_state"] = human.obsm["X_state"]
+    >>> mouse.obsm["X_state"] = human.obsm["X_state"]
     """
     _anndata.check(adata, layer=None, use_raw=False, gene_column=gene_column)
     pairs = _pairs(table)

@@ -154,7 +154,7 @@ def query(
     Warns
     -----
     DataWarning
-        The table was embedded with another fill policy or seed.
+        The table was embedded with another fill policy, seed or choice of genes.
 
     Examples
     --------
