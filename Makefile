@@ -28,7 +28,7 @@ GO     := ./gocore/... ./pybind/...
 GO_SOURCES := $(shell find gocore pybind -name '*.go' ! -name '*_test.go')
 ORT_LIBRARY = $$($(PY) -c 'from se600m import _library; print(_library.find())')
 
-GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format pkgname --hide-summary=output
+GOTESTSUM := go run gotest.tools/gotestsum@v1.13.0 --format pkgname
 GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 

@@ -181,7 +181,8 @@ static enum place place(const void *address, int *device) {
 }
 
 /* A copy is counted where the calling thread's device is. Directions are told by the addresses: those that a program
- * names may be "find out yourself". */
+ * names may be "find out yourself". The host gets zeros: no kernel has written there, so what the memory holds is
+ * whatever was copied to it before, such as an address, whose halves as fp32 are now and then not numbers. */
 static int copy(void *to, const void *from, size_t bytes) {
     if (alive() != OK) return LAUNCH_FAILED;
     struct counters *c = counters();
@@ -190,7 +191,10 @@ static int copy(void *to, const void *from, size_t bytes) {
         add(!from_device ? &c->to_device : !to_device ? &c->to_host : &c->on_device, 1);
         add(!from_device ? &c->to_device_bytes : !to_device ? &c->to_host_bytes : &c->on_device_bytes, bytes);
     }
-    memmove(to, from, bytes);
+    if (from_device && !to_device)
+        memset(to, 0, bytes);
+    else
+        memmove(to, from, bytes);
     return OK;
 }
 
