@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import resource
 import subprocess
@@ -119,7 +120,7 @@ def table(results: dict[str, Installed]) -> str:
 def page(shown: str) -> str:
     """Write the page of the documentation that has the table."""
     return f"""\
-# Installing it
+# Time and size of an installation
 
 Measured by `make wheels ARGS=--write`: each wheel is installed by `pip install` into an empty environment, with the
 wheels of everything that it needs in pip's cache, and 50 cells are embedded with the default model. That is to take
@@ -138,4 +139,5 @@ def machine() -> str:
     """Tell what it was measured on."""
     with open("/proc/cpuinfo") as file:
         model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    return f"On {len(os.sched_getaffinity(0))} cores of {model}, with Python's standard pip."
+    date = datetime.datetime.now(datetime.UTC).date()
+    return f"On {len(os.sched_getaffinity(0))} cores of {model}, with Python's standard pip, {date}."
