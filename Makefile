@@ -126,7 +126,7 @@ LOWEST_OUT := --ignore tests/test_packaging.py --deselect tests/test_errors.py::
 
 $(LOWEST)/%.txt: pyproject.toml $(VENV)/.dev
 	@mkdir -p $(LOWEST)
-	$(VENV)/bin/uv pip compile -q --resolution lowest-direct --python $(PY) $(LOWEST_$*) pyproject.toml -o $@
+	$(VENV)/bin/uv pip compile -q --upgrade --resolution lowest-direct --python $(PY) $(LOWEST_$*) pyproject.toml -o $@
 
 $(LOWEST)/%/.installed: $(LOWEST)/%.txt
 	$(VENV)/bin/uv venv -q --clear --python $(PY) $(LOWEST)/$*
