@@ -6,6 +6,8 @@
 # make gpu-bench  the second half of it alone (results in out/gpu; ARGS="--dry" tries it on the processor)
 # make gpu-kit  what both need, in parts of 60 MB at most, for a GPU on a machine without a network
 # make test-lowest  the Python tests with the lowest versions that pyproject.toml allows, in environments of their own
+# make coverage  what part of the lines of Go and Python the tests run, at least 90 % each
+# make faults  puts faults into a copy of the code, each of which a test must catch
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  the notebooks in docs, run anew
 # make docs  the documentation site, in out/docs/html; its examples and notebooks are run (make docs-links: addresses)
@@ -35,7 +37,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz bench bench-go scale check check-go check-python check-workflows check-release fmt docs docs-links train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz coverage faults bench bench-go scale check check-go check-python check-workflows check-release fmt docs docs-links train-mini \
         parity golden wheels notices clean preflight
 
 help:
@@ -146,6 +148,17 @@ fuzz: setup
 	        echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$package || exit 1; \
 	    done; \
 	done
+
+# Generated code and what only helps tests are left out.
+COVERED = $$(go list ./gocore/... | grep -v -e /onnxpb -e /internal/ | paste -sd,)
+coverage: $(VENV)/.dev
+	@mkdir -p out
+	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) go test -coverprofile out/coverage-go.txt -coverpkg $(COVERED) $(GO) > /dev/null
+	@go tool cover -func out/coverage-go.txt | tail -1 | awk '{ print "Go: " $$3; exit $$3 + 0 < 90 }'
+	$(PY) $(PYTEST) --cov --cov-report term:skip-covered --cov-fail-under 90 $(ARGS)
+
+faults: setup
+	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) $(PY) tools/faults.py $(ARGS)
 
 # Not as an extra of this package, which would be built once more.
 $(VENV)/.dev: $(VENV)/.installed

@@ -100,7 +100,7 @@ func nearest(t testing.TB, queries, reference Rows, o Options) (indices []int64,
 }
 
 func TestNearestAgainstEveryDistance(t *testing.T) {
-	same := gaussian(1, 300, 50, 0)
+	same := gaussian(1, 160, 50, 0)
 	repeated := gaussian(2, 400, 7, 0)
 	for i := range repeated.N { // every tenth row is new, the others repeat it
 		copy(repeated.row(i), repeated.row(i-i%10))
@@ -120,12 +120,12 @@ func TestNearestAgainstEveryDistance(t *testing.T) {
 		{"one reference row", same, gaussian(3, 1, 50, 0), 1, false},
 		{"one nearest", same, gaussian(3, 1000, 50, 0), 1, false},
 		{"one column", gaussian(4, 20, 1, 0), gaussian(5, 30, 1, 0), 30, false},
-		{"many columns", gaussian(4, 70, 611, 0), gaussian(5, 200, 611, 0), 9, false},
+		{"many columns", gaussian(4, 40, 611, 0), gaussian(5, 80, 611, 0), 9, false},
 		{"rows that repeat", repeated, repeated, 25, true},
-		{"almost one direction", gaussian(6, 300, 333, 3000), gaussian(6, 300, 333, 3000), 15, true},
+		{"almost one direction", gaussian(6, 100, 333, 3000), gaussian(6, 100, 333, 3000), 15, true},
 		{"lengths from 1e-30 to 1e30", same, scaled(gaussian(7, 200, 50, 0), func(i int) float32 {
 			return float32(math.Pow(10, float64(i%61)-30))
-		}), 200, false},
+		}), 100, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			wantIndices, wantDistances := plain(c.queries, c.reference, c.k, c.leaveOutSelf)
@@ -230,7 +230,7 @@ func TestThreadsAndBlocksChangeNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			product := product(t)
 			for _, offset := range []float64{0, 3000} {
-				queries := gaussian(8, 150, 131, offset)
+				queries := gaussian(8, 70, 67, offset)
 				wantIndices, wantDistances := plain64(queries, queries, 11, true)
 				for _, tile := range tilings {
 					for _, threads := range []int{1, 2, 5} {
@@ -249,14 +249,18 @@ func TestThreadsAndBlocksChangeNothing(t *testing.T) {
 // plain64 computes every distance as the search does for those that it keeps:
 // its results have the same bits.
 func plain64(queries, reference Rows, k int, leaveOutSelf bool) (indices []int64, distances []float64) {
+	squares := make([]float64, reference.N)
+	for r := range squares {
+		squares[r] = dot(reference.row(r), reference.row(r))
+	}
 	for q := range queries.N {
+		square := dot(queries.row(q), queries.row(q))
 		var all []candidate
 		for r := range reference.N {
 			if reference.number(r) < 0 || leaveOutSelf && reference.number(r) == queries.number(q) {
 				continue
 			}
-			a, b := queries.row(q), reference.row(r)
-			all = append(all, candidate{cosineDistance(dot(a, b), dot(a, a), dot(b, b)), reference.number(r)})
+			all = append(all, candidate{cosineDistance(dot(queries.row(q), reference.row(r)), square, squares[r]), reference.number(r)})
 		}
 		slices.SortFunc(all, byNearness)
 		for _, c := range all[:k] {
@@ -294,7 +298,7 @@ func TestRowsThatFloat32CannotTellApart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			product := product(t)
 			for _, width := range []int{3, 64, 517} {
-				queries, reference := closeRows(1, 40, width), closeRows(2, 300, width)
+				queries, reference := closeRows(1, 20, width), closeRows(2, 150, width)
 				copy(reference.row(17), make([]float32, width)) // and a row of zeros
 				copy(queries.row(5), make([]float32, width))
 				for _, k := range []int{1, 9, 120} {
