@@ -109,13 +109,39 @@ def test_what_is_unknown_is_named(model, immune, caplog):
         found = embedding(model, immune[:2], genes=[*FEW, unknown])
     assert f"{len(FEW)} were chosen" in caplog.text
     assert np.array_equal(found, embedding(model, immune[:2], genes=FEW))
-    with pytest.raises(errors.UnknownGeneError, match="none of the 1 chosen gene, such as"):
+    with pytest.raises(errors.UnknownGeneError, match=f"gene '{unknown}' is not both known to the model and in"):
         model.compute(immune, genes=unknown)
+    others = [gene for gene in model.genes if gene not in set(immune.var_names)][:3]
+    for none in ([unknown, *others], others, others[:1]):  # in the data set or known to the model, and none is both
+        with pytest.raises(
+            errors.UnknownGeneError, match=r"(none of the . chosen genes|gene ).*both known to the model"
+        ):
+            model.compute(immune, genes=none)
     without = immune[:2, immune.var_names != "LYZ"].copy()
     with pytest.warns(errors.DataWarning, match="1 of 6 chosen genes is not in the data set, such as 'LYZ'"):
         model.compute(without, genes=FEW)
     with pytest.raises(errors.SuspiciousDataError, match="not in the data set"):
         model.compute(without, genes=FEW, strict=True)
+
+
+def test_cells_that_express_none_of_the_chosen_genes_are_told_of(model, immune, tmp_path, told):
+    few = immune[:3].copy()
+    some = few.X.toarray()
+    some[1, few.var_names.isin(FEW)] = 0
+    few.X = sp.csr_matrix(some)
+    says = "1 of 3 cells of adata.X expresses none of the chosen genes: its embedding has no meaning, so drop it"
+    with pytest.warns(errors.DataWarning, match=says):
+        found = model.compute(few, genes=FEW)
+    assert found.provenance["n_empty"] == 1
+    assert np.isfinite(found.embedding).all()
+    with pytest.raises(errors.SuspiciousDataError, match=says):
+        model.tokenize(few, genes=FEW, strict=True)
+    few.write_h5ad(tmp_path / "in.h5ad")
+    status, err = told(
+        "embed", str(tmp_path / "in.h5ad"), str(tmp_path / "o.npy"), "--strict", "--genes", ",".join(FEW)
+    )
+    assert status == 1
+    assert "expresses none of the chosen genes" in err
 
 
 @pytest.mark.parametrize(

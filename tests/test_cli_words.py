@@ -61,6 +61,7 @@ def test_a_command_with_other_names_than_most_says_its_own():
     assert _cli_words.in_flags("key='x' is not in reference.obs", names) == "--label x is not in reference.obs"
     assert _cli_words.in_flags("choose another key_added", names) == "choose another --key-added"
     assert _cli_words.in_flags("use_rep='x' is not", names) == "--key x is not"
+    assert _cli_words.in_flags("se600m.embed(adata, key_added='x')", names) == "`se600m embed IN --key x`"
 
 
 def test_every_flag_of_embed_is_written_as_a_user_types_it():

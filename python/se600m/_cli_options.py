@@ -65,6 +65,9 @@ Modality = Annotated[
     typer.Option(help="Modality of a MuData file to read; by default the one named rna or gex."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+OverwriteLabels = Annotated[
+    bool, typer.Option("--overwrite", help="Replace OUT if it exists, and columns of IN that se600m did not write.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an interrupted run has left, if it has left anything.")
 ]

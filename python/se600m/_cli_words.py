@@ -11,7 +11,10 @@ from typing import Any
 _OTHER_NAMES = {"key_added": "key", "use_rep": "key"}
 """Options that Python and the command line name differently."""
 
-_OTHER_NAMES_IN = {"transfer-labels": {"key": "label", "key_added": "key_added"}}
+_OTHER_NAMES_IN = {
+    "transfer-labels": {"key": "label", "key_added": "key_added"},
+    "query": {"key_added": "key_added"},
+}
 """The same, where a command has other names than most."""
 
 _TEXT = r"""(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)"""
@@ -73,7 +76,9 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
         return f"no {flag}" if value == "False" else f"{flag} {_typed(value)}"
 
     def command(found: re.Match[str]) -> str:
-        return _command(found, lambda text: mention.sub(written, text))
+        others = _OTHER_NAMES | _OTHER_NAMES_IN.get(found["name"].replace("_", "-"), {})
+        of_it = {**flags, **{python: f"--{name.replace('_', '-')}" for python, name in others.items()}}
+        return _command(found, lambda text: in_flags(text, of_it))
 
     return mention.sub(written, _CALL.sub(command, _LOAD_MODEL.sub(r"model=\g<value>", message)))
 
