@@ -97,7 +97,7 @@ def test_cells_are_appended_once_and_replaced_if_asked_for(uri):
     se600m.index(labelled(30), uri)
     more = labelled(40, 1)
     with pytest.raises(
-        errors.DestinationExistsError, match=r"30 of the 40 cells .*'cell 0': .*overwrite=True.*dataset"
+        errors.DestinationExistsError, match=r"30 of 40 cells are .*'cell 0': .*overwrite=True.*dataset"
     ):
         se600m.index(more, uri)
     assert len(stored(uri)) == 30

@@ -24,7 +24,7 @@ from se600m import (
     errors,
 )
 from se600m._representations import Representation
-from se600m._words import many
+from se600m._words import many, verb
 
 _COLUMNS = ("query", "rank", _lance.NAME, _lance.DATASET, "distance")
 """The columns that a table of nearest cells always has."""
@@ -260,7 +260,8 @@ class _Exact:
         cells = self._table.read(self._columns, self._where).sort_by([(name, "ascending") for name in _lance.KEY])
         n = cells.num_rows
         if k > n:
-            raise errors.OptionError(f"k={k} is too large: the table has {many(n, 'cell')} to search")
+            there = f"there {verb(n, 'are')} {many(n, 'cell')}"
+            raise errors.OptionError(f"k={k} is too large: {there} to search in the table")
         # Numbers are places in the order of the keys, so that ties don't depend on how the table came about.
         ids = cells.column(_lance.ROW).to_numpy()
         order = np.argsort(ids)
