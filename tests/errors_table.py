@@ -801,6 +801,12 @@ OPTIONS = [
         "'barcode', under which obs has the names of the cells: choose another key_added",
     ),
     Case(
+        "an address to write to",
+        lambda g: se600m.embed_file(written(g), "s3://bucket/out.zarr", model="se-mini"),
+        errors.DestinationError,
+        "'s3:/bucket/out.zarr', which is an address: give a path on this machine",
+    ),
+    Case(
         "a key that is the name of another column of a Parquet file",
         lambda g: se600m.embed_file(written(g), g.folder / "out.parquet", key_added="obs_names", model="se-mini"),
         errors.OptionError,
@@ -1135,6 +1141,12 @@ SEARCH = [
         r"k=25 is too large: there are 24 cells",
     ),
     Case(
+        "partitions for an exact search",
+        indexed(lambda adata, table: se600m.query(adata, table, nprobes=8)),
+        errors.OptionError,
+        "nprobes=8 is for approximate=True",
+    ),
+    Case(
         "an approximate search without an index",
         indexed(lambda adata, table: se600m.query(adata, table, approximate=True)),
         errors.OptionError,
@@ -1151,6 +1163,11 @@ def convert(spoil: Callable[[Any], Any]) -> Callable[[Given], Any]:
         return se600m.convert(given.checkpoint.folder, given.folder / "converted")
 
     return do
+
+
+def onto_a_file(given: Given) -> Any:
+    exists("years.txt")(given)
+    return se600m.convert(given.checkpoint.folder, given.folder / "years.txt", overwrite=True)
 
 
 def cut_off(name: str) -> Callable[[Given], Any]:
@@ -1337,6 +1354,7 @@ CHECKPOINTS = [
         errors.CheckpointError,
         "protein_embeddings.pt.*truncated",
     ),
+    Case("a file where the model should go", onto_a_file, errors.DestinationExistsError, "years.txt', which is a file"),
     Case("an empty gene table", gene_table({}), errors.CheckpointError, "gene table"),
     Case(
         "a gene table of another width",
@@ -1531,6 +1549,12 @@ MODELS = [
         lambda g: se600m.embed(without(g, "LYZ", "CD3D"), genes=["LYZ", "CD3D"]),
         errors.UnknownGeneError,
         "none of the 2 chosen genes, such as 'LYZ', is both known to the model and in the data set",
+    ),
+    Case(
+        "chosen genes that are too few",
+        embed(genes=["LYZ", "CD3D"]),
+        errors.TooFewGenesError,
+        "genes=... leaves 2 valid genes, but the .CLS. slot uses the value of valid gene 4: choose more",
     ),
     Case(
         "a mask instead of the names of chosen genes",

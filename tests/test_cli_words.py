@@ -52,6 +52,12 @@ def test_a_command_that_takes_an_argument_names_it():
     assert _cli_words.in_flags("model='x' is", flags("tokenize", "x")) == "--model x is"
 
 
+def test_an_option_that_a_message_begins_with_is_a_flag():
+    names = flags("embed", "in.h5ad", "out.h5ad")
+    assert _cli_words.in_flags("report is 'model is': give", names) == "--report is 'model is': give"
+    assert _cli_words.in_flags("the report is 'a.txt'", names) == "the report is 'a.txt'"
+
+
 def test_a_flag_of_another_command_is_named_too():
     assert _cli_words.in_flags("with with_dataset_embedding=True", flags("decode")) == "with --with-dataset-embedding"
 

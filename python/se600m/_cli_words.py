@@ -56,20 +56,21 @@ def _flags_of_all(command: Any) -> dict[str, str]:
 def in_flags(message: str, flags: Mapping[str, str]) -> str:
     """Write options as flags: ``use_raw=True`` as ``--use-raw``, ``fill="shared"`` as ``--fill shared``.
 
-    Names that are no words, such as ``use_raw``, are replaced where they stand alone, too. Quoted text stays.
+    Names that are no words, such as ``use_raw``, are replaced where they stand alone, too, and others where a message
+    begins with them: ``report is 'run.txt'``. Quoted text stays.
     """
     names = "|".join(sorted(map(re.escape, flags), key=len, reverse=True))
     alone = "|".join(name for name in names.split("|") if "_" in name)
     mention = re.compile(
         rf"{_ALONE}(?P<name>{names})=(?P<value>{_VALUE})|(?P<text>{_TEXT})"
-        rf"|{_ALONE}(?P<alone>{alone})(?![\w/\\'\"=-]|\.\w)"
+        rf"|{_ALONE}(?P<alone>{alone})(?![\w/\\'\"=-]|\.\w)|\A(?P<first>{names})(?= is ['\"])"
     )
 
     def written(found: re.Match[str]) -> str:
         if found["text"]:
             return found[0]
         if found["name"] is None:
-            return flags[found["alone"]]
+            return flags[found["alone"] or found["first"]]
         flag, value = flags[found["name"]], found["value"]
         if value == "True":
             return flag

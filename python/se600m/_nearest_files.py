@@ -110,6 +110,8 @@ def write_labels(
     int
         Number of cells that were searched for.
     """
+    if key_added is not None:
+        _destination.check_key(key_added, "obs")
     place = _checked(source, reference, destination, (".h5ad", ".csv", ".parquet"), overwrite=overwrite)
     as_copy = place.suffix == ".h5ad"
     if as_copy:

@@ -187,6 +187,8 @@ def query(
     _options.flag("approximate", approximate)
     k, refine = _options.whole("k", k, 1), _options.whole("refine", refine, 1)
     nprobes = None if nprobes is None else _options.whole("nprobes", nprobes, 1)
+    if nprobes is not None and not approximate:
+        raise errors.OptionError(f"nprobes={nprobes} is for approximate=True: add that, or leave it out")
     threads = _options.checked_threads(threads)
     place = _lance.place_of(uri)
     table = _lance.opened(place)

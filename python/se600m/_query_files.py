@@ -40,13 +40,17 @@ def write(
     int
         Number of cells that were searched for.
     """
+    if key_added is not None:
+        _destination.check_key(key_added, "obs")
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_SUFFIXES)
     _lance.lancedb()
     _files.check_other_than(source, destination, "IN")
     as_copy = place.suffix == ".h5ad"
     if label is None and (as_copy or key_added is not None):
-        what = "an h5ad file takes" if as_copy else f"key_added={key_added!r} is for"
-        raise errors.OptionError(f"{what} the label of each cell: give label=..., or an OUT.csv without it")
+        what, way = f"key_added={key_added!r} is for", "too, or leave it out"
+        if as_copy:
+            what, way = "an h5ad file takes", "or an OUT.csv"
+        raise errors.OptionError(f"{what} the label of each cell: give label=..., {way}")
     if as_copy:
         _label_files.check_copy(source, place)
     with _embedded.opened(source, use_rep, modality) as adata:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _journal, _outputs, _report, _resumable, errors
+from se600m import _files, _journal, _outputs, _report, _resumable, errors
 from se600m._inputs import Input
 from se600m._row_file import RowFile, Stacked
 from se600m._words import many
@@ -107,7 +107,7 @@ class Member:
             raise errors.DataError(f"{str(path)!r} does not exist") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
             raise errors.DataError(
-                f"{str(path)!r} is not a shard that se600m wrote, or was cut off ({' '.join(str(error).split())})"
+                f"{str(path)!r} is not a shard that se600m wrote, or was cut off ({_files.reason(error)})"
             ) from error
 
 
