@@ -553,6 +553,31 @@ def embed_over(part: str, key: str, key_added: str) -> Callable[[Given], Any]:
     return do
 
 
+def labels_into(key_added: str) -> Callable[[Given], Any]:
+    def do(given: Given) -> Any:
+        adata = given.adata
+        adata.obs["kind"], adata.obsm["X_pca"], adata.obs_names.name = "B cell", np.ones((24, 2)), "barcode"
+        return se600m.transfer_labels(adata, adata, "kind", use_rep="X_pca", key_added=key_added)
+
+    return do
+
+
+def orthologues_twice(given: Given) -> Any:
+    table = pd.DataFrame({"mouse": given.adata.var_names, "human": given.adata.var_names})
+    once = se600m.map_orthologues(given.adata, table)
+    return se600m.map_orthologues(once, table)
+
+
+def without(given: Given, *genes: str) -> anndata.AnnData:
+    return given.adata[:, ~given.adata.var_names.isin(genes)].copy()
+
+
+def written(given: Given) -> Path:
+    path = given.folder / "in.h5ad"
+    given.adata.write_h5ad(path)
+    return path
+
+
 def transfer_over(given: Given) -> Any:
     given.adata.obs["cell_type"] = "B cell"
     given.adata.obsm["X_pca"] = np.ones((24, 2))
@@ -763,6 +788,30 @@ OPTIONS = [
     Case("threads as text", embed(threads="all"), errors.OptionError, "threads='all'"),
     Case("an empty key", embed(key_added=""), errors.OptionError, "key_added=''"),
     Case("a key with a slash", embed(key_added="a/b"), errors.OptionError, "key_added='a/b'"),
+    Case(
+        "labels under the name that anndata has for the names of the cells",
+        labels_into("_index"),
+        errors.OptionError,
+        "key_added='_index' is not a valid key for adata.obs: files need this name",
+    ),
+    Case(
+        "labels under the name of the index",
+        labels_into("barcode"),
+        errors.OptionError,
+        "'barcode', under which obs has the names of the cells: choose another key_added",
+    ),
+    Case(
+        "an address to write to",
+        lambda g: se600m.embed_file(written(g), "s3://bucket/out.zarr", model="se-mini"),
+        errors.DestinationError,
+        "'s3:/bucket/out.zarr', which is an address: give a path on this machine",
+    ),
+    Case(
+        "a key that is the name of another column of a Parquet file",
+        lambda g: se600m.embed_file(written(g), g.folder / "out.parquet", key_added="obs_names", model="se-mini"),
+        errors.OptionError,
+        "key_added='obs_names' can't be a column of the Parquet file",
+    ),
     Case(
         "coverage as a percentage",
         embed(min_coverage=30),
@@ -1092,6 +1141,12 @@ SEARCH = [
         r"k=25 is too large: there are 24 cells",
     ),
     Case(
+        "partitions for an exact search",
+        indexed(lambda adata, table: se600m.query(adata, table, nprobes=8)),
+        errors.OptionError,
+        "nprobes=8 is for approximate=True",
+    ),
+    Case(
         "an approximate search without an index",
         indexed(lambda adata, table: se600m.query(adata, table, approximate=True)),
         errors.OptionError,
@@ -1108,6 +1163,11 @@ def convert(spoil: Callable[[Any], Any]) -> Callable[[Given], Any]:
         return se600m.convert(given.checkpoint.folder, given.folder / "converted")
 
     return do
+
+
+def onto_a_file(given: Given) -> Any:
+    exists("years.txt")(given)
+    return se600m.convert(given.checkpoint.folder, given.folder / "years.txt", overwrite=True)
 
 
 def cut_off(name: str) -> Callable[[Given], Any]:
@@ -1294,6 +1354,7 @@ CHECKPOINTS = [
         errors.CheckpointError,
         "protein_embeddings.pt.*truncated",
     ),
+    Case("a file where the model should go", onto_a_file, errors.DestinationExistsError, "years.txt', which is a file"),
     Case("an empty gene table", gene_table({}), errors.CheckpointError, "gene table"),
     Case(
         "a gene table of another width",
@@ -1463,7 +1524,13 @@ MODELS = [
         "a table of orthologues of other genes",
         lambda g: se600m.map_orthologues(g.adata, pd.DataFrame({"Gene name": ["Lyz2"], "Human": ["LYZ"]})),
         errors.DataError,
-        "none of the 1 genes of the table, such as 'Lyz2', is in var_names",
+        "none of the genes in the first column of the table, such as 'Lyz2', is in var_names",
+    ),
+    Case(
+        "orthologues that are mapped a second time",
+        orthologues_twice,
+        errors.DestinationExistsError,
+        r"adata\.var\['orthologue_of'\] exists, .*: rename it, or remove it",
     ),
     Case(
         "chosen genes of which one is written in another way",
@@ -1475,7 +1542,19 @@ MODELS = [
         "chosen genes of which the model knows none",
         embed(genes=["MIR1302-10"]),
         errors.UnknownGeneError,
-        "none of the 1 chosen gene, such as 'MIR1302-10', .*leave genes=... out",
+        "gene 'MIR1302-10' is not both known to the model and in the data set: .*leave genes=... out",
+    ),
+    Case(
+        "chosen genes that the model knows and the data set does not have",
+        lambda g: se600m.embed(without(g, "LYZ", "CD3D"), genes=["LYZ", "CD3D"]),
+        errors.UnknownGeneError,
+        "none of the 2 chosen genes, such as 'LYZ', is both known to the model and in the data set",
+    ),
+    Case(
+        "chosen genes that are too few",
+        embed(genes=["LYZ", "CD3D"]),
+        errors.TooFewGenesError,
+        "genes=... leaves 2 valid genes, but the .CLS. slot uses the value of valid gene 4: choose more",
     ),
     Case(
         "a mask instead of the names of chosen genes",
@@ -1783,6 +1862,12 @@ WARNINGS = [
         embed(one_empty_cell),
         errors.DataWarning,
         "1 of 24 cells of adata.X expresses no gene that the model knows: its embedding has no meaning, so drop it",
+    ),
+    Case(
+        "cells without expression in chosen genes",
+        embed(one_empty_cell, genes=["LYZ", "CST3", "FTL", "CD3D", "CD74"]),
+        errors.DataWarning,
+        "of 24 cells of adata.X express(es)? none of the chosen genes: ",
     ),
     Case(
         "names in the wrong case",

@@ -67,6 +67,24 @@ def test_copies_are_added_up(random_model, immune):
     assert np.array_equal(np.isnan(slots.attention), ends)
 
 
+def test_the_genes_of_a_cell_by_name(random_model, immune):
+    """The end of a short sentence, [CLS] itself and copies of a gene are no rows of their own."""
+    made = random_model()
+    found = made.model.attention(immune[:2], fill="none", expression="counts")
+    assert (found.gene_indices[:, -1] == -1).any()
+    for cell in range(2):
+        tokens, weights = found.gene_indices[cell], found.attention[cell]
+        got = found.of_cell(cell)
+        assert got.dtype == np.float32
+        assert got.is_monotonic_decreasing
+        assert got.index.is_unique
+        want = {made.model.genes[token]: weights[tokens == token].sum() for token in tokens[1:] if token >= 0}
+        assert set(want) == set(got.index)
+        np.testing.assert_allclose(got, [want[gene] for gene in got.index], rtol=1e-6)
+        np.testing.assert_allclose(got.sum(), np.nansum(weights[1:]), rtol=1e-5)
+    assert made.model.genes[-1] not in set(found.of_cell(0).index) | set(found.of_cell(1).index)
+
+
 @pytest.mark.parametrize("correction", [True, False])
 @pytest.mark.parametrize("fill", ["shared", "none"])
 def test_the_same_bits_whatever_the_batches_threads_and_company(random_model, immune, fill, correction):

@@ -192,6 +192,14 @@ def test_wrong_calls_of_decode(tmp_path, args, message):
     assert sorted(p.name for p in tmp_path.iterdir()) == before, "nothing is left behind"
 
 
+def test_without_a_command_the_help_is_shown(told):
+    for words in ((), ("runtime",), ("cache",)):
+        status, err, out = told(*words, with_output=True)
+        assert status == 2
+        assert "Usage: se600m" in out + err
+        assert "error" not in err
+
+
 def test_convert_and_info(tmp_path, random_model):
     target = tmp_path / "converted"
     done = run("convert", random_model().folder, target, "--name", "mine")

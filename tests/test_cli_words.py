@@ -52,6 +52,12 @@ def test_a_command_that_takes_an_argument_names_it():
     assert _cli_words.in_flags("model='x' is", flags("tokenize", "x")) == "--model x is"
 
 
+def test_an_option_that_a_message_begins_with_is_a_flag():
+    names = flags("embed", "in.h5ad", "out.h5ad")
+    assert _cli_words.in_flags("report is 'model is': give", names) == "--report is 'model is': give"
+    assert _cli_words.in_flags("the report is 'a.txt'", names) == "the report is 'a.txt'"
+
+
 def test_a_flag_of_another_command_is_named_too():
     assert _cli_words.in_flags("with with_dataset_embedding=True", flags("decode")) == "with --with-dataset-embedding"
 
@@ -61,6 +67,7 @@ def test_a_command_with_other_names_than_most_says_its_own():
     assert _cli_words.in_flags("key='x' is not in reference.obs", names) == "--label x is not in reference.obs"
     assert _cli_words.in_flags("choose another key_added", names) == "choose another --key-added"
     assert _cli_words.in_flags("use_rep='x' is not", names) == "--key x is not"
+    assert _cli_words.in_flags("se600m.embed(adata, key_added='x')", names) == "`se600m embed IN --key x`"
 
 
 def test_every_flag_of_embed_is_written_as_a_user_types_it():

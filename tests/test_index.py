@@ -97,7 +97,7 @@ def test_cells_are_appended_once_and_replaced_if_asked_for(uri):
     se600m.index(labelled(30), uri)
     more = labelled(40, 1)
     with pytest.raises(
-        errors.DestinationExistsError, match=r"30 of the 40 cells .*'cell 0': .*overwrite=True.*dataset"
+        errors.DestinationExistsError, match=r"30 of 40 cells are .*'cell 0': .*overwrite=True.*dataset"
     ):
         se600m.index(more, uri)
     assert len(stored(uri)) == 30
@@ -400,8 +400,9 @@ def test_the_commands(tmp_path, told):
     assert (status, err.strip()) == (0, f"50 cells added: 50 in {table}, version 1")
     status, err = told("index", atlas, table)
     assert status == 1
-    assert "replace them with --overwrite" in err
-    assert "name their data set (--dataset" in err
+    assert "50 of 50 cells are in" in err
+    assert "replace what is there with --overwrite" in err
+    assert "name the data set of these (--dataset" in err
     want = se600m.query(adata, table, k=4, label="cell_type")
     out = {suffix: str(tmp_path / f"out.{suffix}") for suffix in ("csv", "parquet", "h5ad")}
     assert told("query", new, table, out["csv"], "-k", "4", "--columns", "cell_type")[0] == 0
@@ -422,3 +423,37 @@ def test_the_commands(tmp_path, told):
     assert "--overwrite" in err
     status, err = told("query", new, table, str(tmp_path / "x.csv"), "--key", "X_pca")
     assert "--key X_pca is not in adata.obsm" in err
+
+
+def test_labels_in_a_copy_go_into_a_column_of_their_own(tmp_path, told):
+    reference, adata = labelled(50, 1, query="q", rank="r"), cells(10, 2, cell_type=["mine"] * 10)
+    adata.obs_names.name = "barcode"
+    reference.write_h5ad(tmp_path / "atlas.h5ad")
+    adata.write_h5ad(tmp_path / "new.h5ad")
+    atlas, new, table, out = (str(tmp_path / name) for name in ("atlas.h5ad", "new.h5ad", "atlas.lance", "out.h5ad"))
+    assert told("index", atlas, table)[0] == 0
+    for words, message in (
+        ([], "obs['cell_type'] exists and was not written by se600m: choose another --key-added, or replace it with"),
+        (["--key-added", "barcode"], "'barcode', under which obs has the names of the cells"),
+        (["--key-added", "_index"], "--key-added _index is not a valid key"),
+    ):
+        status, err = told("query", new, table, out, "--label", "cell_type", *words)
+        assert status == 1
+        assert message in err
+    assert not (tmp_path / "out.h5ad").exists()
+    assert told("query", new, table, out, "--label", "cell_type", "--key-added", "kind")[0] == 0
+    written = anndata.read_h5ad(out)
+    assert list(written.obs) == ["cell_type", "kind", "kind_confidence"]
+    assert list(written.obs_names) == list(adata.obs_names)
+    assert set(written.obs["kind"]) <= {"T", "B", "NK"}
+    assert told("query", out, table, out + ".h5ad", "--label", "cell_type", "--key-added", "kind")[0] == 0
+    csv = str(tmp_path / "out.csv")
+    assert told("query", new, table, csv, "-k", "2", "--columns", "query,rank")[0] == 0
+    found = pd.read_csv(csv)
+    assert list(found)[:5] == ["query", "rank", "obs_names", "dataset", "distance"]
+    assert list(found["rank"]) == [1, 2] * 10
+    assert set(found["obs_query"]) == {"q"}
+    assert told("query", new, table, csv, "--label", "query", "--overwrite")[0] == 0
+    assert list(pd.read_csv(csv)) == ["query", "obs_query", "query_confidence"]
+    status, err = told("query", new, table, csv, "--key-added", "kind", "--overwrite")
+    assert "--key-added kind is for the label of each cell: give --label" in err

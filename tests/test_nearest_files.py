@@ -4,12 +4,13 @@ import re
 import sys
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
 import se600m
-from se600m import errors
+from se600m import _nearest, errors
 from test_neighbors import cells, gaussian
 
 KINDS = np.array(["T", "B", "NK"])
@@ -93,6 +94,69 @@ def test_labels_of_the_user_are_replaced_only_if_asked_for(given, tmp_path, told
     assert told("transfer-labels", source, known, str(tmp_path / "out.csv"), *options)[0] == 0
     assert told("transfer-labels", source, known, out, *options, "--overwrite")[0] == 0
     assert set(anndata.read_h5ad(out).obs["sample"]) <= set(KINDS)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        pytest.param(
+            ["--key-added", "_index"], "--key-added _index is not a valid key .* need this name", id="reserved"
+        ),
+        pytest.param(["--key-added", "__categories"], "__categories is not a valid key", id="of anndata 0.7"),
+        pytest.param(["--key-added", "barcode"], "'barcode', under which obs has the names of the cells", id="index"),
+        pytest.param(["--key-added", "bar"], "'bar_confidence', under which", id="confidence"),
+        pytest.param(["--key-added", "a/b"], "--key-added a/b is not a valid key .* slash", id="slash"),
+    ],
+)
+def test_names_of_cells_are_never_replaced(given, tmp_path, told, words, message, monkeypatch):
+    source, known, adata, _ = given
+    adata.obs_names.name = "bar_confidence" if words[1] == "bar" else "barcode"
+    adata.write_h5ad(source)
+    monkeypatch.setattr(_nearest, "search", None)  # what is wrong is known before the search
+    for overwrite in ([], ["--overwrite"]):
+        out = str(tmp_path / "out.h5ad")
+        status, err = told("transfer-labels", source, known, out, "--label", "cell_type", *words, *overwrite)
+        assert status == 1
+        assert re.search(message, err), err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.h5ad", "ref.h5ad"]
+
+
+def test_columns_with_the_names_of_a_table_are_kept_apart(given, tmp_path, told):
+    source, known, adata, reference = given
+    for name in ("query", "rank", "distance", "obs_names"):
+        reference.obs[name] = [f"{name} {i}" for i in range(40)]
+    reference.write_h5ad(known)
+    out = str(tmp_path / "out.csv")
+    assert told("nearest", source, known, out, "-k", "2", "--columns", "query,rank,distance,obs_names,query")[0] == 0
+    table = pd.read_csv(out)
+    own = ["query", "rank", "obs_names", "distance"]
+    assert list(table) == [*own, "obs_query", "obs_rank", "obs_distance", "obs_obs_names"]
+    rows = [int(name.removeprefix("known ")) for name in table["obs_names"]]
+    assert list(table["obs_rank"]) == [f"rank {row}" for row in rows]
+    assert list(table["rank"]) == [1, 2] * 12
+    options = ("--label", "query", "--overwrite")
+    assert told("transfer-labels", source, known, out, *options)[0] == 0
+    labels = pd.read_csv(out)
+    assert list(labels) == ["query", "obs_query", "query_confidence"]
+    assert list(labels["query"]) == list(adata.obs_names)
+    assert set(labels["obs_query"]) <= set(reference.obs["query"])
+    reference.obs["obs_rank"] = "x"
+    reference.write_h5ad(known)
+    status, err = told("nearest", source, known, str(tmp_path / "o.csv"), "--columns", "rank,obs_rank")
+    assert status == 1
+    assert "'rank' and 'obs_rank' of obs would both be named 'obs_rank'" in err
+
+
+def test_a_file_of_anndata_0_6_takes_no_labels(given, tmp_path, told):
+    source, known, _, _ = given
+    with h5py.File(source, "r+") as file:  # obs as records
+        del file["obs"]
+        file["obs"] = np.array([(b"a", 1.0)] * 12, [("index", "S8"), ("depth", "f8")])
+        del file.attrs["encoding-type"]
+    status, err = told("transfer-labels", source, known, str(tmp_path / "out.h5ad"), "--label", "cell_type")
+    assert status == 1
+    assert "as anndata before 0.7 wrote it" in err
+    assert "give an OUT.csv" in err
 
 
 @pytest.mark.parametrize(

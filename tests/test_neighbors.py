@@ -490,7 +490,7 @@ def test_wrong_transfer(key, options, error, message):
 
 
 def test_transfer_needs_a_reference():
-    with pytest.raises(errors.DataError, match=r"reference must be an AnnData.*NoneType"):
+    with pytest.raises(errors.DataError, match=r"reference must be an AnnData.*, not None$"):
         se600m.transfer_labels(labelled(), None, "t")
 
 

@@ -77,6 +77,31 @@ def test_the_column_with_the_names_is_found(mouse, table):
         se600m.map_orthologues(some, table, gene_column="other")
 
 
+@pytest.mark.filterwarnings("ignore::se600m.errors.DataWarning")
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".txt.gz"])
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+@pytest.mark.parametrize("header", [True, False])
+def test_tables_as_programs_write_them(mouse, table, tmp_path, suffix, separator, header):
+    """BioMart calls both of its kinds of table .txt; Excel writes a mark first, and semicolons in some countries."""
+    path = tmp_path / f"mart_export{suffix}"
+    path.unlink(missing_ok=True)
+    table.to_csv(path, index=False, header=header, sep=separator, encoding="utf-8-sig", lineterminator="\r\n")
+    found = se600m.map_orthologues(mouse, path)
+    assert list(found.var_names) == ["CD3E", "MS4A1", "NKG7", "CST3"]
+    assert found.uns["orthologues"] == {"n_mapped": 4, "n_ambiguous": 3, "n_not_found": 2}
+
+
+def test_a_backed_file_stays_open_and_earlier_columns_stay(mouse, table, tmp_path):
+    mouse.write_h5ad(tmp_path / "in.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "in.h5ad", backed="r")
+    with pytest.warns(errors.DataWarning, match="ambiguous"):
+        human = se600m.map_orthologues(backed, table)
+    assert backed.file.is_open
+    assert backed.X[:1].shape == (1, len(GENES))
+    with pytest.raises(errors.DestinationExistsError, match=r"adata.var\['orthologue_of'\] exists.*: rename it"):
+        se600m.map_orthologues(human, table)
+
+
 def test_what_is_wrong_is_named(mouse, table, tmp_path):
     (tmp_path / "empty.csv").write_text("")
     wide = table.assign(kind="ortholog_one2one")
@@ -85,10 +110,15 @@ def test_what_is_wrong_is_named(mouse, table, tmp_path):
         (table[:0], errors.DataError, "has no pair of genes"),
         (dict(PAIRS), errors.OptionError, "is a dict: give a DataFrame"),
         (tmp_path / "no.csv", errors.DataError, "no.csv' can't be read"),
-        (tmp_path / "empty.csv", errors.DataError, "empty.csv' can't be read"),
+        (tmp_path / "empty.csv", errors.DataError, "empty.csv' has no pair of genes"),
         (tmp_path / "t.xlsx", errors.OptionError, r"ends in '.xlsx': give a file"),
-        (table.assign(**{"Gene name": "cd3e"}), errors.DataError, "none of the 1 genes of the table, such as 'cd3e'"),
-        (table[2:4], errors.DataError, "none of the 2 genes .* has a one-to-one orthologue"),
+        (
+            table.assign(**{"Gene name": "cd3e"}),
+            errors.DataError,
+            "none of the genes in the first column .* such as 'cd3e'",
+        ),
+        (table[2:4], errors.DataError, "none of the 2 genes .* has a one-to-one orthologue: each has several"),
+        (table[7:9], errors.DataError, "the only gene .* is in the table has no one-to-one orthologue: it has several"),
     ):
         with pytest.raises(error, match=says):
             se600m.map_orthologues(mouse, given)

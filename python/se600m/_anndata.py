@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from se600m import _files, _lazy, _native, _not_anndata, _spool, _var, errors
+from se600m._words import a
 
 _CHUNK_VALUES = 1 << 25
 """Rows that must be copied are copied about this many values at a time (128 MB as float32)."""
@@ -167,9 +168,9 @@ def _viewable(rows: Any, where: str) -> Any:
     elif isinstance(rows, np.ndarray):
         rows = np.require(np.asarray(rows), requirements=["C", "ALIGNED"])
     else:
-        kind = f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}"
+        kind = a(f"{type(rows).__module__.split('.')[0]}.{type(rows).__name__}")
         raise errors.DataError(
-            f"{where} is a {kind}: it must be a numpy array, a scipy sparse matrix, or on disk in a backed AnnData "
+            f"{where} is {kind}: it must be a numpy array, a scipy sparse matrix, or on disk in a backed AnnData "
             "(load it into memory first, cupy arrays with .get())"
         )
     dtype = rows.dtype

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from anndata import AnnData
 
 from se600m import _options, errors
@@ -36,6 +37,27 @@ class CLSAttention:
 
     attention: Any
     gene_indices: npt.NDArray[np.int32]
+    _genes: Sequence[str] = field(repr=False)
+    """The model's genes."""
+
+    def of_cell(self, cell: int) -> pd.Series[float]:
+        """Give the attention to each gene in the sentence of a cell, the most first.
+
+        Parameters
+        ----------
+        cell
+            Row of the cell.
+
+        Returns
+        -------
+        pandas.Series
+            float32, by gene symbol: the sum over the slots of a gene. ``[CLS]`` itself is left out.
+        """
+        tokens, weights = self.gene_indices[cell, 1:], np.asarray(self.attention[cell])[1:]
+        genes, places = np.unique(tokens[tokens >= 0], return_inverse=True)
+        sums = np.bincount(places, weights[tokens >= 0], len(genes)).astype(np.float32)
+        order = np.argsort(-sums, kind="stable")
+        return pd.Series(sums[order], [self._genes[token] for token in genes[order]])
 
 
 def attention(
@@ -52,7 +74,7 @@ def attention(
     task = SlotTask(Cells(opened, adata, options), tokens)
     out = task.output(out)
     gene_indices = task.write(out, "attention", f"Attention of {opened.name}", layer=number)
-    return out if gene_indices is None else CLSAttention(out, gene_indices)
+    return out if gene_indices is None else CLSAttention(out, gene_indices, opened.genes)
 
 
 def _checked_layer(layer: Any, n_layers: int) -> int:

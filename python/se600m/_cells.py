@@ -146,6 +146,11 @@ class Cells:
             return tokens, match | {"chosen": None}
         opened = self.opened
         tokens, chosen = _genes.choose(opened.handle, opened.genes, self.source.columns, match, self.options.genes)
+        try:
+            _native.plan(opened.handle, tokens, self.options.fill)
+        except errors.TooFewGenesError as error:
+            what = str(error).partition(":")[0]
+            raise errors.TooFewGenesError(f"genes=... leaves {what}: choose more of the model's genes") from None
         return tokens, match | {"chosen": chosen}
 
     def _match(self) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:

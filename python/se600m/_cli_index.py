@@ -17,7 +17,7 @@ from se600m._cli_options import (
     Modality,
     Model,
     Neighbours,
-    Overwrite,
+    OverwriteLabels,
     Precision,
     ProteinEmbeddings,
     Resume,
@@ -28,6 +28,7 @@ from se600m._cli_options import (
 )
 from se600m._cli_run import say
 from se600m._options import MEMORY, RunKeywords
+from se600m._words import many
 
 _Table = Annotated[str, typer.Argument(metavar="TABLE.lance", help="Path or address of the table.")]
 _CELLS = "Cells: a file that embed reads or writes (h5ad, zarr, parquet, …)."
@@ -93,7 +94,7 @@ def index(
             **options,
         )
     replaced = f", {done.n_replaced:,} replaced" if done.n_replaced else ""
-    say.print(f"{done.n_added:,} cells added{replaced}: {done.n_cells:,} in {uri}, version {done.version}")
+    say.print(f"{many(done.n_added, 'cell')} added{replaced}: {done.n_cells:,} in {uri}, version {done.version}")
 
 
 def query(
@@ -110,6 +111,9 @@ def query(
     *,
     k: Neighbours = 15,
     label: Annotated[str | None, typer.Option(help="Column of the table on which the nearest cells vote.")] = None,
+    key_added: Annotated[
+        str | None, typer.Option(help="Column in which the labels are stored; the name of --label by default.")
+    ] = None,
     weights: Weights = "uniform",
     columns: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Columns of the table to write for every nearest cell.")
@@ -129,7 +133,7 @@ def query(
     key: EmbeddingKey = "X_state",
     modality: Modality = None,
     threads: Threads = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteLabels = False,
 ) -> None:
     """Find the nearest cells in a table, and have them vote on a label."""
     from se600m import _query_files
@@ -142,6 +146,7 @@ def query(
         k=k,
         use_rep=key,
         label=label,
+        key_added=key_added,
         weights=weights,
         columns=[] if columns is None else listed(columns),
         where=where,
@@ -151,8 +156,8 @@ def query(
         modality=modality,
         threads=threads,
     )
-    what = f"nearest {k} of" if label is None else f"{label} of"
-    say.print(f"{what} {n:,} cells in {destination}")
+    what = f"nearest {k}" if label is None else label if key_added is None else key_added
+    say.print(f"{what} of {many(n, 'cell')} in {destination}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -14,11 +14,13 @@ from se600m._cli_options import (
     Modality,
     Neighbours,
     Overwrite,
+    OverwriteLabels,
     Threads,
     Weights,
     listed,
 )
 from se600m._cli_run import say
+from se600m._words import many
 
 _CELLS = "Embedded cells: a file that embed writes (h5ad, zarr, parquet), or another one with an embedding in obsm."
 _In = Annotated[str, typer.Argument(metavar="IN", help=_CELLS)]
@@ -66,7 +68,7 @@ def nearest(
             modality=modality,
             threads=threads,
         )
-    say.print(f"nearest {k} of {n:,} cells in {destination}")
+    say.print(f"nearest {k} of {many(n, 'cell')} in {destination}")
 
 
 def transfer_labels(
@@ -92,10 +94,7 @@ def transfer_labels(
     key: EmbeddingKey = "X_state",
     modality: Modality = None,
     threads: Threads = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace OUT if it exists, and columns of IN that se600m did not write."),
-    ] = False,
+    overwrite: OverwriteLabels = False,
     json_progress: JsonProgress = False,
 ) -> None:
     """Label cells by a majority vote of their nearest cells in a labelled file."""
@@ -115,7 +114,7 @@ def transfer_labels(
             modality=modality,
             threads=threads,
         )
-    say.print(f"{label if key_added is None else key_added} of {n:,} cells in {destination}")
+    say.print(f"{label if key_added is None else key_added} of {many(n, 'cell')} in {destination}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -65,6 +65,9 @@ Modality = Annotated[
     typer.Option(help="Modality of a MuData file to read; by default the one named rna or gex."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+OverwriteLabels = Annotated[
+    bool, typer.Option("--overwrite", help="Replace OUT if it exists, and columns of IN that se600m did not write.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with what an interrupted run has left, if it has left anything.")
 ]
@@ -104,21 +107,24 @@ def listed(names: str) -> list[str]:
 
 def gene_list(genes: str | None, genes_file: Path | None) -> list[str] | None:
     """Read names of genes: those with commas between them, or the lines of a file; None if neither is given."""
+    from se600m import _files
     from se600m.errors import DataError, OptionError
 
     if genes is not None and genes_file is not None:
         raise OptionError("give the genes with either --genes A,B,C or --genes-file FILE, not both")
     if genes is not None:
-        names = listed(genes)
+        option, names = "--genes", listed(genes)
     elif genes_file is not None:
+        option = f"--genes-file {str(genes_file)!r}"
         try:
-            names = [line.strip() for line in genes_file.read_text().splitlines() if line.strip()]
+            lines = genes_file.expanduser().read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"--genes-file {str(genes_file)!r} can't be read: {error}") from error
+            raise DataError(f"{option} can't be read: {_files.reason(error)}") from error
+        names = [line.strip() for line in lines if line.strip()]
     else:
         return None
     if not names:
-        raise OptionError("genes is empty: give at least one gene symbol")
+        raise OptionError(f"{option} is empty: give at least one gene symbol")
     return names
 
 

@@ -126,7 +126,8 @@ def _told(error: Exception) -> int:
         traceback.print_exception(error)
     usage = getattr(error, "format_message", None)  # a wrong option
     if usage is not None:
-        return _failed(usage(), getattr(error, "exit_code", 2))
+        said, status = usage(), getattr(error, "exit_code", 2)
+        return _failed(said, status) if said else int(status)  # without a command, the help has been shown
     if isinstance(error, SE600MError):
         return _failed(". ".join([str(error), *_kept]))
     if isinstance(error, MemoryError):

@@ -11,7 +11,10 @@ from typing import Any
 _OTHER_NAMES = {"key_added": "key", "use_rep": "key"}
 """Options that Python and the command line name differently."""
 
-_OTHER_NAMES_IN = {"transfer-labels": {"key": "label", "key_added": "key_added"}}
+_OTHER_NAMES_IN = {
+    "transfer-labels": {"key": "label", "key_added": "key_added"},
+    "query": {"key_added": "key_added"},
+}
 """The same, where a command has other names than most."""
 
 _TEXT = r"""(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)|(?<!\w)"(?:[^"\\]|\\.)*"(?!\w)"""
@@ -53,27 +56,30 @@ def _flags_of_all(command: Any) -> dict[str, str]:
 def in_flags(message: str, flags: Mapping[str, str]) -> str:
     """Write options as flags: ``use_raw=True`` as ``--use-raw``, ``fill="shared"`` as ``--fill shared``.
 
-    Names that are no words, such as ``use_raw``, are replaced where they stand alone, too. Quoted text stays.
+    Names that are no words, such as ``use_raw``, are replaced where they stand alone, too, and others where a message
+    begins with them: ``report is 'run.txt'``. Quoted text stays.
     """
     names = "|".join(sorted(map(re.escape, flags), key=len, reverse=True))
     alone = "|".join(name for name in names.split("|") if "_" in name)
     mention = re.compile(
         rf"{_ALONE}(?P<name>{names})=(?P<value>{_VALUE})|(?P<text>{_TEXT})"
-        rf"|{_ALONE}(?P<alone>{alone})(?![\w/\\'\"=-]|\.\w)"
+        rf"|{_ALONE}(?P<alone>{alone})(?![\w/\\'\"=-]|\.\w)|\A(?P<first>{names})(?= is ['\"])"
     )
 
     def written(found: re.Match[str]) -> str:
         if found["text"]:
             return found[0]
         if found["name"] is None:
-            return flags[found["alone"]]
+            return flags[found["alone"] or found["first"]]
         flag, value = flags[found["name"]], found["value"]
         if value == "True":
             return flag
         return f"no {flag}" if value == "False" else f"{flag} {_typed(value)}"
 
     def command(found: re.Match[str]) -> str:
-        return _command(found, lambda text: mention.sub(written, text))
+        others = _OTHER_NAMES | _OTHER_NAMES_IN.get(found["name"].replace("_", "-"), {})
+        of_it = {**flags, **{python: f"--{name.replace('_', '-')}" for python, name in others.items()}}
+        return _command(found, lambda text: in_flags(text, of_it))
 
     return mention.sub(written, _CALL.sub(command, _LOAD_MODEL.sub(r"model=\g<value>", message)))
 

@@ -33,7 +33,7 @@ def read_npy(path: Path) -> Embedded:
     try:
         embedding = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise errors.DataError(f"{str(path)!r} can't be read as npy: {error}") from error
+        raise errors.DataError(f"{str(path)!r} can't be read as npy: {_files.reason(error)}") from error
     if embedding.ndim != 2 or embedding.dtype.kind != "f":
         raise errors.DataError(
             f"{str(path)!r} has {embedding.dtype} {list(embedding.shape)}, not an embedding [n_cells, width]"
@@ -75,6 +75,8 @@ def read_obsm(adata: AnnData, key: str) -> Embedded:
 
 def check(embedded: Embedded, genes: Sequence[str], destination: Path) -> None:
     """Make sure that predictions can be written, before a model is opened."""
+    if not embedded.embedding.shape[0]:
+        raise errors.DataError("the AnnData has no cells (n_obs = 0)")
     _files.check_space(destination, 4 * embedded.embedding.shape[0] * len(genes), "OUT")
     if destination.suffix == ".h5ad":
         _h5ad.check_writable(AnnData(obs=embedded.obs))

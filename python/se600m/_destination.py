@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from anndata import AnnData
 
 from se600m import _anndata, _keep, _lazy, _options, errors
@@ -58,6 +59,11 @@ def unheld(adata: Any, copy: bool) -> Unheld | None:
     return Unheld(adata)
 
 
+_TAKEN_NAMES = {"obs": ("_index", "__categories")}
+"""Names that anndata has for what it stores beside the columns of a table."""
+_NAMES_OF_ZARR = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+
+
 def check_key(key: Any, part: str) -> None:
     """Make sure that a name that the user chose can be one in ``adata``, and in a file."""
     reason = None
@@ -65,10 +71,14 @@ def check_key(key: Any, part: str) -> None:
         reason = "a name has at least one character, and neither a slash nor a zero byte"
     elif key in (".", ".."):
         reason = "in a file it would be the place itself"
+    elif key in _TAKEN_NAMES.get(part, ()) or key in _NAMES_OF_ZARR:
+        reason = "files need this name for themselves"
     elif not _encodable(key):
         reason = "it has characters that can't be written in UTF-8"
     if reason is not None:
-        raise errors.OptionError(f"key_added={key!r} is not a valid key for adata.{part}: {reason}")
+        raise errors.OptionError(
+            f"key_added={key!r} is not a valid key for adata.{part}: {reason}. Choose another key_added"
+        )
 
 
 def _encodable(text: str) -> bool:
@@ -120,6 +130,38 @@ def check(adata: Any, places: Mapping[str, Mapping[str, str | None]], *, overwri
 
 
 _THEIRS = "was not written by se600m"
+
+
+def check_labels(adata: AnnData, key_added: Any, *, overwrite: bool, copy: bool) -> None:
+    """Make sure that labels, and a confidence beside them, can be written into ``obs`` (see :func:`check`)."""
+    check_key(key_added, "obs")
+    overwrite, copy = _options.flag("overwrite", overwrite), _options.flag("copy", copy)
+    columns = labels_of(key_added)
+    if adata.obs.index.name in columns:
+        raise errors.OptionError(
+            f"key_added={key_added!r} would need the name {adata.obs.index.name!r}, under which obs has the names of "
+            "the cells: choose another key_added"
+        )
+    objection = None if _transferred(adata.obs, key_added) else _THEIRS
+    check(adata, {"obs": dict.fromkeys(columns, objection)}, overwrite=overwrite, copy=copy)
+
+
+def labels_of(key_added: str) -> tuple[str, str]:
+    """Name the columns of ``obs`` with labels and with their confidence."""
+    return key_added, f"{key_added}_confidence"
+
+
+def _transferred(obs: pd.DataFrame, key_added: str) -> bool:
+    """Whether two columns are what a vote writes: categories, and shares of votes as float32."""
+    labels, confidence = labels_of(key_added)
+    if labels not in obs or confidence not in obs:
+        return False
+    return (
+        isinstance(obs[labels].dtype, pd.CategoricalDtype)
+        and obs[confidence].dtype == np.float32
+        and bool(obs[confidence].between(0, 1).all())
+    )
+
 
 _COLUMNS, _DATASET_COLUMNS = "n_columns", "n_dataset_columns"
 """What ``uns`` notes of the widths of an embedding, and of the dataset embedding beside it (0 if there is none)."""

@@ -103,6 +103,7 @@ class Collection:
             _files.check_other_than(source, self.dst, "one of the files to embed", "its matrix")
         put = self.resume and _journal.was_put(place)
         self._target = Target("", self.dst, _outputs.SUFFIXES, in_place=False, overwrite=self.overwrite or put)
+        _outputs.check_key(self._target.suffix, self.key, [LABEL])
         _resumable.check_found(self._target.place, resume=self.resume, overwrite=self.overwrite)
         self._report = _run_report.check(self.report)
 

@@ -201,6 +201,7 @@ def merge_shards(
     joined = _shards.join([Path(shard).expanduser() for shard in shards])
     source, key = src or joined.source, joined.key
     target = Target(source, dst, _outputs.SUFFIXES, in_place=False, overwrite=overwrite)
+    _outputs.check_key(target.suffix, key)
     made = result(key, joined.arrays(), joined.provenance, [])
     picture = None
     n_cells, n_columns = made.arrays[key].shape

@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem
 
-from se600m import _inputs, _lance, _lazy, _stored, errors
+from se600m import _inputs, _lance, _lazy, _not_anndata, _stored, errors
 
 
 @contextmanager
@@ -48,8 +48,8 @@ def opened(cells: Any, use_rep: str, modality: str | None = None) -> Iterator[An
         yield _of_table(cells, use_rep)
     else:
         raise errors.DataError(
-            "cells must be an AnnData, the path of a file, or a table of pyarrow with embedded cells, not a "
-            f"{type(cells).__name__}"
+            "cells must be an AnnData, the path of a file, or a table of pyarrow with embedded cells, not "
+            f"{_not_anndata.what_it_is(cells)}"
         )
 
 

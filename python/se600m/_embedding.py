@@ -53,6 +53,7 @@ class Embedding(Work):
         self.n_columns = 0
 
     def check(self, given: Input, suffix: str) -> int:
+        _outputs.check_key(suffix, self._key)
         if suffix not in (".h5ad", ".zarr"):
             return 0
         self._earlier = given.under(self._key)

@@ -304,7 +304,7 @@ class Target:
             )
         if dst is None:
             if suffixes != _outputs.SUFFIXES:
-                raise errors.OptionError("shard and in_place=True exclude each other: a shard is a file of its own")
+                raise errors.OptionError("shard=... and in_place=True exclude each other: a shard is a file of its own")
             self.place, self.suffix = self._of_input(os.fspath(src))
         else:
             path = Path(dst).expanduser()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -15,6 +16,8 @@ from se600m import errors
 
 _SUFFIX = ".unfinished"
 _LOCK, _REPLACED = "lock", "replaced"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""How an address such as ``s3://bucket/cells.zarr`` begins, of which a path keeps one slash."""
 _LONGEST_NAME = 120
 """Bytes of a destination's name in the name of its draft; file systems allow 255 in all."""
 
@@ -94,6 +97,11 @@ def check_folder(path: Path, what: str, *, overwrite: bool, option: str, replace
 
 def _looked_up(path: Path, what: str) -> tuple[Path, os.stat_result | None]:
     """Follow links to the place itself; its status if something is there. A draft must be possible beside it."""
+    first = path.parts[0] if path.parts else ""
+    if _SCHEME.fullmatch(first) and not Path(first).exists():
+        raise errors.DestinationError(
+            f"{what} is {str(path)!r}, which is an address: give a path on this machine, and copy what is written there"
+        )
     real = Path(os.path.realpath(path))
     try:
         status = _status(real)

@@ -6,6 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+from se600m._words import many
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -56,13 +58,13 @@ def flow_of(config: dict[str, Any]) -> DimensionFlow:
             Stage(
                 "gene embedding lookup",
                 f"[B, {s}, {d['token_dim']}]",
-                f"{d['n_genes']:,} genes" + (", scaled by expression" if scaled else ""),
+                many(d["n_genes"], "gene") + (", scaled by expression" if scaled else ""),
             ),
             Stage("projection", f"[B, {t}, {d['emsize']}]", expression),
             Stage(
-                f"transformer, {d['nlayers']} layers",
+                f"transformer, {many(d['nlayers'], 'layer')}",
                 f"[B, {t}, {d['emsize']}]",
-                f"{d['nhead']} heads, feed-forward {d['d_hid']}",
+                f"{many(d['nhead'], 'head')}, feed-forward {d['d_hid']}",
             ),
             Stage("CLS extraction", f"[B, {d['output_dim']}]", "decoder head at [CLS], unit length"),
             Stage("adata.obsm", f"[n_cells, {d['output_dim']}]", "float32"),

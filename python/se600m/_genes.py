@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -131,13 +132,16 @@ def choose(
     tokens = np.full(len(its_own), -1, np.int32)
     column = columns[matched["index"]]
     some = column._replace(names=[name for name, here in zip(its_own, taken, strict=True) if here], others=())
-    try:  # anew: a name that is another symbol of a gene in another column is a gene where that was not chosen
-        tokens[taken] = match(model, [some], 0.0)[0]
-    except errors.GeneCoverageError:
+    if some.names:
+        with suppress(errors.GeneCoverageError):  # none is known, which is said below
+            # Anew: a name that is another symbol of a gene in another column is a gene where that was not chosen.
+            tokens[taken] = match(model, [some], 0.0)[0]
+    if not (tokens >= 0).any():
+        one, n = f"gene {names[0]!r} is not", len(names)
         raise errors.UnknownGeneError(
-            f"none of the {many(len(names), 'chosen gene')}, such as {names[0]!r}, is known to the model and in the "
-            "data set: choose others, or leave genes=... out to embed all"
-        ) from None
+            f"{one if n == 1 else f'none of the {n:,} chosen genes, such as {names[0]!r}, is'} both known to the model "
+            "and in the data set: choose others, or leave genes=... out to embed all"
+        )
     return tokens, {"n": len(names), "n_entered": int(np.count_nonzero(tokens >= 0)), "absent": left}
 
 

@@ -18,6 +18,7 @@ from se600m._embed_file import embed_file
 from se600m._file_run import Opening, PathLike
 from se600m._options import Devices, Precision, RunKeywords
 from se600m._representations import Representation
+from se600m._words import many, verb
 
 _BATCH_VALUES = 1 << 22
 """Values of rows that are handed to LanceDB at once (16 MB)."""
@@ -196,9 +197,9 @@ def _keys(adata: AnnData, dataset: str | None, batch_key: str | None) -> pd.Data
     keys = pd.DataFrame({_lance.DATASET: sets, _lance.NAME: np.asarray(adata.obs_names.astype(str))})
     repeated = keys.duplicated()
     if repeated.any():
-        name = keys[_lance.NAME][int(np.argmax(repeated))]
+        n, name = int(repeated.sum()), keys[_lance.NAME][int(np.argmax(repeated))]
         raise errors.DataError(
-            f"{int(repeated.sum()):,} names in obs_names are repeated, such as {name!r}, so that cells can't be told "
+            f"{many(n, 'name')} in obs_names {verb(n, 'are')} repeated, such as {name!r}, so that cells can't be told "
             "apart in the table: name the column of obs that tells their batches apart (batch_key=...), or rename "
             "them with adata.obs_names_make_unique()"
         )
@@ -217,8 +218,9 @@ def _check_present(table: _lance.Table, keys: pd.DataFrame, *, overwrite: bool) 
                 found, example = found + len(same), example or (str(same.iloc[0]) if len(same) else "")
     if found and not overwrite:
         raise errors.DestinationExistsError(
-            f"{found:,} of the {len(keys):,} cells are in {table.place.given!r} already, such as {example!r}: replace "
-            "them with overwrite=True, or, if they are other cells of the same names, name their data set (dataset=...)"
+            f"{found:,} of {many(len(keys), 'cell')} {verb(found, 'are')} in {table.place.given!r} already, such as "
+            f"{example!r}: replace what is there with overwrite=True or, if those are other cells of the same names, "
+            "name the data set of these (dataset=...)"
         )
     return found
 

@@ -42,6 +42,8 @@ class Seen:
     """Sum of each column, of its squares, and its largest value; empty if they were not asked for."""
     squares: npt.NDArray[np.float64]
     peaks: npt.NDArray[np.float32]
+    chosen: bool
+    """Whether only chosen genes enter the sentences."""
 
     @property
     def cells(self) -> str:
@@ -119,8 +121,9 @@ def warnings(seen: Seen, expression: str, elsewhere: str | None) -> Iterator[str
     else:
         yield from _judged(seen, expression, elsewhere)
     if c["n_empty"]:
+        which = "none of the chosen genes" if seen.chosen else "no gene that the model knows"
         yield (
-            f"{seen.some('n_empty', 'express')} no gene that the model knows: "
+            f"{seen.some('n_empty', 'express')} {which}: "
             + (
                 "its embedding has no meaning, so drop it"
                 if c["n_empty"] == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata.io import write_elem
 
-from se600m import _files, _h5ad, _inputs, _trees, errors
+from se600m import _files, _h5ad, _trees, errors
 from se600m._copying import Copy
 
 
@@ -21,21 +21,13 @@ def check_copy(source: str, place: Path) -> None:
     given = Path(source).expanduser()
     if not _h5ad.is_h5ad(given):
         raise errors.OptionError(f"OUT.h5ad is a copy of IN, but {source!r} is not an h5ad file: give an OUT.csv")
+    with h5py.File(given, "r") as file:
+        if "column-order" not in file["obs"].attrs:
+            raise errors.OptionError(
+                f"OUT.h5ad is a copy of IN, but {source!r} is as anndata before 0.7 wrote it, where obs takes no "
+                "further column: load it and save it again with anndata, or give an OUT.csv"
+            )
     _files.check_space(place, given.stat().st_size, "OUT")
-
-
-def check_columns(source: str, columns: tuple[str, ...], *, overwrite: bool) -> None:
-    """Make sure that obs has no such columns yet, or that they may be replaced."""
-    given = _inputs.read(source)
-    try:
-        obs = given.in_memory.obs if given.stored is None else given.stored.root["obs"]
-        there = [name for name in columns if name in obs]
-    finally:
-        given.close()
-    if there and not overwrite:
-        raise errors.DestinationExistsError(
-            f"obs[{there[0]!r}] exists: replace it in the copy with overwrite=True, or write an OUT.csv"
-        )
 
 
 def write_copy(draft: Path, source: str, columns: Mapping[str, Any]) -> None:

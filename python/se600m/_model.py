@@ -350,7 +350,7 @@ class Model:
         overwrite
             Replace an existing zarr group at the path ``out``.
         options
-            See :func:`se600m.embed`.
+            See :func:`se600m.embed`; ``genes`` are those that are reported here, and all genes enter the sentences.
 
         Returns
         -------
@@ -410,8 +410,8 @@ class Model:
         -------
         CLSAttention or array
             Without ``genes``, the attention to all slots, ``attention [n_cells, S]``, and their
-            ``gene_indices [n_cells, S]``. With ``genes``, float32 ``[n_cells, k]``, with NaN where a gene is not in
-            the cell's sentence.
+            ``gene_indices [n_cells, S]``; ``of_cell(row)`` gives a cell's genes by name. With ``genes``, float32
+            ``[n_cells, k]``, with NaN where a gene is not in the cell's sentence.
 
             Attention to a gene is the sum over its copies: where the fill policy has a slot stand for several equal
             tokens (``multiplicity`` of :func:`se600m.tokenize`, not always a whole number), the slot has the attention
@@ -427,13 +427,10 @@ class Model:
         The five genes of the first cell to which ``[CLS]`` pays most attention:
 
         >>> model = se600m.load_model()
-        >>> import numpy as np
         >>> found = model.attention(adata[:1])
-        >>> weights, tokens = found.attention[0, 1:], found.gene_indices[0, 1:]  # slot 0 is [CLS] itself
-        >>> order = np.argsort(-np.where(tokens < 0, 0, weights))[:5]  # -1 is past the end of the sentence
-        >>> top = [model.genes[token] for token in tokens[order]]
-        >>> len(top)
-        5
+        >>> top = found.of_cell(0).head(5)
+        >>> top.index[0] in model.genes
+        True
         """
         chosen = _options.cell_options("attention", GeneKeywords, options)
         return _attention.attention(self._opened, adata, genes, attention_layer, out, chosen)

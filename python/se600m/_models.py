@@ -321,6 +321,10 @@ def convert(
     """
     overwrite = _options.flag("overwrite", overwrite)
     progress = _options.flag_or_none("progress", progress)
+    if Path(destination).is_file():
+        raise errors.DestinationExistsError(
+            f"destination is {os.fspath(destination)!r}, which is a file: give the path of a folder for the model"
+        )
     _library.open_runtime()
     request = {
         "source": os.fspath(source),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,21 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _embedded, _extras, _files, _label_files, _nearest, _neighbors, _options, errors
+from se600m import (
+    _destination,
+    _embedded,
+    _extras,
+    _files,
+    _label_files,
+    _nearest,
+    _neighbors,
+    _obs_columns,
+    _options,
+    errors,
+)
+
+_COLUMNS = ("query", "rank", "obs_names", "distance")
+"""The columns that a table of nearest cells always has."""
 
 
 def write_nearest(
@@ -36,7 +50,8 @@ def write_nearest(
         ``obs_names`` and ``distance``, and the chosen ones. ``.npz``: ``indices`` (rows of the reference),
         ``distances``, ``obs_names`` and ``reference_names``.
     columns
-        Columns of the reference's ``obs`` to write for every nearest cell, into a table.
+        Columns of the reference's ``obs`` to write for every nearest cell, into a table. One whose name the table
+        has already gets ``obs_`` before it.
     use_rep, modality, options
         See :func:`se600m.nearest`.
 
@@ -54,12 +69,13 @@ def write_nearest(
                 listed = [str(column) for column in known.obs.columns]
                 near = _options.did_you_mean(name, tuple(listed))
                 raise errors.DataError(f"the reference's obs has no column {name!r}, only {listed}{near}")
+        named = _obs_columns.beside(_COLUMNS, columns)
         found = _neighbors.nearest(adata, known, use_rep=use_rep, **options)
         with _files.told("OUT", place), _files.appearing(place) as draft:
             if place.suffix == ".npz":
                 _write_arrays(draft, found, adata, known)
             else:
-                _write_table(draft, _as_table(found, adata, known, columns))
+                _write_table(draft, _as_table(found, adata, known, named))
         return int(adata.n_obs)
 
 
@@ -71,9 +87,11 @@ def write_labels(
     overwrite: bool,
     label: str,
     key_added: str | None,
+    k: int,
+    weights: str,
     use_rep: str,
     modality: str | None,
-    **options: Any,
+    threads: int | None,
 ) -> int:
     """Label the cells of a file by their nearest cells in another one, and write the labels, whole or not at all.
 
@@ -84,7 +102,7 @@ def write_labels(
     destination
         ``.h5ad``: a copy of the cells with the labels and their confidence in ``obs``. ``.csv`` and ``.parquet``: a row
         per cell.
-    label, key_added, use_rep, modality, options
+    label, key_added, k, weights, use_rep, modality, threads
         See :func:`se600m.transfer_labels`; ``label`` is its ``key``.
 
     Returns
@@ -92,27 +110,24 @@ def write_labels(
     int
         Number of cells that were searched for.
     """
+    if key_added is not None:
+        _destination.check_key(key_added, "obs")
     place = _checked(source, reference, destination, (".h5ad", ".csv", ".parquet"), overwrite=overwrite)
     as_copy = place.suffix == ".h5ad"
     if as_copy:
         _label_files.check_copy(source, place)
-    written = label if key_added is None else key_added
+    columns = _destination.labels_of(label if key_added is None else key_added)
     with _both(source, reference, use_rep, modality) as (adata, known):
-        _neighbors.transfer_labels(
-            adata,
-            known,
-            label,
-            key_added=key_added,
-            use_rep=use_rep,
-            overwrite=overwrite or not as_copy,  # a table has no columns of obs that could be lost
-            **options,
-        )
-        values = {name: adata.obs[name].array for name in (written, f"{written}_confidence")}
+        vote = _neighbors.Vote(adata, known, label, k=k, use_rep=use_rep, weights=weights)
+        if as_copy:
+            _destination.check_labels(adata, columns[0], overwrite=overwrite, copy=False)
+        values = vote(threads, None)
         with _files.told("OUT", place), _files.appearing(place) as draft:
             if as_copy:
-                _label_files.write_copy(draft, source, values)
+                _label_files.write_copy(draft, source, dict(zip(columns, values, strict=True)))
             else:
-                _write_table(draft, pd.DataFrame({"query": _names(adata), **values}))
+                named = _obs_columns.beside(("query",), columns).values()
+                _write_table(draft, pd.DataFrame({"query": _names(adata), **dict(zip(named, values, strict=True))}))
         return int(adata.n_obs)
 
 
@@ -140,16 +155,17 @@ def _names(adata: AnnData) -> Any:
     return np.asarray(adata.obs_names.astype(str), object)
 
 
-def _as_table(found: _nearest.NearestCells, adata: AnnData, known: AnnData, columns: Sequence[str]) -> pd.DataFrame:
+def _as_table(found: _nearest.NearestCells, adata: AnnData, known: AnnData, columns: Mapping[str, str]) -> pd.DataFrame:
     n, k = found.indices.shape
     rows = found.indices.ravel()
-    table = {
-        "query": np.repeat(_names(adata), k),
-        "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), n),
-        "obs_names": _names(known)[rows],
-        "distance": found.distances.ravel(),
-    }
-    return pd.DataFrame(table | {name: known.obs[name].array[rows] for name in columns if name not in table})
+    own = (
+        np.repeat(_names(adata), k),
+        np.tile(np.arange(1, k + 1, dtype=np.int32), n),
+        _names(known)[rows],
+        found.distances.ravel(),
+    )
+    chosen = {named: known.obs[name].array[rows] for name, named in columns.items()}
+    return pd.DataFrame(dict(zip(_COLUMNS, own, strict=True)) | chosen)
 
 
 def _write_arrays(draft: Path, found: _nearest.NearestCells, adata: AnnData, known: AnnData) -> None:

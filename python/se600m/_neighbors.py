@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _destination, _nearest, errors
+from se600m import _destination, _nearest, _not_anndata, errors
 from se600m._nearest import NearestCells
-from se600m._options import flag, whole
+from se600m._options import whole
 from se600m._representations import Representation
+from se600m._words import many
 
 
 def nearest(
@@ -65,7 +66,7 @@ def nearest(
     Warns
     -----
     DataWarning
-        The two were embedded with different models, precisions, fill policies or seeds, according to
+        The two were embedded with different models, precisions, fill policies, seeds or choices of genes, according to
         ``uns[use_rep]``. Distances between different models are meaningless; the other differences add noise.
 
     Examples
@@ -80,7 +81,7 @@ def nearest(
     ['CD14+ Monocyte', 'CD14+ Monocyte', 'CD14+ Monocyte', 'CD14+ Monocyte', 'Dendritic']
     """
     search = _Search(adata, adata if reference is None else reference, use_rep)
-    k = search.checked_k(k, search.reference.n_cells, "cells")
+    k = search.checked_k(k, search.reference.n_cells, "cell")
     found = NearestCells(np.empty((adata.n_obs, k), np.int64), np.empty((adata.n_obs, k), np.float64))
     for rows, nearest_cells in search.run(k, None, threads, progress, "Finding nearest cells"):
         found.indices[rows], found.distances[rows] = nearest_cells.indices, nearest_cells.distances
@@ -148,7 +149,8 @@ def transfer_labels(
     Raises
     ------
     OptionError
-        ``k`` is not between 1 and the number of labelled cells, or ``weights`` is unknown.
+        ``k`` is not between 1 and the number of labelled cells, ``weights`` is unknown, or ``key_added`` can't be the
+        name of a column, such as that of the index.
     DestinationExistsError
         A column of the result already exists.
     DataError
@@ -159,7 +161,7 @@ def transfer_labels(
     Warns
     -----
     DataWarning
-        The two were embedded with different models, precisions, fill policies or seeds, according to
+        The two were embedded with different models, precisions, fill policies, seeds or choices of genes, according to
         ``uns[use_rep]``.
 
     Examples
@@ -176,22 +178,36 @@ def transfer_labels(
     if reference is not adata and (unheld := _destination.unheld(adata, copy)) is not None:
         del adata
         adata = unheld.taken_back()
-    search = _Search(adata, reference, use_rep)
-    labels = _labels(reference, key)
-    written = _checked_key_added(adata, key, key_added, overwrite=overwrite, copy=copy)
-    _nearest.check_weights(weights)
-    codes = np.ascontiguousarray(labels.codes, np.int32)
-    k = search.checked_k(k, int(np.count_nonzero(codes >= 0)), "labelled cells")
-    winners, confidence = np.empty(adata.n_obs, np.int32), np.empty(adata.n_obs, np.float32)
+    vote = Vote(adata, reference, key, k=k, use_rep=use_rep, weights=weights)
+    written = key if key_added is None else key_added
+    _destination.check_labels(adata, written, overwrite=overwrite, copy=copy)
     result = _destination.target(adata, copy)
-    for rows, found in search.run(k, codes >= 0, threads, progress, f"Transferring {key}"):
-        _nearest.vote(found, codes, len(labels.categories), weights, winners[rows], confidence[rows])
-    columns = {
-        written: pd.Categorical.from_codes(winners, dtype=labels.dtype),
-        f"{written}_confidence": confidence,
-    }
-    _destination.write(result, {"obs": columns})
+    columns = zip(_destination.labels_of(written), vote(threads, progress), strict=True)
+    _destination.write(result, {"obs": dict(columns)})
     return result if copy else None
+
+
+class Vote:
+    """A vote of nearest cells on labels (see :func:`transfer_labels`). What is given is checked when it is made."""
+
+    def __init__(self, adata: AnnData, reference: AnnData, key: str, *, k: int, use_rep: str, weights: str) -> None:
+        self._search = _Search(adata, reference, use_rep)
+        self._labels = _labels(reference, key)
+        self._codes = np.ascontiguousarray(self._labels.codes, np.int32)
+        _nearest.check_weights(weights)
+        self._k = self._search.checked_k(k, int(np.count_nonzero(self._codes >= 0)), "labelled cell")
+        self._weights, self._title = weights, f"Transferring {key}"
+
+    def __call__(
+        self, threads: int | None, progress: bool | None
+    ) -> tuple[pd.Categorical[Any], npt.NDArray[np.float32]]:
+        """Give the label of every cell, and the share of the votes for it."""
+        n_cells, labels = self._search.queries.n_cells, self._labels
+        winners, confidence = np.empty(n_cells, np.int32), np.empty(n_cells, np.float32)
+        for rows, found in self._search.run(self._k, self._codes >= 0, threads, progress, self._title):
+            n_labels = len(labels.categories)
+            _nearest.vote(found, self._codes, n_labels, self._weights, winners[rows], confidence[rows])
+        return pd.Categorical.from_codes(winners, dtype=labels.dtype), confidence
 
 
 class _Search:
@@ -211,7 +227,7 @@ class _Search:
         itself = ", and a cell is not its own neighbour" if self.within else ""
         k = whole("k", k, 1)
         if k > most:
-            raise errors.OptionError(f"k={k} is too large: {where} has {n:,} {what}{itself}")
+            raise errors.OptionError(f"k={k} is too large: {where} has {many(n, what)}{itself}")
         return k
 
     def run(
@@ -255,7 +271,7 @@ class _Search:
 
 def _check_kind(adata: Any, name: str) -> None:
     if not isinstance(adata, AnnData):
-        raise errors.DataError(f"{name} must be an AnnData with embedded cells, not a {type(adata).__name__}")
+        raise errors.DataError(f"{name} must be an AnnData with embedded cells, not {_not_anndata.what_it_is(adata)}")
 
 
 def _representation(adata: AnnData, name: str, use_rep: str) -> Representation:
@@ -290,26 +306,3 @@ def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
     if not (labels.codes >= 0).any():
         raise errors.DataError(f"no cell of the reference has a label in reference.obs[{key!r}]")
     return labels
-
-
-def _checked_key_added(adata: AnnData, key: str, key_added: str | None, *, overwrite: bool, copy: bool) -> str:
-    """Choose the column to write to, and make sure that it can be written."""
-    written = key if key_added is None else key_added
-    _destination.check_key(written, "obs")
-    overwrite, copy = flag("overwrite", overwrite), flag("copy", copy)
-    objection = None if _transferred(adata.obs, written) else "was not written by se600m"
-    places = {"obs": {written: objection, f"{written}_confidence": objection}}
-    _destination.check(adata, places, overwrite=overwrite, copy=copy)
-    return written
-
-
-def _transferred(obs: pd.DataFrame, written: str) -> bool:
-    """Whether two columns are what :func:`transfer_labels` writes: categories, and shares of votes as float32."""
-    if written not in obs or f"{written}_confidence" not in obs:
-        return False
-    confidence = obs[f"{written}_confidence"]
-    return (
-        isinstance(obs[written].dtype, pd.CategoricalDtype)
-        and confidence.dtype == np.float32
-        and bool(confidence.between(0, 1).all())
-    )

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from se600m._words import a
+
 _READERS = {
     ".zarr": "anndata.read_zarr({0!r})",
     ".h5mu": 'mudata.read_h5mu({0!r}).mod["rna"]',
@@ -28,7 +30,7 @@ def what_it_is(given: Any) -> str:
         return "None"
     kind, package = type(given), type(given).__module__.partition(".")[0]
     shown = ("h5py", "zarr", "torch", "spatialdata", "polars", "xarray", "dask", "cupy", "tensorflow", "jax")
-    return f"a {package}.{kind.__name__}" if package in shown else f"a {kind.__name__}"
+    return a(f"{package}.{kind.__name__}" if package in shown else kind.__name__)
 
 
 def way_to_anndata(given: Any) -> str:

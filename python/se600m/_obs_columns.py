@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,6 +19,36 @@ def safe(name: Any) -> str:
     """Name a column so that SQL and LanceDB take it: letters, digits and underscores."""
     plain = re.sub(r"\W", "_", str(name)) or "_"
     return f"obs_{plain}" if plain in _lance.RESERVED or plain.startswith("_") else plain
+
+
+def beside(own: Sequence[str], chosen: Iterable[str]) -> dict[str, str]:
+    """Name columns of obs beside the columns that a table has of its own: ``rank`` is ``obs_rank`` if it has a rank.
+
+    Returns
+    -------
+    dict
+        Names in the table, by those in obs.
+
+    Raises
+    ------
+    DataError
+        Two columns get the same name.
+    """
+    named: dict[str, str] = {}
+    for name in chosen:
+        key = f"obs_{name}" if name in own else name
+        before = next((other for other, taken in named.items() if taken == key and other != name), None)
+        if before is not None:
+            raise _same_name(before, name, key)
+        named[name] = key
+    return named
+
+
+def _same_name(one: Any, other: Any, key: str) -> errors.DataError:
+    return errors.DataError(
+        f"the columns {one!r} and {other!r} of obs would both be named {key!r} in the table: rename one, or choose "
+        "columns without it"
+    )
 
 
 def columns_of(obs: pd.DataFrame, chosen: Sequence[str] | None) -> dict[str, pa.Array]:
@@ -42,10 +72,7 @@ def columns_of(obs: pd.DataFrame, chosen: Sequence[str] | None) -> dict[str, pa.
             raise errors.OptionError(f"obs has no column {name!r}, only {list(known)}{did_you_mean(str(name), known)}")
         key = safe(name)
         if key in found:
-            raise errors.DataError(
-                f"the columns {origin[key]!r} and {name!r} of obs would both be named {key!r} in the table: rename "
-                "one, or choose columns with obs=..."
-            )
+            raise _same_name(origin[key], name, key)
         found[key], origin[key] = _array(obs[name], name), name
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _anndata, _var, errors
+from se600m import _anndata, _destination, _files, _not_anndata, _var, errors
 from se600m._log import log, warn
 from se600m._words import many, verb
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_SUFFIXES = (".csv", ".tsv", ".txt")
+_NAMES, _COUNTS = "orthologue_of", "orthologues"
+"""The column of ``var`` and the key of ``uns`` that are written."""
 
 
 def map_orthologues(
@@ -31,9 +35,9 @@ def map_orthologues(
     adata
         Cells × genes of the other species. It is not modified.
     table
-        Two columns, or the path of a file with two (``.csv``, ``.tsv`` or ``.txt`` with tabs, also with ``.gz``): the
-        gene in ``adata`` and its human orthologue, as symbols or Ensembl ids. Rows without one of them are skipped.
-        Ensembl BioMart exports such a table (see Notes).
+        Two columns, or the path of a file with two (``.csv``, ``.tsv`` or ``.txt``, also with ``.gz``; with or without
+        names of the columns): the gene in ``adata`` and its human orthologue, as symbols or Ensembl ids. Rows without
+        one of them are skipped. Ensembl BioMart exports such a table (see Notes).
     gene_column
         Column of ``var`` with the names or ids that are in the table's first column. By default, ``var_names`` or the
         column with text that has most of them.
@@ -50,6 +54,8 @@ def map_orthologues(
     DataError
         The table can't be read or has not two columns, none of its genes is in ``adata``, or a gene that is mapped
         stands in several columns of ``adata``.
+    DestinationExistsError
+        ``adata`` has ``var["orthologue_of"]`` or ``uns["orthologues"]`` already.
 
     Warns
     -----
@@ -73,6 +79,11 @@ def map_orthologues(
     >>> mouse.obsm["X_state"] = human.obsm["X_state"]
     """
     _anndata.check(adata, layer=None, use_raw=False, gene_column=gene_column)
+    for part, key in (("var", _NAMES), ("uns", _COUNTS)):
+        if key in getattr(adata, part):
+            raise errors.DestinationExistsError(
+                f"adata.{part}[{key!r}] exists, where the result would have its own: rename it, or remove it"
+            )
     pairs = _pairs(table)
     one_to_one = pairs[~pairs["from"].duplicated(keep=False) & ~pairs["to"].duplicated(keep=False)]
     human = dict(zip(one_to_one["from"], one_to_one["to"], strict=True))
@@ -81,8 +92,9 @@ def map_orthologues(
     column = max(columns, key=lambda one: sum(name in known for name in one.names))  # of equals, the first
     names = np.array(column.names, object)
     if not any(name in known for name in names):
+        example = pairs["from"].iloc[-1]  # the first may be the name of the column
         raise errors.DataError(
-            f"none of the {len(known):,} genes of the table, such as {next(iter(known))!r}, is in "
+            f"none of the genes in the first column of the table, such as {example!r}, is in "
             f"{' or '.join(one.column for one in columns)}, where genes are named like {names[0]!r}: give a table "
             "whose first column has the names of this data set, spelled as they are there"
         )
@@ -92,8 +104,9 @@ def map_orthologues(
     if not mapped.any():
         n = int(ambiguous.sum())
         raise errors.DataError(
-            f"none of the {many(n, 'gene')} of the data set that {verb(n, 'are')} in the table has a one-to-one "
-            "orthologue: each has several, or shares one. Choose one pair for each gene in the table"
+            f"{'the only gene' if n == 1 else f'none of the {n:,} genes'} of the data set that {verb(n, 'are')} in the "
+            f"table has {'no' if n == 1 else 'a'} one-to-one orthologue: {'it' if n == 1 else 'each'} has several, or "
+            "shares one. Choose one pair for each gene in the table"
         )
     _tell(names, mapped, ambiguous, pairs, column.column)
     return _renamed(adata, mapped, names, human, int(ambiguous.sum()))
@@ -105,30 +118,45 @@ def _pairs(table: Any) -> pd.DataFrame:
     if isinstance(table, str | os.PathLike):
         path = Path(table).expanduser()
         where = f"the table {str(path)!r}"
-        suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "")
-        if suffix not in _SEPARATORS:
-            raise errors.OptionError(f"{where} ends in {suffix!r}: give a file that ends in .csv, .tsv or .txt")
-        try:
-            table = pd.read_csv(path, sep=_SEPARATORS[suffix], dtype=str, keep_default_na=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise errors.DataError(f"{where} can't be read: {' '.join(str(error).split())}") from error
+        table = _read(path, where)
     if not isinstance(table, pd.DataFrame):
         raise errors.OptionError(
-            f"the table of orthologues is a {type(table).__name__}: give a DataFrame with two columns, or the path of "
-            "one"
+            f"the table of orthologues is {_not_anndata.what_it_is(table)}: give a DataFrame with two columns, or the "
+            "path of a file with two"
         )
-    if table.shape[1] != 2:
+    if table.shape[1] not in (0, 2):
         raise errors.DataError(
             f"{where} has {many(table.shape[1], 'column')} ({', '.join(map(repr, map(str, table.columns[:6])))}): give "
             "the two with the gene in the data set and its human orthologue, in this order, such as "
             "table[['Gene name', 'Human gene name']]"
         )
-    pairs: pd.DataFrame = table.set_axis(["from", "to"], axis=1)
+    pairs: pd.DataFrame = table.set_axis(["from", "to"][: table.shape[1]], axis=1)
     pairs = pairs[pairs.notna().all(axis=1)].astype(str).apply(lambda names: names.str.strip())
     pairs = pairs[(pairs != "").all(axis=1)].drop_duplicates()
     if pairs.empty:
         raise errors.DataError(f"{where} has no pair of genes")
     return pairs
+
+
+def _read(path: Path, where: str) -> pd.DataFrame:
+    """Read a table from a file, by the separator of its first line.
+
+    That line is read as a pair as well: if it has names of columns, which are no genes, the pair is never used.
+    """
+    suffix = next((s for s in reversed(path.suffixes) if s != ".gz"), "")
+    if suffix not in _SUFFIXES:
+        raise errors.OptionError(f"{where} ends in {suffix!r}: give a file that ends in .csv, .tsv or .txt")
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+            text = file.read()
+        first = text.lstrip().partition("\n")[0]
+        if not first:
+            return pd.DataFrame()
+        separator = next((one for one in "\t,;" if one in first), ",")
+        table = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise errors.DataError(f"{where} can't be read: {_files.reason(error)}") from error
+    return table.set_axis(table.iloc[0], axis=1)
 
 
 def _check_repeated(names: npt.NDArray[np.object_], column: str) -> None:
@@ -170,13 +198,12 @@ def _renamed(
     human: dict[str, str],
     n_ambiguous: int,
 ) -> AnnData:
-    some = adata[:, mapped]
-    made = some.to_memory() if adata.isbacked else some.copy()
+    made = _destination.target(adata[:, mapped], copy=True)
     if made.raw is not None:
         del made.raw
     made.var_names = [human[name] for name in names[mapped]]
-    made.var["orthologue_of"] = names[mapped].astype(str)
-    made.uns["orthologues"] = {
+    made.var[_NAMES] = names[mapped].astype(str)
+    made.uns[_COUNTS] = {
         "n_mapped": int(mapped.sum()),
         "n_ambiguous": n_ambiguous,
         "n_not_found": len(names) - int(mapped.sum()) - n_ambiguous,

@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from anndata.io import write_elem
 
-from se600m import _extras, _h5ad, _trees
+from se600m import _extras, _h5ad, _trees, errors
 from se600m._copying import Copy
 from se600m._inputs import Input
 from se600m._row_file import Rows
 
 SUFFIXES = (".h5ad", ".zarr", ".npy", ".parquet")
+_NAMES = "obs_names"
+"""The column of a table that has the names of the cells."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class Result:
     """Keys of ``obsm`` that an earlier run left."""
     labels: Mapping[str, Any] = field(default_factory=dict)
     """What a table says of each cell besides its name: text, by the name of the column."""
+
+
+def check_key(suffix: str, key: str, labels: Sequence[str] = ()) -> None:
+    """Make sure that a key is not the name of another column of a table (see :attr:`Result.labels`)."""
+    if suffix == ".parquet" and key in (_NAMES, *labels):
+        raise errors.OptionError(
+            f"key_added={key!r} can't be a column of the Parquet file, which has another one of this name: choose "
+            "another key_added, or write .h5ad, .zarr or .npy"
+        )
 
 
 def check(suffix: str, cells: Input) -> None:
@@ -202,7 +213,7 @@ def _write_parquet(draft: Path, result: Result, obs_names: Any) -> None:
     written = parquet()
     import pyarrow as pa
 
-    fields = [pa.field(name, pa.string()) for name in ("obs_names", *result.labels)]
+    fields = [pa.field(name, pa.string()) for name in (_NAMES, *result.labels)]
     fields += [
         pa.field(key, pa.list_(pa.float32(), rows.shape[1]), nullable=False) for key, rows in result.arrays.items()
     ]

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from se600m._words import many
+
 MOST_CELLS = 2000
 """Cells that are shown at most."""
 _WIDTH, _HEIGHT, _MARGIN = 640, 440, 28
@@ -119,11 +121,11 @@ def svg(picture: Picture) -> tuple[str, list[tuple[str, str, int]]]:
         inside = "".join(f'<circle cx="{x[i]:.1f}" cy="{y[i]:.1f}" r="2.6"/>' for i in np.flatnonzero(of_cell == code))
         groups.append(f'<g fill="{colour}"><title>{escape(name)}</title>{inside}</g>')
     first, second = (f"PC{i + 1} ({100 * share:.0f} % of the variance)" for i, share in enumerate(picture.explained))
-    by = "" if picture.column is None else f", coloured by {picture.column}"
+    by, cells = "" if picture.column is None else f", coloured by {picture.column}", many(n, "cell")
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-labelledby="picture-title picture-text">'
         f'<title id="picture-title">Principal components of the embedding</title>'
-        f'<desc id="picture-text">{n:,} cells by the first two principal components of their embeddings{escape(by)}.'
+        f'<desc id="picture-text">{cells} by the first two principal components of the embedding{escape(by)}.'
         "</desc>"
         f'<rect class="frame" x="1" y="1" width="{_WIDTH - 2}" height="{_HEIGHT - 2}" rx="4"/>'
         f'<g fill-opacity="0.75">{"".join(groups)}</g>'

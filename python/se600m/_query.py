@@ -12,8 +12,22 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _embedded, _lance, _nearest, _obs_columns, _options, _progress, _table_notes, errors
+from se600m import (
+    _destination,
+    _embedded,
+    _lance,
+    _nearest,
+    _obs_columns,
+    _options,
+    _progress,
+    _table_notes,
+    errors,
+)
 from se600m._representations import Representation
+from se600m._words import many, verb
+
+_COLUMNS = ("query", "rank", _lance.NAME, _lance.DATASET, "distance")
+"""The columns that a table of nearest cells always has."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +64,22 @@ class FoundCells:
         """Give a table of pyarrow with one row per nearest cell.
 
         Its columns are ``query`` (name of the cell that was searched for), ``rank`` (from 1), ``obs_names``,
-        ``dataset``, ``distance`` (float64), and the columns that :func:`query` was asked for.
+        ``dataset``, ``distance`` (float64), and the columns that :func:`query` was asked for, of which one that is
+        named like one of these gets ``obs_`` before its name.
         """
         import pyarrow as pa
 
         n, k = self.distances.shape
-        columns = {
-            "query": pa.array(np.repeat(self.obs_names, k), pa.string()),
-            "rank": pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), n)),
-            _lance.NAME: self._found.column(_lance.NAME),
-            _lance.DATASET: self._found.column(_lance.DATASET),
-            "distance": pa.array(self.distances.ravel()),
-        }
-        rest = [name for name in self._found.column_names if name not in columns]
-        return pa.table(columns | {name: self._found.column(name) for name in rest})
+        own = (
+            pa.array(np.repeat(self.obs_names, k), pa.string()),
+            pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), n)),
+            self._found.column(_lance.NAME),
+            self._found.column(_lance.DATASET),
+            pa.array(self.distances.ravel()),
+        )
+        named = _obs_columns.beside(_COLUMNS, [name for name in self._found.column_names if name not in _lance.KEY])
+        chosen = {named[name]: self._found.column(name) for name in named}
+        return pa.table(dict(zip(_COLUMNS, own, strict=True)) | chosen)
 
     def labels_to_arrow(self) -> Any:
         """Give a table of pyarrow with one row per cell: ``query``, the label, and its ``…_confidence``.
@@ -77,9 +93,9 @@ class FoundCells:
 
         if self.labels is None:
             raise errors.OptionError("there was no vote on labels: give query(..., label=...)")
-        names = pa.array(self.obs_names, pa.string())
-        labels, confidence = pa.array(self.labels), pa.array(self.confidence)
-        return pa.table({"query": names, str(self.label): labels, f"{self.label}_confidence": confidence})
+        named = _obs_columns.beside(("query",), _destination.labels_of(str(self.label))).values()
+        labels = zip(named, (pa.array(self.labels), pa.array(self.confidence)), strict=True)
+        return pa.table({"query": pa.array(self.obs_names, pa.string()), **dict(labels)})
 
 
 def query(
@@ -171,6 +187,8 @@ def query(
     _options.flag("approximate", approximate)
     k, refine = _options.whole("k", k, 1), _options.whole("refine", refine, 1)
     nprobes = None if nprobes is None else _options.whole("nprobes", nprobes, 1)
+    if nprobes is not None and not approximate:
+        raise errors.OptionError(f"nprobes={nprobes} is for approximate=True: add that, or leave it out")
     threads = _options.checked_threads(threads)
     place = _lance.place_of(uri)
     table = _lance.opened(place)
@@ -178,6 +196,7 @@ def query(
         raise errors.DataError(f"there is no table {place.given!r}: make it with se600m.index(cells, {place.given!r})")
     table.pin()
     wanted = list(dict.fromkeys(_column(table, name) for name in ([columns] if isinstance(columns, str) else columns)))
+    _obs_columns.beside(_COLUMNS, wanted)
     voted = None if label is None else _label(table, label)
     if approximate and not table.has_index:
         raise errors.OptionError(
@@ -243,7 +262,8 @@ class _Exact:
         cells = self._table.read(self._columns, self._where).sort_by([(name, "ascending") for name in _lance.KEY])
         n = cells.num_rows
         if k > n:
-            raise errors.OptionError(f"k={k} is too large: there are {n:,} cells to search in the table")
+            there = f"there {verb(n, 'are')} {many(n, 'cell')}"
+            raise errors.OptionError(f"k={k} is too large: {there} to search in the table")
         # Numbers are places in the order of the keys, so that ties don't depend on how the table came about.
         ids = cells.column(_lance.ROW).to_numpy()
         order = np.argsort(ids)

@@ -153,6 +153,7 @@ class Report:
             self.totals,
             self.squares,
             self.peaks,
+            self.match.get("chosen") is not None,
         )
 
     def _tell_genes(self) -> None:

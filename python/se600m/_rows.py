@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from se600m import errors
+from se600m._words import a
 
 
 def check_output(out: Any, shape: tuple[int, ...]) -> None:
     """Make sure that results of a shape can be written into an array: numpy, np.memmap, zarr, h5py."""
     if not hasattr(out, "shape") or not hasattr(out, "dtype") or not hasattr(out, "__setitem__"):
-        raise errors.OptionError(f"out is a {type(out).__name__}: pass an array (numpy, np.memmap, zarr or h5py)")
+        raise errors.OptionError(f"out is {a(type(out).__name__)}: pass an array (numpy, np.memmap, zarr or h5py)")
     if tuple(out.shape) != shape:
         raise errors.OptionError(f"out has shape {list(out.shape)}, but the result has shape {list(shape)}")
     if np.dtype(out.dtype).kind != "f":

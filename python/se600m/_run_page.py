@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from se600m import _files, _picture
+from se600m._words import many
 
 _STEPS = {
     "opening": "Opening the input and the model",
@@ -77,7 +78,7 @@ _VALUES = {
     "n_fractional_counts": "Read as counts, but with fractions",
     "n_large_log1p": "Read as log1p, but with large values",
     "n_log1p_like_counts": "Read as log1p, but like counts",
-    "n_empty": "Cells without expression in known genes",
+    "n_empty": "Cells that express no gene of those that enter the sentences",
     "n_negative": "Negative values",
     "n_negative_cells": "Cells with negative values",
 }
@@ -216,7 +217,9 @@ def _figure(picture: _picture.Picture | None) -> str:
         return ""
     drawn, legend = _picture.svg(picture)
     n = len(picture.points)
-    which = f"{n:,} of {picture.n_cells:,} cells, evenly spaced in the file" if n < picture.n_cells else f"{n:,} cells"
+    which = (
+        many(n, "cell") if n == picture.n_cells else f"{n:,} of {picture.n_cells:,} cells, evenly spaced in the file"
+    )
     by = "" if picture.column is None else f", coloured by <code>obs[{escape(repr(picture.column))}]</code>"
     entries = "".join(
         f'<li><i style="background:{colour}"></i>{escape(name)} <span class="faint">{count:,}</span></li>'

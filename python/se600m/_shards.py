@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _journal, _outputs, _report, _resumable, errors
+from se600m import _files, _journal, _outputs, _report, _resumable, errors
 from se600m._inputs import Input
 from se600m._row_file import RowFile, Stacked
 from se600m._words import many
@@ -107,7 +107,7 @@ class Member:
             raise errors.DataError(f"{str(path)!r} does not exist") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
             raise errors.DataError(
-                f"{str(path)!r} is not a shard that se600m wrote, or was cut off ({' '.join(str(error).split())})"
+                f"{str(path)!r} is not a shard that se600m wrote, or was cut off ({_files.reason(error)})"
             ) from error
 
 
@@ -156,7 +156,7 @@ class Joined:
         record = self.members[0].record
         if given.n_obs != record["n_cells"]:
             n = record["n_cells"]
-            raise errors.DataError(f"{given.place!r} has {given.n_obs:,} cells, but the shards are of {n:,}")
+            raise errors.DataError(f"{given.place!r} has {many(given.n_obs, 'cell')}, but the shards are of {n:,}")
         if given.names_digest() != record["identity"]["its names of cells"]:
             raise errors.DataError(
                 f"{given.place!r} has other cells than the shards are of, or in another order: give the file that they "
@@ -205,7 +205,7 @@ def together(members: Sequence[Member]) -> dict[str, Any]:
 
 
 def _check_same(one: Member, other: Member) -> None:
-    differ = [f"of {one.of} and of {other.of} shards"] if one.of != other.of else []
+    differ = [f"of {one.of} and of {many(other.of, 'shard')}"] if one.of != other.of else []
     for name, value in one.record["identity"].items():
         if (there := other.record["identity"].get(name)) != value:
             differ.append(f"{name} is {value!r} and {there!r}")

@@ -22,6 +22,7 @@ from anndata.io import read_elem, sparse_dataset
 
 from se600m import _anndata, _spool, _trees, _var, errors
 from se600m._read_errors import cause
+from se600m._words import many, verb
 
 _SPARSE = ("csr_matrix", "csc_matrix")
 
@@ -176,8 +177,8 @@ class Stored:
         its_shape = tuple(int(n) for n in (found.attrs["shape"] if kind in _SPARSE else found.shape))
         if its_shape != shape:
             raise errors.DataError(
-                f"{self.place!r} is damaged: {where} is {its_shape[0]} × {its_shape[1]}, but there are {shape[0]} "
-                f"cells and {shape[1]} genes"
+                f"{self.place!r} is damaged: {where} is {its_shape[0]} × {its_shape[1]}, but there "
+                f"{verb(shape[0], 'are')} {many(shape[0], 'cell')} and {many(shape[1], 'gene')}"
             )
         if kind == "csr_matrix":
             return _CSR(found, shape, where)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from se600m import _anndata, _chunks, _native, errors
 from se600m._report import Report
-from se600m._words import verb
+from se600m._words import many, verb
 
 _MOST_PATTERNS = 64
 """More sets of genes that cells lack are no trace of an outer join; as many are kept (embed.NotFinite)."""
@@ -113,7 +113,7 @@ class _NotFinite:
         n_genes = int((self.of_genes > 0).sum())
         total = (
             f"{place}. In total, {' and '.join(kinds)} {'value' if n == 1 else 'values'} {verb(n, 'are')} in "
-            f"{n_genes:,} of {source.n_genes:,} genes and {self.n_cells:,} of {source.n_cells:,} cells"
+            f"{n_genes:,} of {many(source.n_genes, 'gene')} and {self.n_cells:,} of {many(source.n_cells, 'cell')}"
         )
         return f"{total}: {self._way(source)}"
 

@@ -14,6 +14,7 @@ import scipy.io
 import scipy.sparse as sp
 
 from se600m import errors
+from se600m._words import many
 
 _COLUMNS = {"name": None, "id": "gene_ids", "feature_type": "feature_types"}
 """Columns of var by the names of datasets, as scanpy calls them."""
@@ -110,8 +111,8 @@ def read_folder(folder: Path, prefix: str) -> anndata.AnnData:
         x = x.T.tocsr()
     elif x.shape != (len(cells), len(rows)):
         raise errors.DataError(
-            f"{str(matrix)!r} is {x.shape[0]:,} × {x.shape[1]:,}, but {features.name} has {len(rows):,} lines and "
-            f"{barcodes.name} {len(cells):,}: these files do not belong together"
+            f"{str(matrix)!r} is {x.shape[0]:,} × {x.shape[1]:,}, but {features.name} has "
+            f"{many(len(rows), 'line')} and {barcodes.name} {len(cells):,}: these files do not belong together"
         )
     return _adata(x, cells, columns)
 

@@ -10,6 +10,12 @@ def many(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def a(noun: str) -> str:
+    """Put the article before a noun, such as the name of a class: a DataFrame, an AnnData."""
+    an = noun[:1] in "AEIOaeio" or noun.startswith(("h5py", "nd", "xarray"))
+    return f"an {noun}" if an else f"a {noun}"
+
+
 def verb(n: int, of_many: str) -> str:
     """Give the form of a verb for a number of things, from the form for many."""
     return of_many if n != 1 else _OF_ONE.get(of_many, f"{of_many}s")

@@ -29,6 +29,7 @@ from se600m._cli_options import (
 )
 from se600m._cli_run import say, worded
 from se600m._options import MEMORY, CellKeywords, RunKeywords
+from se600m._words import many
 
 if TYPE_CHECKING:
     from se600m import _conversions
@@ -38,6 +39,7 @@ app = typer.Typer(
     help="State embeddings (SE-600M) of single cells.",
     context_settings={"help_option_names": ["-h", "--help"]},  # subcommands inherit it
 )
+
 _CELLS = "Cells to read: an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx."
 _EMBEDDINGS = (".h5ad", ".npy")
 
@@ -148,7 +150,7 @@ def embed(
     suffix = done.path.suffix
     where = f"obsm[{key!r}] of " if suffix in (".h5ad", ".zarr") else ""
     out = sources[0] if destination is None else destination
-    say.print(f"{done.n_cells:,} cells × {done.n_columns:,} in {where}{out}{_models.with_default_model(model)}")
+    say.print(f"{many(done.n_cells, 'cell')} × {done.n_columns:,} in {where}{out}{_models.with_default_model(model)}")
 
 
 def _in_and_out(sources: list[str], destination: Path | None, *, in_place: bool) -> tuple[list[str], Path | None]:
@@ -182,7 +184,7 @@ def merge(
     import se600m
 
     done = se600m.merge_shards(destination, shards, src=source, overwrite=overwrite, report=report)
-    say.print(f"{done.n_cells:,} cells × {done.n_columns:,} of {len(shards)} shards in {destination}")
+    say.print(f"{many(done.n_cells, 'cell')} × {done.n_columns:,} of {many(len(shards), 'shard')} in {destination}")
 
 
 def _load(
@@ -236,7 +238,7 @@ def tokenize(
             **options,
         )
     say.print(
-        f"{done.n_cells:,} sentences of up to {done.n_slots:,} slots, fill {done.fill!r}, in {destination}"
+        f"{many(done.n_cells, 'sentence')} of up to {done.n_slots:,} slots, fill {done.fill!r}, in {destination}"
         f"{_models.with_default_model(model)}"
     )
 
@@ -289,7 +291,7 @@ def decode(
     opened = _load(model, device, precision, checkpoint, protein_embeddings)
     _decode_files.write(opened, embedded, symbols, place, threads=threads, **depth)
     say.print(
-        f"{embedded.embedding.shape[0]:,} cells × {len(symbols):,} genes in {destination}"
+        f"{many(embedded.embedding.shape[0], 'cell')} × {many(len(symbols), 'gene')} in {destination}"
         f"{_models.with_default_model(model)}"
     )
 
