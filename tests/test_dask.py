@@ -472,6 +472,14 @@ def test_several_files(file, cells, model, want, cluster, tmp_path, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(_cluster._journal.Journal, "append", stops)
         se600m.embed_file(files, tmp_path / "out.npy", **options)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(errors.ResumeError, match="device was 'cpu' and is 'cuda'") as other,
+    ):
+        patch.setattr(_cluster.Cluster, "chosen", lambda _, opened, *__: opened.as_on("cuda", "fp32", "1.0"))
+        se600m.embed_file(files, tmp_path / "out.npy", resume=True, **options)
+    assert str(other.value).startswith(f"{str(file)!r}: ")
+    assert "runtime was" in str(other.value) and "00001" not in str(other.value)
     se600m.embed_file(files, tmp_path / "out.npy", resume=True, **options)
     got = np.load(tmp_path / "out.npy")
     assert np.array_equal(got[:13], want.embedding)
