@@ -506,6 +506,11 @@ def test_a_worker_that_sees_another_file(file, model, cluster, tmp_path, monkeyp
     monkeypatch.setattr(_cluster._resumable, "identity", lambda *a: identity(*a) | {"the input's size": 1})
     with pytest.raises(errors.DataError, match=r"the input's size is .*, not 1\. All workers must have the same file"):
         se600m.embed_file(file, tmp_path / "out.npy", model=model, scheduler=cluster.scheduler_address)
+    monkeypatch.setattr(
+        _cluster._resumable, "identity", lambda *a: {k: v for k, v in identity(*a).items() if k != "seed"}
+    )
+    with pytest.raises(errors.DataError, match=r"differently: seed is 0, not None\. All workers must have"):
+        se600m.embed_file(file, tmp_path / "out.npy", model=model, scheduler=cluster.scheduler_address)
     assert not (tmp_path / "out.npy.partial").exists()
 
 

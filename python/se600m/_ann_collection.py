@@ -75,8 +75,6 @@ def write(collection: AnnCollection, key: str, made: list[Made]) -> None:
 
 def _below(made: list[Made]) -> tuple[Any, Any]:
     """Put embeddings one below the other, and dataset embeddings; those that dask has not computed stay so."""
-    parts = [[one[place] for one in made] for place in (0, 1)]
-    lazy = any(map(_lazy.is_dask, parts[0]))
-    put = importlib.import_module("dask.array").concatenate if lazy else np.concatenate
-    embedding, dataset = (None if rows[0] is None else put(rows) for rows in parts)
-    return embedding, dataset
+    lazy = any(_lazy.is_dask(one[0]) for one in made)
+    put: Any = importlib.import_module("dask.array").concatenate if lazy else np.concatenate
+    return put([one[0] for one in made]), None if made[0][1] is None else put([one[1] for one in made])
