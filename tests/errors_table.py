@@ -619,6 +619,15 @@ def exists(name: str) -> Callable[[Given], Any]:
     return lambda given: (given.folder / name).write_text("years of work")
 
 
+def embed_collection_over(given: Given) -> Any:
+    from anndata.experimental import AnnCollection
+
+    parts = [given.adata[:4].copy(), given.adata[4:8].copy()]
+    collection = AnnCollection(parts, join_obsm="inner")
+    collection.obsm["X_state"] = np.ones((8, 3), np.float32)
+    return se600m.embed(collection)
+
+
 DESTINATIONS = [
     Case(
         "an AnnData without a name",
@@ -643,6 +652,12 @@ DESTINATIONS = [
         embed_over("uns", "neighbors", "neighbors"),
         errors.DestinationExistsError,
         r"adata\.uns\['neighbors'\] exists.*overwrite=True",
+    ),
+    Case(
+        "somebody else's rows in a collection under the key",
+        embed_collection_over,
+        errors.DestinationExistsError,
+        r"collection\.obsm\['X_state'\] exists.*overwrite=True",
     ),
     Case(
         "somebody else's labels under the key",
@@ -740,6 +755,26 @@ def merged(given: Given) -> Any:
     return se600m.merge_shards("out.npy", ["2.npz"])
 
 
+def several(*obs: Any) -> Callable[[Given], Any]:
+    """Embed several files, whose obs have a column with these values."""
+
+    def do(given: Given) -> Any:
+        for number, values in enumerate(obs):
+            cells = given.adata[:2].copy()
+            cells.obs = pd.DataFrame({"donor": values}, index=cells.obs_names)
+            cells.write_h5ad(f"{number}.h5ad")
+        return se600m.embed_file([f"{number}.h5ad" for number in range(len(obs))], "out.h5ad", progress=False)
+
+    return do
+
+
+def of_another_run(given: Given) -> Any:
+    given.adata.write_h5ad("in.h5ad")
+    for number in (1, 2):
+        se600m.embed_file("in.h5ad", f"{number}.npz", shard=(number, 2), seed=number, progress=False)
+    return se600m.merge_shards("out.npy", ["1.npz", "2.npz"])
+
+
 LARGE = [
     Case(
         "what an earlier run has left",
@@ -779,6 +814,21 @@ LARGE = [
         "scheduler='localhost' is not the address of a Dask scheduler such as",
     ),
     Case("shards that are missing", merged, errors.DataError, "7 shards of 8 are missing: 1/8, 3/8"),
+    Case(
+        "shards of two runs", of_another_run, errors.DataError, "not of the same run: seed is 1 and 2. Embed one again"
+    ),
+    Case(
+        "a set of files",
+        lambda _: se600m.embed_file({"a.h5ad", "b.h5ad"}, "out.h5ad"),
+        errors.OptionError,
+        r"src is a set, which has no fixed order: give a list, such as sorted\(src\)",
+    ),
+    Case(
+        "columns of several files that no type can have",
+        several([2**60, 2**60 + 1], [0.5, 1.5]),
+        errors.DataError,
+        r"obs\['donor'\] has whole numbers .*int64, float64.*obs\['donor'\]\.astype\(str\)",
+    ),
 ]
 
 OPTIONS = [

@@ -472,6 +472,14 @@ def test_several_files(file, cells, model, want, cluster, tmp_path, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(_cluster._journal.Journal, "append", stops)
         se600m.embed_file(files, tmp_path / "out.npy", **options)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(errors.ResumeError, match="device was 'cpu' and is 'cuda'") as other,
+    ):
+        patch.setattr(_cluster.Cluster, "chosen", lambda _, opened, *__: opened.as_on("cuda", "fp32", "1.0"))
+        se600m.embed_file(files, tmp_path / "out.npy", resume=True, **options)
+    assert str(other.value).startswith(f"{str(file)!r}: ")
+    assert "runtime was" in str(other.value) and "00001" not in str(other.value)
     se600m.embed_file(files, tmp_path / "out.npy", resume=True, **options)
     got = np.load(tmp_path / "out.npy")
     assert np.array_equal(got[:13], want.embedding)
@@ -497,6 +505,11 @@ def test_a_worker_that_sees_another_file(file, model, cluster, tmp_path, monkeyp
     identity = _cluster._resumable.identity
     monkeypatch.setattr(_cluster._resumable, "identity", lambda *a: identity(*a) | {"the input's size": 1})
     with pytest.raises(errors.DataError, match=r"the input's size is .*, not 1\. All workers must have the same file"):
+        se600m.embed_file(file, tmp_path / "out.npy", model=model, scheduler=cluster.scheduler_address)
+    monkeypatch.setattr(
+        _cluster._resumable, "identity", lambda *a: {k: v for k, v in identity(*a).items() if k != "seed"}
+    )
+    with pytest.raises(errors.DataError, match=r"differently: seed is 0, not None\. All workers must have"):
         se600m.embed_file(file, tmp_path / "out.npy", model=model, scheduler=cluster.scheduler_address)
     assert not (tmp_path / "out.npy.partial").exists()
 

@@ -7,9 +7,11 @@ import pytest
 
 import se600m
 from conftest import need_zarr
-from se600m import _embed_collection, _file_run, _journal, errors
+from se600m import _embed_collection, _file_run, _joined_obs, _journal, errors
 
 FILES = ("a.h5ad", "b.h5ad", "c.h5ad")
+BIG = 2**60 + 1
+"""An id that float64 does not have."""
 OPTIONS = {"fill": "independent", "seed": 5, "progress": False}
 """A draw that depends on the row within the file."""
 
@@ -28,7 +30,8 @@ def files(immune, tmp_path, monkeypatch):
         part = part.copy()
         part.obs = pd.DataFrame({"type": pd.Categorical(["T"] * part.n_obs)}, index=part.obs_names)
         if name == "b.h5ad":
-            part.obs["depth"] = np.arange(part.n_obs)
+            part.obs["depth"] = BIG + np.arange(part.n_obs)
+            part.obs["doublet"] = [True, False, True]
         part.write_h5ad(name)
     return list(FILES)
 
@@ -61,7 +64,9 @@ def test_an_anndata_with_obs_and_without_a_matrix(files, want, model, suffix):
     assert np.array_equal(adata.obsm["X_other"], want)
     assert list(adata.obs["source_file"]) == ["a"] * 9 + ["b"] * 3 + ["c"] * 8
     assert set(adata.obs["type"]) == {"T"}
-    assert list(adata.obs["depth"][9:12]) == [0, 1, 2] and adata.obs["depth"].isna().sum() == 17
+    assert list(adata.obs["depth"][9:12]) == [BIG, BIG + 1, BIG + 2] and adata.obs["depth"].isna().sum() == 17
+    assert list(adata.obs["doublet"][9:12]) == [True, False, True] and adata.obs["doublet"].isna().sum() == 17
+    assert (str(adata.obs["depth"].dtype), str(adata.obs["doublet"].dtype)) == ("Int64", "boolean")
     assert list(adata.obs_names[:9]) == list(anndata.read_h5ad("a.h5ad").obs_names)
     noted = adata.uns["X_other"]
     alone = [model.compute(anndata.read_h5ad(name), **OPTIONS).provenance for name in files]
@@ -89,6 +94,58 @@ def test_names_that_occur_twice(files, model, caplog):
     names = anndata.read_h5ad("out.h5ad").obs_names
     assert names.is_unique and [name[-2:] for name in names] == ["-a"] * 9 + ["-b"] * 3 + ["-c"] * 8
     assert "2 names of cells occur in several files" in caplog.text
+
+
+WHOLE, FRACTIONS = np.array([BIG, -1]), np.array([0.5, np.nan])
+COLUMNS = {
+    "the same": ([WHOLE, WHOLE], "int64", [BIG, -1, BIG, -1]),
+    "missing": ([WHOLE, None], "Int64", [BIG, -1, None, None]),
+    "narrow": ([np.int8([1, 2]), None], "Int8", [1, 2, None, None]),
+    "several widths": ([np.int8([1, 2]), np.uint16([3, 4])], "int32", [1, 2, 3, 4]),
+    "with and without sign": ([WHOLE, np.uint64([1, 2])], "int64", [BIG, -1, 1, 2]),
+    "without sign": ([np.uint64([2**64 - 1, 0]), None], "UInt64", [2**64 - 1, 0, None, None]),
+    "missing values": ([pd.array([BIG, None]), WHOLE], "Int64", [BIG, None, BIG, -1]),
+    "small ones and fractions": ([np.array([1, 2]), FRACTIONS], "float64", [1, 2, 0.5, None]),
+    "large ones and whole floats": ([WHOLE, np.array([7, np.nan])], "Int64", [BIG, -1, 7, None]),
+    "truth values": ([np.array([True, False]), None], "boolean", [True, False, None, None]),
+    "all truth values": ([np.array([True, False])] * 2, "bool", [True, False, True, False]),
+    "numbers": ([np.float32([1.5, 2]), None], "float32", [1.5, 2, None, None]),
+    "categories": ([pd.Categorical([1, 2]), None], "category", [1, 2, None, None]),
+}
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_keep_their_values(case, tmp_path):
+    columns, kind, want = COLUMNS[case]
+    tables = [pd.DataFrame({} if c is None else {"id": c}, index=[f"{i}a", f"{i}b"]) for i, c in enumerate(columns)]
+    joined = _joined_obs.joined(["x.h5ad", "y.h5ad"], tables)
+    joined.write_h5ad(tmp_path / "out.h5ad")
+    for obs in (joined.obs, anndata.read_h5ad(tmp_path / "out.h5ad").obs):
+        assert str(obs["id"].dtype) == kind
+        assert [None if pd.isna(value) else value for value in obs["id"]] == want
+        assert list(obs["source_file"]) == ["x", "x", "y", "y"]
+
+
+@pytest.mark.parametrize("other", [FRACTIONS, np.array([1e300, 0]), np.uint64([2**64 - 1, 0])])
+def test_a_column_that_no_type_can_have(other):
+    tables = [pd.DataFrame({"id": column}, index=["a", "b"]) for column in (WHOLE, other)]
+    with pytest.raises(errors.DataError, match=r"obs\['id'\] has whole numbers .*too large.*int64, (float|uint)64"):
+        _joined_obs.joined(["x.h5ad", "y.h5ad"], tables)
+
+
+@pytest.mark.parametrize(
+    "places, names",
+    [
+        (["p/a.b.h5ad", "a.c.H5AD"], ["a.b", "a.c"]),
+        (["a.b.zarr/", "s3://bucket/a.zarr"], ["a.b", "a"]),
+        (["filtered.v1.2", "x.mtx.gz"], ["filtered.v1.2", "x"]),
+        (["p/a.h5ad", "q/a.h5ad", "b.h5ad"], ["p/a.h5ad", "q/a.h5ad", "b.h5ad"]),
+        (["a.h5ad", "a.zarr"], ["a.h5ad", "a.zarr"]),
+        ([".h5ad", "a.h5"], [".h5ad", "a"]),
+    ],
+)
+def test_names_of_files(places, names):
+    assert _joined_obs.names_of(places) == names
 
 
 @pytest.fixture
@@ -119,8 +176,12 @@ def stopped(files, model, monkeypatch, runs):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as error:
         patch.setattr(_embed_collection.FileRun, "__call__", stops)
         embed(files, "out.h5ad", model)
-    assert error.value.__notes__[-1].startswith("1 of 3 files are kept in ")
+    assert error.value.__notes__ == [f"1 of 3 files are kept in {folder()!r}: go on with resume=True"]
     runs.clear()
+
+
+def folder(name="out.h5ad"):
+    return str(_journal.folder_of(se600m_path(name)))
 
 
 def test_files_that_are_done_are_not_embedded_again(stopped, files, want, model, runs):
@@ -142,11 +203,48 @@ def test_going_on_with_something_else(stopped, files, model, runs):
     adata = anndata.read_h5ad("a.h5ad")
     adata.X = adata.X * 2
     adata.write_h5ad("a.h5ad")
-    with pytest.raises(errors.ResumeError, match=r"00001.npz' can't be resumed.*time of change was"):
+    changed = rf"^'a\.h5ad': '{folder()}' can't be resumed, .*time of change was .*overwrite=True"
+    with pytest.raises(errors.ResumeError, match=changed):
         embed(files, "out.h5ad", model, resume=True)
     assert runs == []
     embed(files, "out.h5ad", model, overwrite=True)
     assert runs == files
+
+
+def test_rows_of_a_file_that_are_gone(stopped, files, model):
+    _journal.Path(folder(), "00001.npz").unlink()
+    gone = rf"'{folder()}' can't be resumed: the rows of 'a\.h5ad' are missing or damaged\. Start again with overwrite"
+    with pytest.raises(errors.ResumeError, match=gone):
+        embed(files, "out.h5ad", model, resume=True)
+
+
+def test_what_is_kept_is_told_of_the_whole(files, want, model, told, monkeypatch):
+    """The folder, and the numbers, are those that the user knows; the command goes on with all files."""
+    append, places = _journal.Journal.append, []
+
+    def stops(self, values):
+        append(self, values)
+        if self.folder.name == "00002.npz.partial" and self.done == 2:
+            raise KeyboardInterrupt
+
+    words = ["embed", *files, "out.npy", "--model", str(model.directory), "--fill", "independent", "--seed", "5"]
+    with monkeypatch.context() as patch:
+        patch.setattr(_journal.Journal, "append", stops)
+        patch.setattr(_embed_collection._resumable.Pace, "__call__", lambda _: 1)
+        patch.setattr(_embed_collection._files, "check_space", lambda place, *_: places.append(place))
+        code, said = told(*words)
+    kept = f"1 of 3 files and 2 of 3 rows of 'b.h5ad' are kept in {folder('out.npy')!r}: go on with --resume"
+    assert code == 130
+    assert said.splitlines()[-2:] == [f"stopped; {kept}", f"  se600m {' '.join(words)} --resume"]
+    assert set(places) == {se600m_path("out.npy")}, "what is said of a disk that is full"
+    part = _journal.Path(folder("out.npy"), "00002.npz.partial")
+    (part / "embedding").rename(part / "gone")
+    with pytest.raises(errors.ResumeError) as error:
+        embed(files, "out.npy", model, resume=True)
+    assert str(error.value).startswith(f"'b.h5ad': {folder('out.npy')!r} can't be resumed: 'embedding' is missing. ")
+    (part / "gone").rename(part / "embedding")
+    assert told(*words, "--resume")[0] == 0
+    assert np.array_equal(np.load("out.npy"), want)
 
 
 def test_one_file_takes_the_place_of_several(stopped, model):
@@ -184,6 +282,9 @@ def test_what_is_wrong_is_found_before_a_cell_is_embedded(files, model, immune, 
         assert runs == [] and not _journal.Path(f"{out}.partial").exists()
 
     fails(errors.OptionError, "src is an empty list", [])
+    fails(errors.OptionError, r"src is a set, which has no fixed order: give a list, such as sorted\(src\)", set(files))
+    fails(errors.OptionError, "src is a set", frozenset(files))
+    fails(errors.OptionError, "src=.* is neither a path nor a list", dict.fromkeys(files))
     fails(errors.OptionError, "src=3 is neither a path nor a list of paths", 3)
     fails(errors.OptionError, "src has 3 among its files, which is not a path", ["a.h5ad", 3])
     fails(errors.DataError, "'./b.h5ad' is there twice|'b.h5ad' is there twice", [*files, "./b.h5ad"])

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from unittest import mock
 
 import anndata
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 import se600m
-from se600m import _index, _lance, _representations, errors
+from se600m import _embedded, _index, _lance, _representations, errors
 from test_neighbors import gaussian, names
 
 lancedb = pytest.importorskip("lancedb", reason="vector search needs lancedb (the extra index)")
@@ -235,8 +236,45 @@ def test_arrow_in_and_out(uri, tmp_path):
     path = tmp_path / "cells.parquet"
     pyarrow.parquet.write_table(table, path)
     assert np.array_equal(se600m.query(path, uri, k=2).names, found.names)
-    with pytest.raises(errors.DataError, match="no column 'X_other'"):
-        se600m.query(table, uri, use_rep="X_other")
+    for given in (table, path):
+        with pytest.raises(errors.DataError, match="no column 'X_other'"):
+            se600m.query(given, uri, use_rep="X_other")
+
+
+def test_a_parquet_file_is_read_some_rows_at_a_time(uri, tmp_path, monkeypatch):
+    """Its vectors are never all in memory, and whole numbers stay what they are beside missing ones."""
+    adata = cells(20)
+    rows = [None if i == 7 else row for i, row in enumerate(adata.obsm["X_state"])]
+    vectors = {
+        name: pa.array(some, pa.list_(pa.float32(), 24))
+        for name, some in (("X_state", list(adata.obsm["X_state"])), ("gaps", rows))
+    }
+    ids = pa.array([2**60 + 1, None] * 10, pa.int64())
+    flags = pa.array([True, None] * 10, pa.bool_())
+    table = pa.table({"obs_names": list(adata.obs_names), "id": ids, "flag": flags, **vectors})
+    path = tmp_path / "cells.parquet"
+    pyarrow.parquet.write_table(table, path, row_group_size=6)
+    monkeypatch.setattr(_embedded, "_VALUES", 24 * 4)
+    monkeypatch.setattr(_representations, "_BLOCK_VALUES", 24 * 5)
+    monkeypatch.setattr(np.memmap, "__getitem__", lambda *_: pytest.fail("a mapped value"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    se600m.index(path, uri, obs=["id", "flag"])
+    made = stored(uri).to_pydict()
+    order = np.argsort(adata.obs_names)
+    assert np.array_equal(np.array(made["vector"], np.float32), adata.obsm["X_state"][order])
+    assert (made["id"], made["flag"]) == ([ids[int(i)].as_py() for i in order], [flags[int(i)].as_py() for i in order])
+    for given in (table, path):
+        with pytest.raises(
+            errors.DataError, match=r"'gaps' is .*, 1 of them missing, not lists of a fixed size without"
+        ):
+            se600m.query(given, uri, use_rep="gaps")
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(errors.DestinationError, match=r"temporary file, which needs .*TMPD"),
+    ):
+        patch.setattr("shutil.disk_usage", lambda _: mock.Mock(total=10**9, free=5))
+        se600m.query(path, uri)
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["cells.parquet", "made"], "no temporary file is left"
 
 
 # -- what is found -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import pytest
 import typer.main
 
 import se600m
-from se600m import _journal, _resumable, _shards, cli, errors
+from se600m import _journal, _outputs, _resumable, _shards, cli, errors
 from se600m._journal import Array, Journal
 
 N = 48
@@ -394,6 +394,40 @@ def test_a_journal_that_is_of_no_use(journal):
         reopened(journal)
 
 
+def test_a_part_tells_of_the_whole(tmp_path, monkeypatch):
+    whole = Journal.open(tmp_path / "out", {"seed": 0}, 3, {"n": Array("int64", ())}, unit="file")
+    place, part = whole.folder / "00001.npz", _journal.Part(whole, "a.h5ad")
+    journal = Journal.open(place, {"seed": 0}, 10, ARRAYS, part=part)
+    assert journal.kept() == ""
+    journal.append(values(0, 3))
+    kept = f"3 of 10 rows of 'a.h5ad' are kept in {str(whole.folder)!r}: go on with resume=True"
+    assert journal.kept() == kept
+    whole.append({"n": np.array([4])})
+    assert journal.kept() == f"1 of 3 files and {kept}"
+    with monkeypatch.context() as patch, pytest.raises(errors.DestinationError) as full:
+        patch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        journal.append(values(3, 4))
+    assert str(full.value) == (
+        f"{str(whole.folder)!r} can't be written: No space left on device. 1 of 3 files and {kept}"
+    )
+    journal.close()
+    with pytest.raises(errors.ResumeError, match=rf"^'{whole.folder}' can't be resumed, .*: seed was 0 and is 1\."):
+        Journal.open(place, {"seed": 1}, 10, ARRAYS, resume=True, part=part)
+    error = KeyboardInterrupt()
+    for one in (whole, whole):
+        _journal.kept_note(error, one)
+    assert error.__notes__ == [f"1 of 3 files are kept in {str(whole.folder)!r}: go on with resume=True"], "once"
+    whole.remove()
+
+
+def test_which_gpu_it_was_does_not_matter(made, folder):
+    """Rows are of a kind of device: a job that is put back into the queue gets another one, and a cluster has many."""
+    kinds = {}
+    for device in ("cuda:0", "cuda:1", "cuda:0,cuda:1", "cuda", "cpu", "tensorrt:0"):
+        kinds[device] = _resumable.device_kind(made.model._opened.as_on(device, "fp16", "1"))
+    assert kinds == {name: "cuda" for name in list(kinds)[:4]} | {"cpu": "cpu", "tensorrt:0": "tensorrt"}
+
+
 def test_the_pace_follows_the_speed():
     pace = _resumable.Pace()
     assert pace() == 16
@@ -484,6 +518,31 @@ def test_shards_that_do_not_belong_together(made, folder):
         embed(made, "out.npz", shard=(1, 100))
     with pytest.raises(errors.OptionError, match=r"ends in \.npz"):
         embed(made, "out.npy", shard=(1, 2))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["the first", "a later one"])
+def test_what_one_shard_alone_notes_is_a_difference(made, folder, which):
+    for number in (1, 2):
+        embed(made, f"{number}.npz", shard=(number, 2))
+    with np.load(f"{which + 1}.npz") as file:
+        arrays = dict(file)
+    record = json.loads(arrays["record"].tobytes())
+    for spoil, says in (
+        (lambda r: r["identity"].update(more=None), r"more is (not noted and None|None and not noted)\."),
+        (lambda r: r["identity"].pop("seed"), r"seed is (not noted and 0|0 and not noted)\."),
+        (
+            lambda r: arrays.pop("dataset_embedding"),
+            r"its arrays is \[.*'dataset_embedding float32\[10\]'.* and \[|and \[",
+        ),
+    ):
+        changed = json.loads(json.dumps(record))
+        spoil(changed)
+        _outputs.write_npz(Path("spoiled.npz"), arrays | {"record": np.frombuffer(json.dumps(changed).encode(), "u1")})
+        shards = ["1.npz", "2.npz"]
+        shards[which] = "spoiled.npz"
+        with pytest.raises(errors.DataError, match=f"not of the same run: {says}"):
+            se600m.merge_shards("out.npy", shards)
+    assert not Path("out.npy").exists()
 
 
 def test_parts_cover_all_rows():

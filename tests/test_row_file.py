@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from se600m import _trees
-from se600m._row_file import RowFile
+from se600m._row_file import RowFile, unmapped
 
 
 @pytest.fixture
@@ -47,6 +47,41 @@ def test_a_file_that_was_cut_off_is_named(tmp_path, rows):
     assert np.array_equal(rows[0][:5], rows[1][:5])
     with pytest.raises(OSError, match=r"rows' ends before row 6 of 7"):
         rows[0][4:6]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2", "|u1"])
+def test_mapped_arrays_are_read_from_their_files(tmp_path, order, dtype):
+    values = np.asarray(np.arange(7 * 3).reshape(7, 3), dtype, order=order)
+    np.save(tmp_path / "rows.npy", values)
+    rows = unmapped(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert isinstance(rows, RowFile) and rows.shape == (7, 3)
+    for part in (slice(0, 7), slice(2, 5), slice(6, 9), slice(4, 4)):
+        assert np.array_equal(rows[part], values[part]) and rows[part].dtype == values.dtype
+
+
+def test_rows_are_written_into_the_file_of_a_mapped_array(tmp_path):
+    mapped = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float32, (5, 2, 3))
+    rows = unmapped(mapped, to_write=True)
+    assert isinstance(rows, RowFile)
+    values = np.arange(30).reshape(5, 2, 3)
+    rows[:3] = values[:3]
+    rows[3:] = values[3:].astype(np.float64)
+    rows[2:2] = values[:0]
+    assert np.array_equal(mapped, values), "who holds the mapped array sees them"
+    assert np.array_equal(np.load(tmp_path / "rows.npy"), values)
+
+
+def test_other_arrays_stay_as_they_are(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((4, 2), np.float32))
+    changed = np.load(tmp_path / "rows.npy", mmap_mode="c")
+    changed[0] = 1  # which the file does not have
+    read_only = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for values in (changed, read_only[1:], np.zeros((4, 2))):
+        assert unmapped(values) is values
+    assert unmapped(read_only, to_write=True) is read_only
+    by_column = np.lib.format.open_memmap(tmp_path / "f.npy", "w+", np.float32, (4, 2), fortran_order=True)
+    assert unmapped(by_column, to_write=True) is by_column
 
 
 def test_what_was_read_does_not_stay_in_memory(tmp_path):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from anndata import AnnData
 
-from se600m import _anndata, _cells, _destination, _options, errors
+from se600m import _anndata, _cells, _destination, _keep, _lazy, _options, errors
 from se600m._cells import Cells
 from se600m._opened import Opened
 from se600m._options import CellOptions
@@ -44,6 +44,8 @@ def check(
     for adata in [given] if adatas is None else adatas:
         _destination.check_embedding(adata, key, dataset=dataset, overwrite=overwrite, copy=copy)
         _anndata.check(adata, **options.source())
+    if adatas is not None and given.obsm is not None and not overwrite:
+        _destination.check_joined(given.obsm, adatas, key, dataset=dataset)
     return adatas
 
 
@@ -53,14 +55,26 @@ def check_fill(opened: Opened, adatas: list[AnnData], options: CellOptions) -> N
     _cells.check_fill([(f"AnnData {i} of the collection", fill) for i, fill in enumerate(fills)])
 
 
-def write(collection: AnnCollection, key: str, made: list[Made], write_one: Callable[[AnnData, Made], None]) -> None:
-    """Write results into the AnnDatas, and into the joined ``obsm`` of the collection if it has one."""
-    for adata, one in zip(collection.adatas, made, strict=True):
-        write_one(adata, one)
-    joined = collection.obsm
-    if joined is None:  # it looks into the AnnDatas
-        return
-    for name, place in ((key, 0), (f"{key}_dataset", 1)):
-        rows = [one[place] for one in made]
-        if rows[0] is not None:
-            joined[name] = np.concatenate([np.asarray(part) for part in rows])
+def write(collection: AnnCollection, key: str, made: list[Made]) -> None:
+    """Write results into all AnnDatas, and into the joined ``obsm`` of the collection if it has one, or into none."""
+    adatas, joined = list(collection.adatas), collection.obsm
+    changes = [_destination.change_of(adata, key, *one) for adata, one in zip(adatas, made, strict=True)]
+    if joined is not None:  # without one, a collection looks into the AnnDatas
+        rows = _destination.named(key, *_below(made))
+        left = _destination.stale_in(joined, adatas, key, made[0][1] is not None)
+        changes.append(_destination.Change(collection, {"obsm": rows}, {"obsm": left}))
+    try:
+        _destination.write_all(changes)
+    except Exception:
+        computed = [one for one in made if not _lazy.is_dask(one[0])]
+        if not computed:
+            raise
+        with _keep.kept_on_failure(*_below(computed), key, f"adata.obsm[{key!r}] of the AnnDatas of a collection"):
+            raise
+
+
+def _below(made: list[Made]) -> tuple[Any, Any]:
+    """Put embeddings one below the other, and dataset embeddings; those that dask has not computed stay so."""
+    lazy = any(_lazy.is_dask(one[0]) for one in made)
+    put: Any = importlib.import_module("dask.array").concatenate if lazy else np.concatenate
+    return put([one[0] for one in made]), None if made[0][1] is None else put([one[1] for one in made])

@@ -74,7 +74,7 @@ def index(
     import se600m
 
     choices: dict[str, Any] = {"device": device, "precision": precision}
-    with _cli_run.resumable(), _cli_run.progress_as(json_progress):
+    with _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
         done = se600m.index(
             source,
             uri,

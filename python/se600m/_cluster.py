@@ -168,8 +168,8 @@ def _describe(model: _workers.WorkerModel, version: str) -> dict[str, str]:
         )
     device = _library.chosen(model.device, model.precision)
     with _workers.kept.use(("model", model), dataclasses.replace(model, device=device).opened) as opened:
-        kinds = {name.partition(":")[0] for name in opened.device.split(",")}
-        return {"device": kinds.pop(), "precision": opened.precision, "runtime": opened.runtime_version}
+        device = _resumable.device_kind(opened)
+        return {"device": device, "precision": opened.precision, "runtime": opened.runtime_version}
 
 
 class _Open:
@@ -190,12 +190,11 @@ class _Open:
         self._check()
 
     def _check(self) -> None:
-        seen = _resumable.identity(self.cells, self.given, self._part.task)
-        seen["device"] = seen["device"].partition(":")[0]
+        seen, wanted = _resumable.identity(self.cells, self.given, self._part.task), self._part.identity
         wrong = [
-            f"{name} is {seen[name]!r}, not {value!r}"
-            for name, value in self._part.identity.items()
-            if seen.get(name) != value
+            f"{name} is {seen.get(name)!r}, not {wanted.get(name)!r}"
+            for name in {**wanted, **seen}
+            if seen.get(name) != wanted.get(name)
         ]
         if wrong:
             raise errors.DataError(

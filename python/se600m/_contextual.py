@@ -18,6 +18,9 @@ from se600m._opened import Opened
 from se600m._options import CellOptions
 from se600m._slots import SlotTask
 
+_TOKENS_AT_ONCE = 16
+"""Cells whose tokens are a chunk of zarr: about as many as are computed at a time."""
+
 
 @dataclass(frozen=True)
 class ContextualGeneEmbeddings:
@@ -30,11 +33,11 @@ class ContextualGeneEmbeddings:
         ``[CLS]``; slots after the end of a sentence are NaN.
     gene_indices
         Gene tokens, int32 ``[n_cells, S]``: positions in ``model.genes``, ``model.cls_index`` in slot 0, and -1
-        after the end of a sentence.
+        after the end of a sentence. If ``out`` is a path, this is the array of zarr that was written beside the other.
     """
 
     embeddings: Any
-    gene_indices: npt.NDArray[np.int32]
+    gene_indices: Any
 
 
 class _Task(SlotTask):
@@ -43,9 +46,9 @@ class _Task(SlotTask):
     def __init__(self, cells: Cells, genes: npt.NDArray[np.int32] | None) -> None:
         super().__init__(cells, genes, cells.opened.dimensions["emsize"])
 
-    def write_vectors(self, out: Any) -> npt.NDArray[np.int32] | None:
+    def write_vectors(self, out: Any, gene_indices: Any = None) -> Any:
         """Write the vectors into an array, some cells at a time; returns the tokens in the slots."""
-        return self.write(out, "contextual", f"Embedding genes with {self.cells.opened.name}")
+        return self.write(out, "contextual", f"Embedding genes with {self.cells.opened.name}", gene_indices)
 
     def write_zarr(self, zarr: Any, path: Path) -> Any:
         """Write a zarr group that appears whole or not at all."""
@@ -54,14 +57,18 @@ class _Task(SlotTask):
             group = zarr.open_group(draft, mode="w")
             # A chunk is one cell's vectors: 16.8 MB with every slot of SE-600M.
             array = group.create_array("embeddings", shape=self.shape, chunks=(1, *self.shape[1:]), dtype="float32")
-            gene_indices = self.write_vectors(array)
-            group.attrs.update({key: opened.provenance()[key] for key in ("model", "model_checksum", "package")})
+            tokens = None
             if self.genes is None:
-                group.create_array("gene_indices", data=gene_indices)
-            else:
+                chunks = (min(_TOKENS_AT_ONCE, self.shape[0]), self.shape[1])
+                tokens = group.create_array("gene_indices", shape=self.shape[:2], chunks=chunks, dtype="int32")
+            self.write_vectors(array, tokens)
+            group.attrs.update({key: opened.provenance()[key] for key in ("model", "model_checksum", "package")})
+            if self.genes is not None:
                 group.attrs["genes"] = [opened.genes[token] for token in self.genes]
-        written = zarr.open_group(path, mode="r")["embeddings"]
-        return written if gene_indices is None else ContextualGeneEmbeddings(written, gene_indices)
+        written = zarr.open_group(path, mode="r")
+        if self.genes is not None:
+            return written["embeddings"]
+        return ContextualGeneEmbeddings(written["embeddings"], written["gene_indices"])
 
 
 def contextual(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _native, _progress, _rows, errors
+from se600m import _native, _progress, _read_errors, _row_file, _rows, errors
 from se600m._chunks import Arrays, Job, run_chunks
 from se600m._opened import Opened
 from se600m._options import checked_threads
@@ -45,8 +45,9 @@ def decode(
         out = np.empty(shape, np.float32)
     else:
         _rows.check_output(out, shape)
+    written = _row_file.unmapped(out, to_write=True)
     request = {"model": opened.handle, "threads": threads or 0, "genes": _native.array(tokens)}
-    sink = _PredictionSink(out, max(len(tokens), opened.output_dim))
+    sink = _PredictionSink(written, max(len(tokens), opened.output_dim))
     with _progress.bar(progress, f"Decoding with {opened.name}", cells.n * len(tokens), unit="value") as update:
         run_chunks(cells, sink, Job("decode", request), progress=update)
     return out
@@ -128,7 +129,7 @@ class _EmbeddedCells:
         elif self.takes_dataset:
             arrays["dataset_embedding"] = np.ascontiguousarray(block[:, self.width :])
         if self.depth is not None:
-            arrays["read_depth"] = self.depth[rows]
+            arrays["read_depth"] = np.ascontiguousarray(self.depth[rows])
         return arrays
 
 
@@ -138,11 +139,17 @@ def _two_dimensional(name: str, values: Any) -> Any:
         values = np.asarray(values)
     if len(values.shape) != 2:
         raise errors.OptionError(f"{name} has shape {list(values.shape)}: expected [n_cells, width]")
-    return values
+    return _row_file.unmapped(values)
 
 
 def _finite(name: str, values: Any, rows: slice) -> npt.NDArray[np.float32]:
-    block = np.ascontiguousarray(np.asarray(values[rows]), np.float32)
+    try:
+        read = values[rows]
+    except OSError as error:
+        raise errors.DataError(
+            f"{name}: rows {rows.start} to {rows.stop - 1} can't be read: {_read_errors.cause(error)}"
+        ) from error
+    block = np.ascontiguousarray(np.asarray(read), np.float32)
     wrong = ~np.isfinite(block).all(axis=1)
     if wrong.any():
         raise errors.OptionError(f"{name} has a NaN or infinite value in row {rows.start + int(wrong.argmax())}")
@@ -166,7 +173,7 @@ def _depths(read_depth: npt.ArrayLike, n: int, takes_it: bool) -> npt.NDArray[np
     if not np.isfinite(depth).all():
         raise errors.OptionError("read_depth has a NaN or infinite value")
     if takes_it:
-        return np.ascontiguousarray(np.broadcast_to(depth, (n,)))
+        return np.broadcast_to(depth, (n,))
     if np.any(depth != READ_DEPTH):
         raise errors.OptionError("this model's decoder does not use read_depth (model.rda is not set): leave it out")
     return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -15,6 +16,10 @@ from anndata.io import read_elem
 
 from se600m import _files, _formats, _h5ad, _native, _stored, _trees, errors
 from se600m._model import Model
+
+_OLD_CATEGORIES = "__categories"
+"""Where anndata before 0.8 kept the categories of columns."""
+_NAMES_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Embedded:
     """In memory or on the disk, ``[n_cells, width]``."""
     dataset: Any
     """The dataset embedding, or None."""
-    obs: pd.DataFrame
+    obs: Any
+    """The table of cells: a DataFrame, or the group of a file that has it; None if cells have numbers alone."""
 
 
 def read_npy(path: Path) -> Embedded:
@@ -38,20 +44,22 @@ def read_npy(path: Path) -> Embedded:
         raise errors.DataError(
             f"{str(path)!r} has {embedding.dtype} {list(embedding.shape)}, not an embedding [n_cells, width]"
         )
-    return Embedded(embedding, None, pd.DataFrame(index=[str(i) for i in range(len(embedding))]))
+    return Embedded(embedding, None, None)
 
 
 def read(path: Path, key: str, modality: str | None, *, with_obs: bool) -> Embedded:
     """Find an embedding, and the dataset embedding if it was stored beside it, in the cells of a file.
 
-    In h5ad and zarr files they stay on the disk. ``obs`` is read if it is wanted; otherwise it is empty.
+    In h5ad and zarr files they stay on the disk, and so does ``obs``, which is left out unless it is wanted.
     """
     stored = _stored.opened(path) if modality is None else None
     obsm = None if stored is None else stored.root.get("obsm")
     if stored is None or obsm is None or not all(_stored.is_array(obsm[name]) for name in _keys(key) if name in obsm):
         return read_obsm(_formats.read(path, modality=modality, backed=True), key)
     _check_key(key, obsm)
-    obs = pd.DataFrame(read_elem(stored.root["obs"])) if with_obs else pd.DataFrame(index=range(stored.n_obs))
+    obs = stored.root["obs"] if with_obs else None
+    if obs is not None and _OLD_CATEGORIES in obs:  # to which its columns have references
+        obs = pd.DataFrame(read_elem(obs))
     return Embedded(obsm[key], obsm.get(f"{key}_dataset"), obs)
 
 
@@ -78,8 +86,10 @@ def check(embedded: Embedded, genes: Sequence[str], destination: Path) -> None:
     if not embedded.embedding.shape[0]:
         raise errors.DataError("the AnnData has no cells (n_obs = 0)")
     _files.check_space(destination, 4 * embedded.embedding.shape[0] * len(genes), "OUT")
-    if destination.suffix == ".h5ad":
+    if isinstance(embedded.obs, pd.DataFrame) and destination.suffix == ".h5ad":
         _h5ad.check_writable(AnnData(obs=embedded.obs))
+    elif embedded.obs is not None and destination.suffix == ".h5ad":
+        _trees.check(embedded.obs, to_zarr=False)
 
 
 def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: Path, **options: Any) -> None:
@@ -106,15 +116,31 @@ def write(model: Model, embedded: Embedded, genes: Sequence[str], destination: P
 
 
 def _write_h5ad(model: Model, embedded: Embedded, genes: Sequence[str], path: Path, **options: Any) -> None:
-    import h5py
-
     made_with = {"model": model.name, "model_checksum": model.checksum, "package": f"se600m-go {_native.version()}"}
     if "read_depth" in options:
         made_with["read_depth"] = options["read_depth"]
-    AnnData(obs=embedded.obs, var=pd.DataFrame(index=list(genes)), uns={"decoded": made_with}).write_h5ad(path)
+    obs = embedded.obs if isinstance(embedded.obs, pd.DataFrame) else pd.DataFrame(index=pd.Index([], dtype=object))
+    AnnData(obs=obs, var=pd.DataFrame(index=list(genes)), uns={"decoded": made_with}).write_h5ad(path)
     with h5py.File(path, "r+") as file:
+        if embedded.obs is None:
+            _number_cells(file["obs"], embedded.embedding.shape[0])
+        elif embedded.obs is not obs:
+            del file["obs"]
+            _trees.copy_group(embedded.obs, file, "obs")
         if "X" in file:
             del file["X"]
         x = file.create_dataset("X", (embedded.embedding.shape[0], len(genes)), np.float32)
         x.attrs.update(_trees.ARRAY)
         model.decode(embedded.embedding, genes, out=x, **options)
+
+
+def _number_cells(obs: h5py.Group, n: int) -> None:
+    """Have cells without a table of their own named "0", "1" and so on."""
+    name = _trees.as_text(obs.attrs["_index"])
+    noted = dict(obs[name].attrs)
+    del obs[name]
+    names = obs.create_dataset(name, (n,), h5py.string_dtype())
+    names.attrs.update(noted)
+    for first in range(0, n, _NAMES_AT_ONCE):
+        last = min(first + _NAMES_AT_ONCE, n)
+        names[first:last] = np.array([str(i) for i in range(first, last)], object)

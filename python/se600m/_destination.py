@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,14 @@ _ABSENT = object()
 
 Places = Mapping[str, Sequence[str]]
 """Keys to write by the attribute of the AnnData that has them, such as ``{"obsm": ["X_state"]}``."""
+
+
+class Change(NamedTuple):
+    """What is to be written into an AnnData, or into a collection of some (see :func:`write`)."""
+
+    target: Any
+    values: Mapping[str, Mapping[str, Any]]
+    drop: Places
 
 
 class Unheld:
@@ -123,10 +131,7 @@ def check(adata: Any, places: Mapping[str, Mapping[str, str | None]], *, overwri
     for part, keys in places.items():
         for key, objection in keys.items():
             if objection is not None and key in getattr(adata, part):
-                raise errors.DestinationExistsError(
-                    f"adata.{part}[{key!r}] exists and {objection}: choose another key_added, or replace it with "
-                    "overwrite=True"
-                )
+                raise _exists(f"adata.{part}[{key!r}]", objection)
 
 
 _THEIRS = "was not written by se600m"
@@ -182,15 +187,37 @@ def check_embedding(adata: Any, key_added: Any, *, dataset: bool, overwrite: boo
     if not isinstance(adata, AnnData):
         return
     noted, beside = adata.uns.get(key_added), f"{key_added}_dataset"
-    obsm = {key_added: _objection(adata, key_added, key_added)}
+    obsm = {key_added: _objection(adata, adata.obsm, key_added, key_added)}
     if dataset:
-        obsm[beside] = _objection(adata, key_added, beside)
+        obsm[beside] = _objection(adata, adata.obsm, key_added, beside)
     places = {"obsm": obsm, "uns": {key_added: None if written_by_us(noted) else _THEIRS}}
     check(adata, places, overwrite=overwrite, copy=copy)
 
 
-def _objection(adata: AnnData, key_added: str, key: str) -> str | None:
-    """Say what speaks against replacing ``adata.obsm[key]``, by what is noted under the key of the embedding."""
+def check_joined(obsm: Mapping[str, Any], adatas: Sequence[AnnData], key_added: str, *, dataset: bool) -> None:
+    """Make sure that what is in the joined ``obsm`` of a collection is of se600m, by what its AnnDatas note.
+
+    Raises
+    ------
+    DestinationExistsError
+        It is not.
+    """
+    keys = (key_added, f"{key_added}_dataset") if dataset else (key_added,)
+    for key in keys:
+        if key in obsm:
+            objections = [_objection(adata, obsm, key_added, key) for adata in adatas]
+            if (objection := next(filter(None, objections), None)) is not None:
+                raise _exists(f"collection.obsm[{key!r}]", objection)
+
+
+def _exists(what: str, objection: str) -> errors.DestinationExistsError:
+    return errors.DestinationExistsError(
+        f"{what} exists and {objection}: choose another key_added, or replace it with overwrite=True"
+    )
+
+
+def _objection(adata: AnnData, obsm: Mapping[str, Any], key_added: str, key: str) -> str | None:
+    """Say what speaks against replacing ``obsm[key]``, by what is noted under the key of the embedding."""
     if key_added not in adata.uns:
         return (
             f"there is no record in adata.uns[{key_added!r}] of where it is from (anndata.concat keeps none, unless "
@@ -203,7 +230,7 @@ def _objection(adata: AnnData, key_added: str, key: str) -> str | None:
     if n_columns == 0:
         return _THEIRS  # beside an embedding without a dataset embedding, or with it in its last columns
     unit = key == key_added and not noted.get("with_dataset_embedding")
-    values = adata.obsm.get(key)
+    values = obsm.get(key)
     if n_columns is None or values is None or _may_be_ours(values, n_columns, unit):
         return None
     return f"has been changed since se600m wrote it, according to adata.uns[{key_added!r}]"
@@ -230,22 +257,44 @@ def write_embedding(
 
     Of an earlier embedding by se600m nothing stays, such as its dataset embedding where the new one has none.
     """
-    beside = f"{key_added}_dataset"
-    left = stale(adata, key_added, dataset is not None)
-    arrays = {key_added: embedding} | ({} if dataset is None else {beside: dataset})
-    widths = widths_of(embedding.shape[1], 0 if dataset is None else dataset.shape[1])
-    values: dict[str, dict[str, Any]] = {"obsm": arrays, "uns": {key_added: provenance | widths}}
+    change = change_of(adata, key_added, embedding, dataset, provenance)
     if _lazy.is_dask(embedding):  # nothing was computed that could be lost
-        write(adata, values, {"obsm": left})
+        write(*change)
         return
     with _keep.kept_on_failure(embedding, dataset, key_added, f"adata.obsm[{key_added!r}]"):
-        write(adata, values, {"obsm": left})
+        write(*change)
+
+
+def change_of(
+    adata: AnnData,
+    key_added: str,
+    embedding: npt.NDArray[np.float32],
+    dataset: npt.NDArray[np.float32] | None,
+    provenance: dict[str, Any],
+) -> Change:
+    """Say what is written where, if an embedding is written into an AnnData."""
+    widths = widths_of(embedding.shape[1], 0 if dataset is None else dataset.shape[1])
+    arrays = named(key_added, embedding, dataset)
+    values = {"obsm": arrays, "uns": {key_added: provenance | widths}}
+    return Change(adata, values, {"obsm": stale(adata, key_added, dataset is not None)})
+
+
+def named(key_added: str, embedding: Any, dataset: Any) -> dict[str, Any]:
+    """Give an embedding, and the dataset embedding if there is one, by their keys in ``obsm``."""
+    return {key_added: embedding} | ({} if dataset is None else {f"{key_added}_dataset": dataset})
 
 
 def stale(adata: AnnData, key_added: str, dataset: bool) -> list[str]:
     """List the keys of ``obsm`` that an earlier embedding left and that the new one does not have."""
+    return stale_in(adata.obsm, [adata], key_added, dataset)
+
+
+def stale_in(obsm: Mapping[str, Any], adatas: Sequence[AnnData], key_added: str, dataset: bool) -> list[str]:
+    """List them for the joined ``obsm`` of a collection, too, by what its AnnDatas note."""
     beside = f"{key_added}_dataset"
-    return [beside] if not dataset and beside in adata.obsm and _objection(adata, key_added, beside) is None else []
+    if dataset or beside not in obsm:
+        return []
+    return [beside] if all(_objection(adata, obsm, key_added, beside) is None for adata in adatas) else []
 
 
 def widths_of(n_columns: int, n_dataset_columns: int) -> dict[str, int]:
@@ -283,27 +332,33 @@ def write(adata: AnnData, values: Mapping[str, Mapping[str, Any]], drop: Places 
     drop
         Keys to take out: parts of an earlier result that the new one does not have.
     """
-    undo: list[tuple[str, str, Any]] = []
+    write_all([Change(adata, values, drop or {})])
+
+
+def write_all(changes: Sequence[Change]) -> None:
+    """Write into several AnnDatas, into all of them or into none."""
+    undo: list[tuple[Any, str, str, Any]] = []
     try:
-        for part, items in values.items():
-            for key, value in items.items():
-                undo.append((part, key, _present(adata, part, key)))
-                getattr(adata, part)[key] = value
-        for part, keys in (drop or {}).items():
-            for key in keys:
-                undo.append((part, key, _present(adata, part, key)))
-                if undo[-1][2] is not _ABSENT:
-                    del getattr(adata, part)[key]
+        for target, values, drop in changes:
+            for part, items in values.items():
+                for key, value in items.items():
+                    undo.append((target, part, key, _present(target, part, key)))
+                    getattr(target, part)[key] = value
+            for part, keys in drop.items():
+                for key in keys:
+                    undo.append((target, part, key, _present(target, part, key)))
+                    if undo[-1][-1] is not _ABSENT:
+                        del getattr(target, part)[key]
     except BaseException:
-        for part, key, before in reversed(undo):
+        for target, part, key, before in reversed(undo):
             with suppress(Exception):
                 if before is not _ABSENT:
-                    getattr(adata, part)[key] = before
-                elif key in getattr(adata, part):
-                    del getattr(adata, part)[key]
+                    getattr(target, part)[key] = before
+                elif key in getattr(target, part):
+                    del getattr(target, part)[key]
         raise
 
 
-def _present(adata: AnnData, part: str, key: str) -> Any:
-    found = getattr(adata, part)
+def _present(target: Any, part: str, key: str) -> Any:
+    found = getattr(target, part)
     return found.get(key, _ABSENT)

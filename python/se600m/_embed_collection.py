@@ -13,18 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from anndata import AnnData
 
 from se600m import (
     _cells,
+    _cluster,
     _files,
     _h5ad,
     _inputs,
+    _joined_obs,
     _journal,
-    _log,
     _opened,
     _options,
     _outputs,
@@ -38,16 +39,13 @@ from se600m import (
 from se600m._cells import Cells
 from se600m._embedding import EmbeddedFile, Embedding, result
 from se600m._file_run import FileRun, Opening, PathLike, Target, peak
+from se600m._joined_obs import LABEL
 from se600m._model import Model
 from se600m._options import CellOptions
 from se600m._report import COUNTED
 from se600m._row_file import Stacked
 from se600m._words import many
 
-LABEL = "source_file"
-"""The column of ``obs`` that tells which file a cell is from."""
-_OF_WORKERS = ("device", "precision", "runtime")
-"""What is not known of the workers of a cluster before they are asked."""
 _WHOLE = _shards.Shard(1, 1)
 _ROWS = {"n_cells": _journal.Array("int64", ())}
 """The journal of a collection has a row for each file that is done."""
@@ -61,9 +59,8 @@ class _Member:
     n_cells: int
     fill: str
     identity: dict[str, Any]
-    obs: Any
-    """Its column names and values, if they belong in the output."""
-    names: Any
+    obs: pd.DataFrame | None
+    """What the output has of its table of cells: names alone, or columns, too."""
 
 
 @dataclass
@@ -111,10 +108,10 @@ class Collection:
         """Embed all files, and join the rows."""
         began = time.monotonic()
         model = self._here.open_model(self.options.progress)
-        opening = self._opening(model)
+        opening, opened = self._opening(model), self._running(model)
         work = Embedding(self.key, self.with_dataset, False, _WHOLE)
-        per_row = work.bytes_per_row(model._opened)
-        members = [self._look(place, model._opened, work, per_row) for place in self._places]
+        per_row = work.bytes_per_row(opened)
+        members = [self._look(place, opened, work, per_row) for place in self._places]
         _cells.check_fill([(repr(member.place), member.fill) for member in members])
         whole = self._joined_obs(members)
         n_cells = sum(member.n_cells for member in members)
@@ -125,8 +122,6 @@ class Collection:
             "the files": [member.place for member in members],
             "the key": self.key,
             "with_dataset_embedding": self.with_dataset,
-            "the device asked for": str(self.opening.device),
-            "the precision asked for": self.opening.precision,
         }
         looked = time.monotonic()
         with self._kept(identity, len(members)) as journal:
@@ -135,8 +130,8 @@ class Collection:
                 part = journal.folder / f"{i + 1:05}.npz"
                 fresh = i >= journal.done
                 if fresh:
-                    self._embed(member, part, opening, f" file {i + 1} of {len(members)}")
-                shards.append(_rows_of(member, part, fresh=fresh))
+                    self._embed(member, part, opening, f" file {i + 1} of {len(members)}", journal)
+                shards.append(_rows_of(member, part, journal, fresh=fresh))
                 if fresh:
                     journal.append({"n_cells": np.array([member.n_cells])})
             provenance = _together(members, shards) | {"with_dataset_embedding": self.with_dataset}
@@ -177,6 +172,13 @@ class Collection:
             return Opening(model)
         return Opening(model._opened.directory, self.opening.device, self.opening.precision)
 
+    def _running(self, model: Model) -> _opened.Opened:
+        """Describe the model as it runs, here or on the workers of a cluster: results depend on it."""
+        if self.scheduler is None:
+            return model._opened
+        with closing(_cluster.Cluster(self.scheduler)) as cluster:
+            return cluster.chosen(model._opened, *self.opening.asked(model._opened))
+
     # -- before --------------------------------------------------------------------------------
 
     def _look(self, place: str, opened: _opened.Opened, work: Embedding, per_row: int) -> _Member:
@@ -184,36 +186,28 @@ class Collection:
         with _named(place), closing(_inputs.read(place, self.modality)) as given:
             given.check(self.options)
             cells = Cells(opened, given.expression(self.options, self._budget // 3, per_row), self.options)
-            named = self._target.suffix in (".h5ad", ".zarr") or _run_report.is_page(self._report)
-            obs = given.obs() if named else None
-            if obs is not None and LABEL in obs:
-                raise errors.DataError(
-                    f"obs has a column {LABEL!r} already, which tells the file of each cell in a collection: rename it"
-                )
-            names = given.obs_names[:] if self._target.suffix == ".parquet" or named else None
             identity = _resumable.identity(cells, given, work.task(cells))
-            unknown = {"the rows", *([] if self.scheduler is None else _OF_WORKERS)}
-            identity = {name: value for name, value in identity.items() if name not in unknown}
-            return _Member(place, given.n_obs, cells.plan()["fill"], identity, obs, names)
+            identity = {name: value for name, value in identity.items() if name != "the rows"}
+            return _Member(place, given.n_obs, cells.plan()["fill"], identity, self._obs_of(given))
+
+    def _obs_of(self, given: _inputs.Input) -> pd.DataFrame | None:
+        """Read of the table of cells what the output has, or the page about the run: None, names, or columns, too."""
+        columns = self._target.suffix in (".h5ad", ".zarr") or _run_report.is_page(self._report)
+        if not columns and self._target.suffix != ".parquet":
+            return None
+        obs = given.obs() if columns else pd.DataFrame(index=range(given.n_obs))
+        if LABEL in obs:
+            raise errors.DataError(
+                f"obs has a column {LABEL!r} already, which tells the file of each cell in a collection: rename it"
+            )
+        return obs.set_axis([str(name) for name in given.obs_names[:]])
 
     def _joined_obs(self, members: Sequence[_Member]) -> _inputs.Input:
         """Join the tables of cells, as far as the output has them."""
-        if all(member.names is None for member in members):
+        tables = [member.obs for member in members if member.obs is not None]
+        if not tables:
             return _inputs.Input("", None, AnnData(shape=(sum(member.n_cells for member in members), 0)))
-        tables = []
-        for member in members:
-            table = AnnData(obs=member.obs, shape=None if member.obs is not None else (member.n_cells, 0))
-            table.obs_names = [str(name) for name in member.names]
-            tables.append(table)
-        counted = Counter(name for table in tables for name in set(table.obs_names))
-        repeated = sum(n > 1 for n in counted.values())
-        keys = [_stem(member.place) for member in members]
-        if len(set(keys)) < len(keys):
-            keys = [member.place for member in members]
-        if repeated:
-            _log.notice(f"{many(repeated, 'name')} of cells occur in several files: the file's name is appended to all")
-        unique = "-" if repeated else None
-        joined = anndata.concat(tables, join="outer", label=LABEL, keys=keys, index_unique=unique)
+        joined = _joined_obs.joined([member.place for member in members], tables)
         if self._target.suffix in (".h5ad", ".zarr"):
             _h5ad.check_writable(joined)
         return _inputs.Input("", None, joined)
@@ -223,20 +217,20 @@ class Collection:
     @contextmanager
     def _kept(self, identity: Mapping[str, Any], n_files: int) -> Iterator[_journal.Journal]:
         """Open what is kept of the collection; after an error it stays, if there is anything in it."""
-        journal = _journal.Journal.open(self._target.place, identity, n_files, _ROWS, resume=self.resume)
+        how: dict[str, Any] = {"resume": self.resume, "unit": "file"}
+        journal = _journal.Journal.open(self._target.place, identity, n_files, _ROWS, **how)
         try:
             yield journal
         except BaseException as error:
-            if journal.done and not isinstance(error, errors.ResumeError):
-                files = f"{journal.done:,} of {many(n_files, 'file')}"
-                error.add_note(f"{files} are kept in {str(journal.folder)!r}: go on with resume=True")
+            if not isinstance(error, errors.ResumeError):
+                _journal.kept_note(error, journal)
             if journal.done or any(journal.folder.glob("*.partial")):
                 journal.close()
             else:
                 journal.remove()
             raise
 
-    def _embed(self, member: _Member, part: Path, opening: Opening, which: str) -> None:
+    def _embed(self, member: _Member, part: Path, opening: Opening, which: str, journal: _journal.Journal) -> None:
         work = Embedding(self.key, self.with_dataset, False, _WHOLE, which)
         how: dict[str, Any] = {
             "modality": self.modality,
@@ -246,6 +240,7 @@ class Collection:
             "memory": self.memory,
             "report": part.with_suffix(".json"),
             "scheduler": self.scheduler,
+            "part": _journal.Part(journal, member.place),
         }
         with _named(member.place):
             FileRun(member.place, part, work, opening, self.options, **how)()
@@ -260,9 +255,10 @@ class Collection:
 
 
 def _checked(sources: Iterable[PathLike]) -> list[str]:
-    """Make sure that there are files, and none twice."""
-    if isinstance(sources, bytes) or not isinstance(sources, Iterable):
+    """Make sure that there are files in an order, and none twice."""
+    if isinstance(sources, bytes | Mapping) or not isinstance(sources, Iterable):
         raise errors.OptionError(f"src={sources!r} is neither a path nor a list of paths")
+    _options.check_ordered("src", sources)
     places = []
     for source in sources:
         if not isinstance(source, str | os.PathLike):
@@ -277,17 +273,13 @@ def _checked(sources: Iterable[PathLike]) -> list[str]:
     return places
 
 
-def _stem(place: str) -> str:
-    return Path(place.rstrip("/")).name.partition(".")[0]
-
-
 @contextmanager
 def _named(place: str) -> Iterator[None]:
     """Have errors name the file that they are about."""
     try:
         yield
     except errors.SE600MError as error:
-        if place in str(error):
+        if repr(place) in str(error):
             raise
         named = type(error)(f"{place!r}: {error}")
         for note in getattr(error, "__notes__", []):
@@ -295,9 +287,12 @@ def _named(place: str) -> Iterator[None]:
         raise named from error
 
 
-def _rows_of(member: _Member, part: Path, *, fresh: bool) -> _shards.Member:
+def _rows_of(member: _Member, part: Path, journal: _journal.Journal, *, fresh: bool) -> _shards.Member:
     """Open the rows of a file, and make sure that they are of the file that was looked at, whose obs the output has."""
-    shard = _shards.Member(part)
+    try:
+        shard = _shards.Member(part)
+    except errors.DataError as error:
+        raise journal.of_no_use(f"the rows of {member.place!r} are missing or damaged") from error
     then = {name: shard.record["identity"].get(name) for name in member.identity}
     if fresh and then != member.identity:
         changed = [name for name, value in member.identity.items() if then[name] != value]
@@ -305,7 +300,8 @@ def _rows_of(member: _Member, part: Path, *, fresh: bool) -> _shards.Member:
             f"{member.place!r} was changed during the run ({', '.join(changed)}): start again with overwrite=True, or "
             "go on with resume=True, which embeds it as it is now"
         )
-    _journal.compare(part, then, member.identity)
+    with _named(member.place):
+        _journal.compare(journal.folder, then, member.identity)
     return shard
 
 

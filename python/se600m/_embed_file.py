@@ -74,8 +74,8 @@ def embed_file(
     modality
         Modality of a MuData file; by default the one named rna or gex.
     resume
-        Go on with what an earlier run has left, if it has left anything. Input, model and all options that can change
-        the result must be the same.
+        Go on with what an earlier run has left, if it has left anything. Input, model, kind of device, precision and
+        all options that can change the result must be the same.
     overwrite
         Replace ``dst``, and keys of ``src`` that se600m did not write. Without ``resume``, throw away what an earlier
         run has left.
@@ -117,11 +117,13 @@ def embed_file(
     -----
     Several files are embedded one after the other, each with its own genes and by its own values, so that every cell
     has the embedding that its file alone would give it. All files are opened, and their genes found, before the first
-    is embedded. The output has the cells in the order of the files. An h5ad file or a zarr store of a collection has
+    is embedded. The output has the cells in the order of the list. An h5ad file or a zarr store of a collection has
     the embedding in ``obsm`` and the columns of all ``obs``, but no matrix: :func:`anndata.experimental.concat_on_disk`
-    joins those. Its column ``source_file`` tells which file a cell is from. If names of cells occur in several files,
-    all cells get the name of their file appended, as :func:`anndata.concat` does with ``index_unique="-"``. With
-    ``resume``, files that are done are not embedded again.
+    joins those. Whole numbers and truth values that a file lacks are missing (``Int64``, ``boolean``), not float64. The
+    column ``source_file`` tells which file a cell is from: its name without the suffix, or the paths as they were given
+    if two files would have the same name. If names of cells occur in several files, all cells get the name of their
+    file appended, as :func:`anndata.concat` does with ``index_unique="-"``. With ``resume``, files that are done are
+    not embedded again.
 
     Examples
     --------

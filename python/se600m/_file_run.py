@@ -126,6 +126,8 @@ class FileRun:
     memory: int | str = _options.MEMORY
     report: PathLike | None = None
     scheduler: str | None = None
+    part: _journal.Part | None = None
+    """What the rows are a part of, if they are no output of their own."""
     _target: Target = field(init=False)
     _budget: int = field(init=False)
     _report: Path | None = field(init=False)
@@ -145,9 +147,9 @@ class FileRun:
                 f"rows. Remove {str(_journal.folder_of(Path(self.src)))!r}"
             )
         suffixes = (".npz",) if self.shard is not None else self.work.suffixes
-        target = self._target = Target(
-            self.src, self.dst, suffixes, in_place=self.in_place, overwrite=self.overwrite or put
-        )
+        how: dict[str, Any] = {"in_place": self.in_place, "overwrite": self.overwrite or put}
+        shown = None if self.part is None else _journal.destination_of(self.part.whole.folder)
+        target = self._target = Target(self.src, self.dst, suffixes, shown=shown, **how)
         _resumable.check_found(target.place, resume=self.resume, overwrite=self.overwrite)
         self._report = _run_report.check(self.report)
 
@@ -183,7 +185,8 @@ class FileRun:
             lines.note(file=os.fspath(self.src), chunk=0)
         elsewhere = None if cluster is None else self._on(cluster, cells, given, task, known, rows, asked[0])
         loaded = time.monotonic()
-        with _journal.Journal.open(target.place, known, cells.n_cells, task.arrays, resume=self.resume) as journal:
+        kept: dict[str, Any] = {"resume": self.resume, "part": self.part}
+        with _journal.Journal.open(target.place, known, cells.n_cells, task.arrays, **kept) as journal:
             try:
                 with self._copy(given, journal) as copy:
 
@@ -205,7 +208,7 @@ class FileRun:
                     ended = time.monotonic()
                     picture = self.work.picture(given, done) if _run_report.is_page(self._report) else None
             except BaseException as error:
-                _resumable.kept_note(error, journal)
+                _journal.kept_note(error, journal)
                 raise
             journal.remove()
         spent = computed - loaded - done.checking
@@ -267,8 +270,8 @@ class FileRun:
                 raise
             target = self._target
             raise errors.DestinationError(
-                f"{target.named} is {str(target.place)!r}, which could not be written: {_files.reason(error)}. "
-                + _journal.kept(journal.folder, journal.done, journal.n_rows)
+                f"{target.named} is {str(target.shown)!r}, which could not be written: {_files.reason(error)}. "
+                + journal.kept()
             ) from error
 
 
@@ -287,12 +290,19 @@ class Target:
     ----------
     place, suffix
         Where it is, and the kind of file.
-    named
-        Name of it in messages.
+    named, shown
+        Name of it in messages, and the path that they show: that of the output of which this file is a part.
     """
 
     def __init__(
-        self, src: PathLike, dst: PathLike | None, suffixes: tuple[str, ...], *, in_place: bool, overwrite: bool
+        self,
+        src: PathLike,
+        dst: PathLike | None,
+        suffixes: tuple[str, ...],
+        *,
+        in_place: bool,
+        overwrite: bool,
+        shown: Path | None = None,
     ) -> None:
         self.named = "OUT"
         if (dst is None) != in_place:
@@ -309,6 +319,7 @@ class Target:
         else:
             path = Path(dst).expanduser()
             self.place, self.suffix = self._checked(path, overwrite, suffixes), path.suffix
+        self.shown = shown or self.place
         if self.suffix == ".parquet":
             _outputs.parquet()
 
@@ -335,4 +346,4 @@ class Target:
 
     def check_space(self, n_bytes: int) -> None:
         """Make sure that there is room for about as many bytes."""
-        _files.check_space(self.place, n_bytes, self.named)
+        _files.check_space(self.shown, n_bytes, self.named)

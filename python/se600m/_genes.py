@@ -68,6 +68,7 @@ def match(
 
 def tokens_of(model: int, symbols: list[str], genes: Iterable[str] | str) -> npt.NDArray[np.int32]:
     """Look up genes by symbol or Ensembl id; each must be among the symbols of a model (its handle)."""
+    _options.check_ordered("genes", genes)
     names = _options.gene_names(genes)
     tokens, found = _found(model, names)
     if found["first_unknown"] >= 0:

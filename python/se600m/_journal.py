@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from se600m._row_file import RowFile
 from se600m._words import many
 
 _FORMAT = 1
-_JOURNAL = "journal.jsonl"
+_JOURNAL, _SUFFIX = "journal.jsonl", ".partial"
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,24 @@ class Array:
         return int(np.dtype(self.dtype).itemsize * np.prod(self.row, dtype=np.int64))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What the rows of a journal are a part of, where several make one output."""
+
+    whole: Journal
+    """The journal of all of them, which has a row for each part that is done."""
+    name: str
+    """What the rows are of, as the user gave it."""
+
+
 def folder_of(destination: Path) -> Path:
     """Where the rows of a job that writes a file are kept."""
-    return destination.with_name(f"{destination.name}.partial")
+    return destination.with_name(f"{destination.name}{_SUFFIX}")
+
+
+def destination_of(folder: Path) -> Path:
+    """Give the file that a job writes whose rows are kept in a folder."""
+    return folder.with_name(folder.name.removesuffix(_SUFFIX))
 
 
 def was_put(destination: Path) -> bool:
@@ -83,8 +98,11 @@ class Journal:
         What was noted beside them (see :meth:`note`).
     """
 
-    def __init__(self, folder: Path, lock: int, n_rows: int, arrays: Mapping[str, Array]) -> None:
+    def __init__(
+        self, folder: Path, lock: int, n_rows: int, arrays: Mapping[str, Array], unit: str, part: Part | None
+    ) -> None:
         self.folder, self._lock, self.n_rows, self.arrays = folder, lock, n_rows, dict(arrays)
+        self._unit, self._part = unit, part
         self.done = self.n_chunks = 0
         self.identity: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
@@ -101,6 +119,8 @@ class Journal:
         arrays: Mapping[str, Array],
         *,
         resume: bool = False,
+        unit: str = "row",
+        part: Part | None = None,
     ) -> Journal:
         """Begin a journal, or go on after the last chunk of the one that is there that is whole.
 
@@ -114,6 +134,10 @@ class Journal:
             Number of rows when all are done, and the arrays, by name.
         resume
             Go on, if there is something to go on with; otherwise it is thrown away.
+        unit
+            What a row is called in messages.
+        part
+            What the rows are a part of. Messages name the folder of the whole, which is what the user knows.
 
         Raises
         ------
@@ -123,9 +147,9 @@ class Journal:
             It can't be written, or another process works on it.
         """
         folder = folder_of(destination)
-        with _written(folder, 0, n_rows):
+        with _written(folder if part is None else part.whole.folder, lambda: ""):
             folder.mkdir(parents=True, exist_ok=True)
-            journal = cls(folder, _locked(folder), n_rows, arrays)
+            journal = cls(folder, _locked(folder), n_rows, arrays, unit, part)
             journal.identity = dict(identity)
             lines = _lines_of(folder / _JOURNAL) if resume else []
             try:
@@ -160,14 +184,14 @@ class Journal:
     def _read(self, lines: list[tuple[int, dict[str, Any]]], identity: Mapping[str, Any]) -> None:
         end, head = lines[0]
         if head.get("format") != _FORMAT or not isinstance(head.get("identity"), dict):
-            raise self._of_no_use("it was written by another version of se600m")
-        compare(self.folder, head["identity"], identity)
+            raise self.of_no_use("it was written by another version of se600m")
+        compare(self._named, head["identity"], identity)
         if head.get("n_rows") != self.n_rows or head.get("arrays") != self._described():
-            raise self._of_no_use("its arrays have other shapes")
+            raise self.of_no_use("its arrays have other shapes")
         try:
             self._open_files(0)
         except FileNotFoundError as error:
-            raise self._of_no_use(f"{Path(error.filename).name!r} is missing") from error
+            raise self.of_no_use(f"{Path(error.filename).name!r} is missing") from error
         for after, line in lines[1:]:
             if "note" in line:
                 self.notes |= line["note"]
@@ -185,9 +209,25 @@ class Journal:
             return False
         return all(zlib.crc32(self._bytes(name, first, last)) == crc.get(name) for name in self.arrays)
 
-    def _of_no_use(self, why: str) -> errors.ResumeError:
+    @property
+    def _named(self) -> Path:
+        """The folder that messages name."""
+        return self.folder if self._part is None else self._part.whole.folder
+
+    def kept(self) -> str:
+        """Say what is kept, of the whole that this is a part of, too, and how to go on; "" if nothing is."""
+        of = "" if self._part is None else f" of {self._part.name!r}"
+        counts = [] if self._part is None else self._part.whole._count()
+        counts += [f"{count}{of}" for count in self._count()]
+        return f"{' and '.join(counts)} are kept in {str(self._named)!r}: go on with resume=True" if counts else ""
+
+    def _count(self) -> list[str]:
+        return [f"{self.done:,} of {many(self.n_rows, self._unit)}"] if self.done else []
+
+    def of_no_use(self, why: str) -> errors.ResumeError:
+        """Give the error that says why it can't be gone on with."""
         return errors.ResumeError(
-            f"{str(self.folder)!r} can't be resumed: {why}. Start again with overwrite=True, which throws it away"
+            f"{str(self._named)!r} can't be resumed: {why}. Start again with overwrite=True, which throws it away"
         )
 
     # -- rows ----------------------------------------------------------------------------------
@@ -203,7 +243,7 @@ class Journal:
         (n,) = {len(rows) for rows in values.values()}
         first, last = self.done, self.done + n
         crc = {}
-        with _written(self.folder, self.done, self.n_rows):
+        with _written(self._named, self.kept):
             for name, rows in values.items():
                 view = memoryview(np.ascontiguousarray(rows).data).cast("B")
                 _write_at(self._files[name], view, first * self.arrays[name].bytes_per_row)
@@ -215,7 +255,7 @@ class Journal:
 
     def note(self, **what: Any) -> None:
         """Keep something beside the rows, such as what was seen when the cells were checked."""
-        with _written(self.folder, self.done, self.n_rows):
+        with _written(self._named, self.kept):
             self._line({"note": what})
         self.notes |= what
 
@@ -323,20 +363,20 @@ def _shown(value: Any) -> str:
 
 
 @contextmanager
-def _written(folder: Path, done: int, n_rows: int) -> Iterator[None]:
+def _written(folder: Path, kept: Callable[[], str]) -> Iterator[None]:
     """Turn what the system refuses into an error that says what is kept, and how to go on."""
     try:
         yield
     except errors.SE600MError:
         raise
     except OSError as error:
-        way = "free some space, or choose another disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise errors.DestinationError(
-            f"{str(folder)!r} can't be written: {_files.reason(error)}{f' ({way})' if way and not done else ''}"
-            + (f". {kept(folder, done, n_rows)}" if done else "")
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = f". {said}" if (said := kept()) else " (free some space, or choose another disk)" if full else ""
+        raise errors.DestinationError(f"{str(folder)!r} can't be written: {_files.reason(error)}{way}") from error
 
 
-def kept(folder: Path, done: int, n_rows: int) -> str:
-    """Say what is kept, and how to go on."""
-    return f"{done:,} of {many(n_rows, 'row')} are kept in {str(folder)!r}: go on with resume=True"
+def kept_note(error: BaseException, journal: Journal) -> None:
+    """Have an error say what is kept, and how to go on, unless it says so."""
+    said = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    if "resume=True" not in said and (kept := journal.kept()):
+        error.add_note(kept)

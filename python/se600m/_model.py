@@ -170,9 +170,7 @@ class Model:
         if collection is not None:
             _ann_collection.check_fill(self._opened, collection, chosen)
             made = [self._made(part, chosen, apart) for part in collection]
-            _ann_collection.write(
-                adata, key_added, made, lambda part, one: _destination.write_embedding(part, key_added, *one)
-            )
+            _ann_collection.write(adata, key_added, made)
             return None
         if (unheld := _destination.unheld(adata, copy)) is not None:
             del adata

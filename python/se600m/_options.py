@@ -169,6 +169,12 @@ def gene_names(genes: Any) -> list[str]:
     return [str(name) for name in names]
 
 
+def check_ordered(name: str, values: Any) -> None:
+    """Make sure that values have an order, where it is that of the result: a set has another one in each process."""
+    if isinstance(values, set | frozenset):
+        raise errors.OptionError(f"{name} is a set, which has no fixed order: give a list, such as sorted({name})")
+
+
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Check that a value is one of some names; the error suggests the nearest one."""
     if not isinstance(value, str):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _lazy, _read_errors, errors
+from se600m import _lazy, _read_errors, _row_file, errors
 
 _BLOCK_VALUES = 1 << 25
 """What is not float32 in memory is read about this many values at a time (128 MB)."""
@@ -55,6 +55,7 @@ class Representation:
             )
         if 0 in values.shape:
             raise errors.DataError(f"{self._where} is empty: {list(values.shape)}")
+        values = _row_file.unmapped(values)
         self._values = _lazy.matrix(values, self._where)
         self.n_cells, self.width = (int(n) for n in values.shape)
         ready = isinstance(values, np.ndarray) and dtype == np.float32 and dtype.isnative and values.flags.c_contiguous

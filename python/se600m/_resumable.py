@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from se600m import _journal, _log, _native, _progress, errors
+from se600m import _journal, _log, _native, _opened, _progress, errors
 from se600m._cells import Cells, Rest
 from se600m._chunks import Arrays, Timings
 from se600m._inputs import Input
@@ -103,15 +103,25 @@ class Task:
         return sum(array.bytes_per_row for array in self.arrays.values())
 
 
+def device_kind(opened: _opened.Opened) -> str:
+    """Say what kind of device a model runs on, such as "cuda": how many there are, and which, is left out."""
+    return " and ".join(sorted({name.partition(":")[0] for name in opened.device.split(",")}))
+
+
 def identity(cells: Cells, given: Input, task: Task) -> dict[str, Any]:
-    """Name everything that results depend on. What can't change them, such as the batch size, is not among it."""
+    """Name everything that results depend on. What can't change them, such as the batch size, is not among it.
+
+    It is the same for this process and for the workers of a cluster, so that either goes on with the rows of the other.
+    """
     options, opened = cells.options, cells.opened
-    n = cells.n_cells
+    n, model = cells.n_cells, opened.provenance()
+    model["device"] = device_kind(opened)
+    del model["provider"]
     return {
         "the command": task.kind,
         **given.identity(cells.source, options),
         "the rows": f"{cells.source.offset}-{cells.source.offset + n}",
-        **{("device" if key == "provider" else key): value for key, value in opened.provenance().items()},
+        **model,
         "layer": options.layer,
         "use_raw": options.use_raw,
         "gene_column": options.gene_column,
@@ -207,9 +217,3 @@ SHARE = "share.npy"
 
 def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def kept_note(error: BaseException, journal: _journal.Journal) -> None:
-    """Have an error say what is kept, and how to go on."""
-    if journal.done and "resume=True" not in str(error):
-        error.add_note(_journal.kept(journal.folder, journal.done, journal.n_rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,9 +27,10 @@ class Rows(Protocol):
 
 
 class RowFile:
-    """An array ``[n_rows, …]`` in a file, of which slices are read when they are asked for.
+    """An array ``[n_rows, …]`` in a file, of which slices are read, or written, when they are asked for.
 
-    Unlike a mapped file, whose rows stay in the memory of the process once they were read, it holds nothing.
+    Unlike a mapped file, whose rows stay in the memory of the process once they were read, it holds nothing. A disk
+    that is full is an error, where a mapped file would end the process.
 
     Parameters
     ----------
@@ -38,10 +40,14 @@ class RowFile:
         Those of the array.
     offset
         Where it begins in the file, in bytes.
+    by_column
+        Columns stand one after the other instead; only for arrays of two dimensions that are read.
     """
 
-    def __init__(self, path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], offset: int = 0) -> None:
-        self._path, self._offset = path, offset
+    def __init__(
+        self, path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], offset: int = 0, *, by_column: bool = False
+    ) -> None:
+        self._path, self._offset, self._by_column = path, offset, by_column
         self.dtype = np.dtype(dtype)
         self.itemsize = self.dtype.itemsize
         self.shape, self.ndim = shape, len(shape)
@@ -51,21 +57,51 @@ class RowFile:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+        first, last = self._ends(rows)
+        n_columns = self.shape[1] if self._by_column else 1
+        values = np.empty((n_columns, last - first, *([] if self._by_column else self.shape[1:])), self.dtype)
+        if values.size:
+            with self._path.open("rb") as file:
+                for column in range(n_columns):
+                    file.seek(self._offset + (column * len(self) + first) * values[column, 0].nbytes)
+                    if file.readinto(values[column].reshape(-1).view(np.uint8).data) != values[column].nbytes:
+                        raise OSError(f"{str(self._path)!r} ends before row {last:,} of {len(self):,}")
+        return values.T if self._by_column else values[0]
+
+    def __setitem__(self, rows: slice, values: npt.ArrayLike) -> None:
+        first, last = self._ends(rows)
+        written = np.ascontiguousarray(np.broadcast_to(values, (last - first, *self.shape[1:])), self.dtype)
+        if written.size:
+            with self._path.open("rb+") as file:
+                file.seek(self._offset + first * written[0].nbytes)
+                file.write(written.reshape(-1).view(np.uint8).data)
+
+    def _ends(self, rows: slice) -> tuple[int, int]:
         first, last, step = rows.indices(len(self))
         if step != 1:
-            raise ValueError(f"rows can be read one after the other only, not every {step}")
-        values = np.empty((max(0, last - first), *self.shape[1:]), self.dtype)
-        if not values.size:
-            return values
-        with self._path.open("rb") as file:
-            file.seek(self._offset + first * (values.nbytes // len(values)))
-            if file.readinto(values.data.cast("B")) != values.nbytes:
-                raise OSError(f"{str(self._path)!r} ends before row {last:,} of {len(self):,}")
-        return values
+            raise ValueError(f"rows can be taken one after the other only, not every {step}")
+        return first, max(first, last)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """Read all of it."""
         return self[:].astype(dtype or self.dtype, copy=False)
+
+
+def unmapped(values: Any, *, to_write: bool = False) -> Any:
+    """Give an array that maps a file as rows of that file, so that memory does not grow with it; others as they are.
+
+    Parameters
+    ----------
+    to_write
+        Whether the rows are to be written, which must change the file.
+    """
+    if not isinstance(values, np.memmap) or not isinstance(values.base, mmap.mmap):  # a part of one knows no place
+        return values
+    by_column = not values.flags.c_contiguous
+    modes = ("r+", "w+") if to_write else ("r", "r+", "w+")  # "c" has changes of its own
+    if values.filename is None or values.mode not in modes or values.ndim < 1 or (by_column and to_write):
+        return values
+    return RowFile(Path(values.filename), values.dtype, values.shape, values.offset, by_column=by_column)
 
 
 class Stacked:

@@ -103,12 +103,23 @@ class Member:
             self.arrays = {name: _rows_of(path, name) for name in self.names}
             self.number, self.of = self.record["shard"]
             self.first, self.last = self.record["rows"]
+            self.shared()
         except FileNotFoundError:
             raise errors.DataError(f"{str(path)!r} does not exist") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
             raise errors.DataError(
                 f"{str(path)!r} is not a shard that se600m wrote, or was cut off ({_files.reason(error)})"
             ) from error
+
+    def shared(self) -> dict[str, Any]:
+        """Give what all shards of a run have in common, by the name under which a difference is reported."""
+        record = self.record
+        return {
+            **record["identity"],
+            "with_dataset_embedding": record["provenance"]["with_dataset_embedding"],
+            "the key": record["key"],
+            "its arrays": [f"{name} {rows.dtype}{list(rows.shape[1:])}" for name, rows in sorted(self.arrays.items())],
+        }
 
 
 def _rows_of(path: Path, name: str) -> RowFile:
@@ -206,14 +217,11 @@ def together(members: Sequence[Member]) -> dict[str, Any]:
 
 def _check_same(one: Member, other: Member) -> None:
     differ = [f"of {one.of} and of {many(other.of, 'shard')}"] if one.of != other.of else []
-    for name, value in one.record["identity"].items():
-        if (there := other.record["identity"].get(name)) != value:
-            differ.append(f"{name} is {value!r} and {there!r}")
-    of_one, of_other = (member.record["provenance"].get("with_dataset_embedding") for member in (one, other))
-    if of_one != of_other:
-        differ.append(f"with_dataset_embedding is {of_one} and {of_other}")
-    if one.record["key"] != other.record["key"]:
-        differ.append(f"the key is {one.record['key']!r} and {other.record['key']!r}")
+    here, there = one.shared(), other.shared()
+    for name in {**here, **there}:
+        values = [repr(made[name]) if name in made else "not noted" for made in (here, there)]
+        if values[0] != values[1]:
+            differ.append(f"{name} is {values[0]} and {values[1]}")
     if differ:
         raise errors.DataError(
             f"{str(one.path)!r} and {str(other.path)!r} are not of the same run: {'; '.join(differ)}. Embed one "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from se600m import _native, _rows
+from se600m import _native, _row_file, _rows
 from se600m._cells import Cells
 from se600m._chunks import Arrays
 
@@ -17,9 +17,9 @@ _CHUNK_VALUES = 1 << 26
 
 
 class _Sink:
-    """What is computed of some cells at a time, into an array of any kind; tokens stay in memory."""
+    """What is computed of some cells at a time, and the tokens of their slots, into arrays of any kind."""
 
-    def __init__(self, out: Any, gene_indices: npt.NDArray[np.int32] | None) -> None:
+    def __init__(self, out: Any, gene_indices: Any) -> None:
         self._out, self._gene_indices = out, gene_indices
         self._row = tuple(int(n) for n in out.shape[1:])
         self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, math.prod(self._row))
@@ -28,11 +28,13 @@ class _Sink:
         n = rows.stop - rows.start
         arrays: Arrays = {"output": np.empty((n, *self._row), np.float32)}
         if self._gene_indices is not None:
-            arrays["gene_indices"] = self._gene_indices[rows]
+            arrays["gene_indices"] = np.empty((n, self._row[0]), np.int32)
         return arrays
 
     def store(self, rows: slice, arrays: Arrays) -> None:
         self._out[rows] = arrays["output"]
+        if self._gene_indices is not None:
+            self._gene_indices[rows] = arrays["gene_indices"]
 
 
 class SlotTask:
@@ -56,15 +58,17 @@ class SlotTask:
         _rows.check_output(out, self.shape)
         return out
 
-    def write(self, out: Any, kind: _native.Kind, title: str, **more: Any) -> npt.NDArray[np.int32] | None:
-        """Write the result into an array, some cells at a time; returns the tokens in the slots."""
+    def write(self, out: Any, kind: _native.Kind, title: str, gene_indices: Any = None, **more: Any) -> Any:
+        """Write the result into an array, some cells at a time; returns the tokens in the slots.
+
+        These go into ``gene_indices``, by default a new array in memory. For chosen genes there are none.
+        """
         self.cells.survey()
         request: dict[str, Any] = {"batch_size": self.cells.options.batch_size or 0, **more}
-        gene_indices = None
         if self.genes is None:
             request["slots"] = self._slots
-            gene_indices = np.empty(self.shape[:2], np.int32)
+            gene_indices = np.empty(self.shape[:2], np.int32) if gene_indices is None else gene_indices
         else:
             request["genes"] = _native.array(self.genes)
-        self.cells.run(kind, _Sink(out, gene_indices), request, title)
+        self.cells.run(kind, _Sink(_row_file.unmapped(out, to_write=True), gene_indices), request, title)
         return gene_indices

@@ -135,6 +135,14 @@ def copy(source: Any, target: Any) -> None:
             _copy_array(item, target, name)
 
 
+def copy_group(source: Any, target: h5py.File, name: str) -> None:
+    """Copy a group, in HDF5 or zarr, into an HDF5 file under a name that is free there."""
+    if _is_zarr(source):
+        copy(source, target.create_group(name))
+    else:
+        target.copy(source, target, name=name, expand_soft=True, expand_external=True)
+
+
 @contextmanager
 def _named(item: Any, to_zarr: bool) -> Iterator[None]:
     try:
