@@ -44,8 +44,8 @@ DAMAGES = [
     place_past_the_end, place_just_past_the_end, place_before_the_start, falling, more_than_there_is, before_the_start,
 ]  # fmt: skip
 SAYS = (
-    r"is damaged: (it refers to (gene|cell|row) -?\d+ of \d+|its indptr does not rise|values of the rows|the rows .* have)"
-    r"|adata\.X can't be read: (Last value of index pointer|index pointer should)"  # by anndata, from a backed file
+    r"is damaged: (it refers to (gene|cell|row) -?\d+ of \d+|its indptr does not rise|values of the rows)"
+    r"|is damaged: the rows .* have|adata\.X can't be read: (Last value of index pointer|index pointer should)"  # by anndata, from a backed file
 )
 
 

@@ -24,7 +24,9 @@ def examples(n):
     return settings(max_examples=n, derandomize=True, deadline=None, database=None, suppress_health_check=SLOW)
 
 
-REAL = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
+REAL = ["float32", "float64", "float16", "bool"] + [
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+]
 OTHER = [">f4", ">i8", "longdouble", "complex64", "object", "U3", "datetime64[s]"]
 
 
@@ -74,9 +76,10 @@ VALUES = {
     "of either sign": lambda random, shape: random.normal(0, 2, shape).round(2),
     "large": lambda random, shape: random.integers(0, 2**63, shape),
 }
-SPECIAL = st.floats(width=32) | st.sampled_from([1e38, 3e38, -0.0, float("nan"), float("inf"), float("-inf"), 1e-45, -1.0])
+SPECIAL = st.floats(width=32) | st.sampled_from([1e38, 3e38, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1.0])
 
-NAMES = st.text(max_size=8) | st.sampled_from(["", "\ud800", "a\nb", "\x00", "CD3D\x00", "ENSG00000167286", "Cd3d", "nan"])
+ODD_NAMES = ["", "\ud800", "a\nb", "\x00", "CD3D\x00", "ENSG00000167286", "Cd3d", "nan"]
+NAMES = st.text(max_size=8) | st.sampled_from(ODD_NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +211,7 @@ def test_views_layers_and_raw_change_nothing(model, data):
 
 
 @examples(40)
-@given(junk=st.lists(NAMES, max_size=12), seed=st.integers(0, 2**16), fill=st.sampled_from(["shared", "expected", "none"]))
+@given(st.lists(NAMES, max_size=12), st.integers(0, 2**16), st.sampled_from(["shared", "expected", "none"]))
 def test_names_that_no_gene_has_change_no_sentence(model, junk, seed, fill):
     """Columns that name no gene of the model, of zeros, wherever they stand."""
     random = np.random.default_rng(seed)
@@ -220,10 +223,11 @@ def test_names_that_no_gene_has_change_no_sentence(model, junk, seed, fill):
     tokens = _cells.Cells(model._opened, looked, CellOptions(min_coverage=0.0)).tokens
     unknown = [name for name, token in zip(junk, tokens[20:], strict=True) if token < 0]
     order = random.permutation(20 + len(unknown))
-    names = np.array([*genes, *unknown, None], object)[:-1][order]
+    names = np.array([*genes, *unknown], object)[order]
     wide = np.hstack([values, np.zeros((3, len(unknown)), np.float32)])[:, order]
     got = outcome(model, annotated(wide, pd.Index(names, dtype=object)), **options)
     known = [name for name in names if name in set(genes)]
-    again = outcome(model, annotated(values[:, [list(genes).index(name) for name in known]], pd.Index(known)), **options)
+    places = [list(genes).index(name) for name in known]
+    again = outcome(model, annotated(values[:, places], pd.Index(known)), **options)
     assert got == again
     assert isinstance(want, list) == isinstance(got, list)

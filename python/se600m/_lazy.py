@@ -75,9 +75,8 @@ def check_sparse(found: Any, where: str) -> None:
         raise errors.DataError(f"{where} is damaged: its indptr does not rise from 0 to the number of its values")
     used = found.indices[: indptr[-1]]
     if used.size and not 0 <= (least := used.min()) <= (most := used.max()) < n_places:
-        raise errors.DataError(
-            f"{where} is damaged: it refers to {'gene' if of_rows else 'cell'} {least if least < 0 else most} of {n_places}"
-        )
+        what, wrong = "gene" if of_rows else "cell", least if least < 0 else most
+        raise errors.DataError(f"{where} is damaged: it refers to {what} {wrong} of {n_places}")
 
 
 class Blocks:
