@@ -45,7 +45,8 @@ DAMAGES = [
 ]  # fmt: skip
 SAYS = (
     r"is damaged: (it refers to (gene|cell|row) -?\d+ of \d+|its indptr does not rise|values of the rows)"
-    r"|is damaged: the rows .* have|adata\.X can't be read: (Last value of index pointer|index pointer should)"  # by anndata, from a backed file
+    r"|is damaged: the rows .* have"
+    r"|adata\.X can't be read: (Last value of index pointer|index pointer should)"  # by anndata, from a backed file
 )
 
 
