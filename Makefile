@@ -11,6 +11,8 @@
 # make evaluate  how good the default model is: the table in README.md
 # make notebook  the notebooks in docs, run anew
 # make docs  the documentation site, in out/docs/html; its examples and notebooks are run (make docs-links: addresses)
+# make fuzz   every fuzz target in turn (FUZZTIME=30s each; short runs of their seeds are part of make test)
+# make soak   10,000 embeddings of 8 cells in one process: its memory must not grow
 # make bench  speed and memory against the reference, arc-state, and the machine's limits, in one run
 #             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
 # make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
@@ -37,7 +39,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz coverage faults bench bench-go scale check check-go check-python check-workflows check-release fmt docs docs-links train-mini \
+.PHONY: help setup demo evaluate notebook test test-go test-race test-python test-gpu-dry gpu gpu-test gpu-bench gpu-kit test-lowest fuzz soak coverage faults bench bench-go scale check check-go check-python check-workflows check-release fmt docs docs-links train-mini \
         parity golden wheels notices clean preflight
 
 help:
@@ -140,12 +142,14 @@ test-lowest: $(LOWEST)/core/.installed $(LOWEST)/full/.installed
 	PYTHONPATH=$(CURDIR)/python $(LOWEST)/core/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
 	PYTHONPATH=$(CURDIR)/python $(LOWEST)/full/bin/python $(PYTEST) $(LOWEST_OUT) $(ARGS)
 
-# Every fuzz target for FUZZTIME each.
+# Every fuzz target for FUZZTIME each, on FUZZCORES cores. What is found is kept in the package's testdata/fuzz.
 FUZZTIME ?= 30s
+FUZZCORES ?= 1
 fuzz: setup
-	@for package in $$(go list $(GO)); do \
+	@export SE600M_ORT_LIBRARY=$(ORT_LIBRARY) GOMAXPROCS=$(FUZZCORES); \
+	for package in $$(go list $(GO)); do \
 	    for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-	        echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$package || exit 1; \
+	        echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel $(FUZZCORES) $$package || exit 1; \
 	    done; \
 	done
 
@@ -159,6 +163,10 @@ coverage: $(VENV)/.dev
 
 faults: setup
 	SE600M_ORT_LIBRARY=$(ORT_LIBRARY) $(PY) tools/faults.py $(ARGS)
+
+# That nothing grows, over ten thousand calls; the figures are printed.
+soak: setup
+	SE600M_EMBEDS=10000 $(PY) -m pytest -n 0 -s --timeout 3600 tests/test_process.py -k takes_no_more_memory
 
 # Not as an extra of this package, which would be built once more.
 $(VENV)/.dev: $(VENV)/.installed

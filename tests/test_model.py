@@ -74,9 +74,13 @@ def _embedded(job):
     return model.compute(adata).embedding
 
 
-def test_a_model_is_sent_to_other_processes(model, immune):
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_model_is_sent_to_other_processes(model, immune, method):
     halves = [immune[:12].copy(), immune[12:].copy()]
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":  # the default since Python 3.14, whose server may have imported the main module
+        context.set_forkserver_preload(["se600m"])
+    with context.Pool(1) as pool:
         got = np.vstack(pool.map(_embedded, [(model, half) for half in halves]))
     assert np.array_equal(got, model.compute(immune).embedding)
 

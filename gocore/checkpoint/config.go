@@ -74,8 +74,19 @@ func (t tree) bool(into *bool, path ...string) error {
 	return nil
 }
 
+// maxConfig bounds the text of a configuration, which takes up to a hundred times
+// as much memory. Those of the reference have a few kilobytes.
+const maxConfig = 1 << 20
+
+func tooLong(size int64) error {
+	return fmt.Errorf("config: %d bytes are more than any configuration has (%d): %w", size, maxConfig, ErrConfig)
+}
+
 // parseYAML reads a configuration's text.
 func parseYAML(text []byte) (tree, error) {
+	if len(text) > maxConfig {
+		return nil, tooLong(int64(len(text)))
+	}
 	var t map[string]any
 	if err := yaml.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("config: %w: %w", err, ErrConfig)

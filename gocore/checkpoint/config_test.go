@@ -52,6 +52,18 @@ func TestNewConfig(t *testing.T) {
 	}
 }
 
+const laughs = `
+a: &a [x, x, x, x, x, x, x, x, x, x]
+b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]
+c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]
+d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]
+e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]
+f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e, *e]
+g: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f, *f]
+h: &h [*g, *g, *g, *g, *g, *g, *g, *g, *g, *g]
+model: {nhead: [*h, *h, *h, *h, *h, *h, *h, *h, *h, *h]}
+`
+
 func TestRefusedConfigs(t *testing.T) {
 	for _, c := range []struct{ name, text, says string }{
 		{"empty", "# nothing\n", "it is empty"},
@@ -65,6 +77,11 @@ func TestRefusedConfigs(t *testing.T) {
 		{"fewer than none", "model: {nhead: -4}", "model.nhead is -4"},
 		{"too many", "model: {nhead: 1000000000}", "model.nhead is 1000000000"},
 		{"perhaps counts", "model: {nhead: 4, counts: 1}", "model.counts is 1, neither true nor false"},
+		{"too long", "model: {nhead: 4}\n#" + strings.Repeat("a", maxConfig), "more than any configuration has"},
+		// Each list holds the one before ten times: 10^9 heads for whoever counts them.
+		{"a billion laughs", laughs, "excessive aliasing"},
+		{"a mapping in itself", "model: &a {nhead: *a}", "contains itself"},
+		{"nested without end", "model: " + strings.Repeat("[", 1e5), "exceeded max depth"},
 		{"unknown encoding", "model: {nhead: 4, expression_encoding: fourier}", `is "fourier", not one of`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

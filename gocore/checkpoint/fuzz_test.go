@@ -3,20 +3,19 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
+	"github.com/se600m/se600m-go/gocore/modeldir"
 )
 
-// within makes sure that the memory that f takes is bounded by the input, whatever
-// the input claims: a constant, and so much for each of its bytes (a memo entry
-// for every two bytes of pickle is the largest of the honest needs).
+// within bounds the memory for a file: a memo entry for every two bytes of pickle
+// is the largest of the honest needs.
 func within(t *testing.T, inputSize int, f func()) {
 	t.Helper()
-	if n := allocated(f); n > 4<<20+1000*uint64(inputSize) {
-		t.Fatalf("%d bytes of memory for an input of %d", n, inputSize)
-	}
+	statetest.Within(t, 4<<20, 1000, inputSize, f)
 }
 
 // readAll reads a tensor, of which a file can claim no more than it has, and
@@ -223,6 +222,48 @@ func FuzzTorchZip(f *testing.F) {
 				if tensor.NumElements()*tensor.DType.Size > len(file) {
 					t.Fatalf("shape %v of %s in a file of %d bytes", tensor.Shape, tensor.DType.Name, len(file))
 				}
+			}
+		})
+	})
+}
+
+// FuzzConfig reads text as a config.yaml. Aliases of YAML make much of a little:
+// what they may is bounded by a number of its reader's, not by the text.
+func FuzzConfig(f *testing.F) {
+	f.Add(wholeConfig)
+	f.Add(laughs)
+	f.Add("model: &a {nhead: *a}")
+	f.Add("model: {<<: [{nhead: 4}, {nhead: 8}], counts: yes}\ndataset: {pad_length: 0x40}")
+	f.Add("model: {nhead: 9223372036854775808}\ndataset: {pad_length: 1e3}")
+	f.Add("model: {nhead: 18446744073709551615, emsize: -9223372036854775809}")
+	f.Add("? [model]\n: {nhead: 4}\n--- \ndataset: {}")
+	f.Add("model: !!binary bmhlYWQ=\ndataset: !!set {pad_length}")
+	f.Add("%YAML 1.2\n---\nmodel: {nhead: !!int '4', expression_encoding: !<tag:x> scale}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		statetest.Within(t, 64<<20, 1000, len(text), func() {
+			read, err := parseYAML([]byte(text))
+			if err != nil {
+				if !errors.Is(err, ErrConfig) {
+					t.Fatal(err)
+				}
+				return
+			}
+			c, err := newConfig(read, nil)
+			if err != nil {
+				if !errors.Is(err, ErrConfig) {
+					t.Fatal(err)
+				}
+				return
+			}
+			for _, n := range []int{c.EmSize, c.DHid, c.NLayers, c.OutputDim, c.TokenDim, c.CLSTokenIdx, c.NHead - 1, c.PadLength - 1} {
+				if n < 0 || n > 1<<24 {
+					t.Fatalf("config %+v", c)
+				}
+			}
+			switch c.ExpressionEncoding {
+			case modeldir.SoftBins, modeldir.Scale, modeldir.NoExpression:
+			default:
+				t.Fatalf("encoding %q", c.ExpressionEncoding)
 			}
 		})
 	})

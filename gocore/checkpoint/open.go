@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,15 +64,18 @@ func (c *Checkpoint) Close() error {
 }
 
 func (c *Checkpoint) openFile(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", err, ErrNotFound)
+	}
+	if !info.Mode().IsRegular() { // to open a pipe would take for ever
+		return nil, 0, fmt.Errorf("%q is not a file: %w", path, ErrNotFound)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", err, ErrNotFound)
 	}
 	c.open = append(c.open, f)
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%q is not a file: %w", path, ErrNotFound)
-	}
 	c.Files = append(c.Files, path)
 	return f, info.Size(), nil
 }
@@ -132,11 +134,14 @@ func (c *Checkpoint) readWeights(weights string) (parts, error) {
 func (c *Checkpoint) readConfig(p *parts, weights, asked string) error {
 	path := beside(weights, asked, "config.yaml")
 	if path != "" && (p.config == nil || asked != "") {
-		file, _, err := c.openFile(path)
+		file, size, err := c.openFile(path)
 		if err != nil {
 			return err
 		}
-		text, err := io.ReadAll(io.LimitReader(file, 16<<20))
+		if size > maxConfig {
+			return fmt.Errorf("%q: %w", path, tooLong(size))
+		}
+		text, err := io.ReadAll(io.LimitReader(file, maxConfig))
 		if err != nil {
 			return fmt.Errorf("%q: %w: %w", path, err, ErrConfig)
 		}
@@ -303,8 +308,8 @@ func findLicences(folder string) []string {
 	}
 	for _, entry := range entries {
 		name := strings.ToUpper(entry.Name())
-		if entry.Type()&fs.ModeType != 0 && entry.Type()&fs.ModeSymlink == 0 {
-			continue
+		if info, err := os.Stat(filepath.Join(folder, entry.Name())); err != nil || !info.Mode().IsRegular() {
+			continue // a link may stand for anything
 		}
 		for _, word := range []string{"LICENSE", "LICENCE", "NOTICE", "ACCEPTABLE_USE", "README", "MODEL_CARD"} {
 			if strings.Contains(name, word) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/internal/statetest"
@@ -156,6 +157,22 @@ func TestRefusedCheckpoints(t *testing.T) {
 			write(t, filepath.Join(dir, "config.yaml"), nil)
 			return dir, Options{}
 		}, ErrConfig, "it is empty"},
+		{"a config of 100 GB", func(dir string) (string, Options) {
+			if err := os.Truncate(filepath.Join(dir, "config.yaml"), 100e9); err != nil { // on the disk it takes nothing
+				t.Fatal(err)
+			}
+			return dir, Options{}
+		}, ErrConfig, "100000000000 bytes are more than any configuration has"},
+		{"a pipe for weights", func(dir string) (string, Options) {
+			path := filepath.Join(dir, "pipe.safetensors")
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path, Options{}
+		}, ErrNotFound, "is not a file"},
+		{"a device for a config", func(dir string) (string, Options) {
+			return dir, Options{Config: "/dev/zero"}
+		}, ErrNotFound, "is not a file"},
 		{"no such config", func(dir string) (string, Options) { return dir, Options{Config: "nowhere.yaml"} }, ErrNotFound, "nowhere.yaml"},
 		{"no genes", func(dir string) (string, Options) {
 			if err := os.Remove(filepath.Join(dir, "protein_embeddings.pt")); err != nil {
@@ -193,6 +210,11 @@ func TestLicences(t *testing.T) {
 		want = append(want, write(t, filepath.Join(dir, name), []byte(name)))
 	}
 	write(t, filepath.Join(dir, "licences", "x"), nil) // a folder is none
+	for name, to := range map[string]string{"README.zero": "/dev/zero", "README.gone": "gone", "README.folder": "licences"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if c := open(t, dir, Options{}); !slices.Equal(c.Licences, want) {
 		t.Errorf("%q, want %q", c.Licences, want)
 	}

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/se600m/se600m-go/gocore/internal/statetest"
 )
 
 // unpickle runs a program that names no storages.
@@ -177,7 +179,7 @@ func TestNothingIsCopiedThatAPickleNamesAgain(t *testing.T) {
 			u := &unpickler{in: []byte(c.program), reduce: reduceTorch}
 			u.persistent = func(any) (any, error) { return &storage{dtype: float32Type}, nil }
 			var err error
-			if n := allocated(func() { _, err = u.run() }); n > 200*uint64(len(c.program)) {
+			if n := statetest.Allocated(func() { _, err = u.run() }); n > 200*uint64(len(c.program)) {
 				t.Errorf("%d bytes of memory for %d of pickle", n, len(c.program))
 			}
 			if !errors.Is(err, c.want) {

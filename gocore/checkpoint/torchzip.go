@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// maxPickle bounds the pickle of a checkpoint, whose tensors lie elsewhere. The
-// 19,790 entries of a gene table take about 3 MB.
-const maxPickle = 1 << 28
+// maxPickle bounds the pickle of a checkpoint, whose tensors lie elsewhere: it may
+// take a hundred times as much memory. The 19,790 entries of a gene table take
+// about 3 MB.
+const maxPickle = 1 << 25
 
 // readTorch reads a file that torch.save wrote, a zip with a pickle in it, into
 // inert values and unread tensors.

@@ -118,6 +118,9 @@ func (s *source) checkDimensions() error {
 	case d.PadLength < 2:
 		return fmt.Errorf("convert: dataset.pad_length is %d: %w", d.PadLength, ErrTensors)
 	}
+	if err := d.Check(); err != nil { // the model must be one that can be read
+		return fmt.Errorf("convert: %w: %w", err, ErrTensors)
+	}
 	return nil
 }
 

@@ -170,8 +170,8 @@ func (m *Model) Tokenize(ctx context.Context, c *Cells, out Sentences) (Report, 
 		return Report{}, err
 	}
 	n := c.Matrix.NCells()
-	if out.Width < plan.MaxLength() || len(out.Lengths) != n || len(out.GeneIndices) != n*out.Width ||
-		len(out.ExpressionValues) != n*out.Width || len(out.Multiplicity) != n*out.Width {
+	if out.Width < plan.MaxLength() || len(out.Lengths) != n || !holds(len(out.GeneIndices), n, out.Width) ||
+		len(out.ExpressionValues) != len(out.GeneIndices) || len(out.Multiplicity) != len(out.GeneIndices) {
 		return Report{}, fmt.Errorf("embed: memory for %d sentences of %d slots, %d of %d are needed: %w",
 			len(out.Lengths), out.Width, n, plan.MaxLength(), ErrOption)
 	}

@@ -33,8 +33,8 @@ func (m *Model) checkDecode(d *Decode, out []float32) error {
 	if takes.ReadDepth {
 		nDepths = d.NCells
 	}
-	if len(d.Embedding) != d.NCells*m.Config.Dimensions.OutputDim || len(d.ReadDepth) != nDepths ||
-		len(d.Dataset) != d.NCells*takes.DatasetDim || len(out) != d.NCells*len(d.Genes) {
+	if !holds(len(d.Embedding), d.NCells, m.Config.Dimensions.OutputDim) || len(d.ReadDepth) != nDepths ||
+		!holds(len(d.Dataset), d.NCells, takes.DatasetDim) || !holds(len(out), d.NCells, len(d.Genes)) {
 		return fmt.Errorf("embed: decode: %d cells with %d embedding values, %d read depths and %d dataset values, %d genes, memory for %d: %w",
 			d.NCells, len(d.Embedding), len(d.ReadDepth), len(d.Dataset), len(d.Genes), len(out), ErrOption)
 	}

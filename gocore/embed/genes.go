@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
 )
@@ -31,9 +29,9 @@ func (m *Model) GeneEmbeddings(ctx context.Context, tokens []int32, out []float3
 	if len(out) != len(tokens)*d {
 		return fmt.Errorf("embed: memory for %d values, %d genes have %d: %w", len(out), len(tokens), len(tokens)*d, ErrOption)
 	}
-	file, err := os.Open(filepath.Join(m.Dir, modeldir.GeneEmbeddingsFile))
+	file, _, err := modeldir.OpenFile(m.Dir, modeldir.GeneEmbeddingsFile)
 	if err != nil {
-		return fmt.Errorf("embed: %w: %w", err, modeldir.ErrNotAModel)
+		return err
 	}
 	defer func() { _ = file.Close() }()
 	row := make([]byte, 4*d)

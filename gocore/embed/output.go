@@ -20,7 +20,7 @@ type Output struct {
 
 func (m *Model) checkOutput(o Output, nCells int) error {
 	d := m.Config.Dimensions
-	if len(o.Embedding) != nCells*d.OutputDim || o.Dataset != nil && len(o.Dataset) != nCells*d.DatasetDim {
+	if !holds(len(o.Embedding), nCells, d.OutputDim) || o.Dataset != nil && !holds(len(o.Dataset), nCells, d.DatasetDim) {
 		return fmt.Errorf("embed: output for %d and %d values, %d cells have %d and %d: %w",
 			len(o.Embedding), len(o.Dataset), nCells, nCells*d.OutputDim, nCells*d.DatasetDim, ErrOption)
 	}

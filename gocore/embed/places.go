@@ -25,15 +25,15 @@ func (p Places) width() int {
 
 // checkPlaces makes sure that there is memory for some values a place.
 func (m *Model) checkPlaces(what string, p Places, nValues, perPlace, nCells, maxLength int) error {
-	wantIndices := nCells * p.Slots
+	slots := p.Slots
 	if p.Genes != nil {
-		wantIndices = 0
+		slots = 0
 	} else if p.Slots < maxLength {
 		return fmt.Errorf("embed: %d slots, sentences have up to %d: %w", p.Slots, maxLength, ErrOption)
 	}
-	if want := nCells * p.width() * perPlace; nValues != want || len(p.GeneIndices) != wantIndices {
+	if !holds(nValues, nCells, p.width(), perPlace) || !holds(len(p.GeneIndices), nCells, slots) {
 		return fmt.Errorf("embed: %s: memory for %d values and %d gene indices, %d and %d are needed: %w",
-			what, nValues, len(p.GeneIndices), want, wantIndices, ErrOption)
+			what, nValues, len(p.GeneIndices), nCells*p.width()*perPlace, nCells*slots, ErrOption)
 	}
 	return m.checkGenes(p.Genes)
 }

@@ -24,9 +24,8 @@ type Given struct {
 // check makes sure of sizes and values. Slot 0 must be [CLS]: the graph reads
 // the embedding there.
 func (m *Model) check(g *Given) error {
-	size := g.N * g.Length
-	if g.Length < 1 || len(g.GeneIndices) != size || len(g.ExpressionValues) != size ||
-		g.Multiplicity != nil && len(g.Multiplicity) != size {
+	if g.Length < 1 || !holds(len(g.GeneIndices), g.N, g.Length) || len(g.ExpressionValues) != len(g.GeneIndices) ||
+		g.Multiplicity != nil && len(g.Multiplicity) != len(g.GeneIndices) {
 		return fmt.Errorf("embed: %d sentences of %d slots, but %d gene indices, %d values and %d multiplicities: %w",
 			g.N, g.Length, len(g.GeneIndices), len(g.ExpressionValues), len(g.Multiplicity), ErrOption)
 	}

@@ -6,6 +6,7 @@
 package graph
 
 import (
+	"fmt"
 	"maps"
 	"math"
 
@@ -21,6 +22,10 @@ func Model(dir string, config *modeldir.Config, v modeldir.Variant, form modeldi
 	weights, err := modeldir.ReadIndex(dir, modeldir.Float32, config)
 	if err != nil {
 		return nil, err
+	}
+	// Every layer has tensors of its own: what a small file claims makes no large graph.
+	if n := config.Dimensions.NLayers; n > len(weights) {
+		return nil, fmt.Errorf("graph: the model has %d tensors for %d layers: %w", len(weights), n, modeldir.ErrNotAModel)
 	}
 	if form.Layers == modeldir.Int8 {
 		layers, err := int8Layers(dir, config, weights)

@@ -11,7 +11,7 @@ const maxInt8 = 127
 // token one of its own, so that no token's numbers depend on its neighbours.
 // Sums are whole numbers, the same in whatever order.
 func (g *builder) int8Products(x onnx.Value, weights []string) (products []onnx.Value) {
-	tokens, scale := g.tokensInInt8(x, g.weights[weights[0]].Shape[0])
+	tokens, scale := g.tokensInInt8(x, g.widthOf(weights[0]))
 	for _, name := range weights {
 		// The operator knows no scale a token: 1 here, and the scale afterwards.
 		y := g.Fused("MatMulIntegerToFloat", []onnx.Value{
@@ -21,6 +21,16 @@ func (g *builder) int8Products(x onnx.Value, weights []string) (products []onnx.
 		products = append(products, g.Op("Mul", []onnx.Value{y, scale}))
 	}
 	return products
+}
+
+// widthOf is how wide the tokens are that are multiplied with a weight.
+func (g *builder) widthOf(weight string) int {
+	shape := g.weights[weight].Shape
+	if len(shape) != 2 {
+		g.missing = append(g.missing, weight)
+		return 0
+	}
+	return shape[0]
 }
 
 // int8Zero is the whole number that 0 becomes: ONNX Runtime's kernels take

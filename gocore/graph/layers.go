@@ -79,6 +79,9 @@ func writeInt8(dir, draft string, config *modeldir.Config, from modeldir.Weights
 // putInt8 puts a Linear layer's weight, [in, out], in 8 bits, with a scale per
 // output channel, [out].
 func putInt8(dir string, out *onnx.WeightsWriter, name string, w modeldir.Weight, placed modeldir.Weights) error {
+	if len(w.Shape) != 2 || w.Size() == 0 {
+		return fmt.Errorf("model directory %q: tensor %q has shape %v, but must have two dimensions: %w", dir, name, w.Shape, modeldir.ErrNotAModel)
+	}
 	values, err := w.Read(dir)
 	if err != nil {
 		return err

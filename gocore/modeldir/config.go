@@ -80,9 +80,9 @@ func Read(dir string) (*Config, []string, error) {
 	fail := func(cause error) (*Config, []string, error) {
 		return nil, nil, fmt.Errorf("model directory %q: %w: %w", dir, cause, ErrNotAModel)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+	text, err := readText(dir, ConfigFile)
 	if err != nil {
-		return fail(err)
+		return nil, nil, err
 	}
 	var version struct {
 		FormatVersion int `json:"format_version"`
@@ -105,12 +105,15 @@ func Read(dir string) (*Config, []string, error) {
 	if err := decoder.Decode(config); err != nil {
 		return fail(fmt.Errorf("%s: %w", ConfigFile, err))
 	}
+	if err := config.check(); err != nil {
+		return fail(fmt.Errorf("%s: %w", ConfigFile, err))
+	}
 	if err := checkFiles(dir, config.Files, ConfigFile); err != nil {
 		return fail(err)
 	}
-	list, err := os.ReadFile(filepath.Join(dir, GenesFile))
+	list, err := readText(dir, GenesFile)
 	if err != nil {
-		return fail(err)
+		return nil, nil, err
 	}
 	if written, listed := config.Files[GenesFile]; listed && describe(list) != written {
 		return fail(fmt.Errorf("%s was changed after the conversion: convert the checkpoint again", GenesFile))
@@ -146,21 +149,4 @@ func Describe(path string) (FileInfo, error) {
 func describe(content []byte) FileInfo {
 	sum := sha256.Sum256(content)
 	return FileInfo{Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}
-}
-
-// checkFiles makes sure that files that a list names are there with their sizes.
-func checkFiles(dir string, files map[string]FileInfo, list string) error {
-	for name, want := range files {
-		if !filepath.IsLocal(name) {
-			return fmt.Errorf("%s refers to the file %q outside the directory", list, name)
-		}
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		if info.Size() != want.Size {
-			return fmt.Errorf("%s has %s instead of %s: convert the checkpoint again", name, words.Many(info.Size(), "byte"), words.Thousands(want.Size))
-		}
-	}
-	return nil
 }

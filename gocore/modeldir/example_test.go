@@ -25,7 +25,7 @@ func ExampleRead() {
 	}
 	err = modeldir.Write(dir, &modeldir.Config{
 		FormatVersion: modeldir.FormatVersion, Name: "tiny", ExpressionEncoding: modeldir.SoftBins,
-		Dimensions: modeldir.Dimensions{NGenes: 2, EmSize: 8, NHead: 2, NLayers: 1, OutputDim: 8, PadLength: 16},
+		Dimensions: modeldir.Dimensions{NGenes: 2, TokenDim: 8, EmSize: 8, DHid: 8, NHead: 2, NLayers: 1, OutputDim: 8, PadLength: 16},
 		Files:      map[string]modeldir.FileInfo{modeldir.GenesFile: info},
 	})
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/se600m/se600m-go/gocore/modeldir"
@@ -20,6 +22,13 @@ func write(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, to, path string) {
+	t.Helper()
+	if err := os.Symlink(to, path); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -99,7 +108,7 @@ func TestReadFormat4(t *testing.T) {
   "name": "se-mini",
   "checksum": "5ca1e",
   "dimensions": {
-    "n_genes": 2, "token_dim": 16, "emsize": 8, "d_hid": 12, "nhead": 3, "nlayers": 4,
+    "n_genes": 2, "token_dim": 16, "emsize": 8, "d_hid": 12, "nhead": 4, "nlayers": 4,
     "output_dim": 7, "dataset_dim": 5, "pad_length": 64, "cls_token_idx": 1
   },
   "expression_encoding": "soft-bins",
@@ -116,7 +125,7 @@ func TestReadFormat4(t *testing.T) {
 	want := &modeldir.Config{
 		FormatVersion: 4, Name: "se-mini", Checksum: "5ca1e",
 		Dimensions: modeldir.Dimensions{
-			NGenes: 2, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 3, NLayers: 4,
+			NGenes: 2, TokenDim: 16, EmSize: 8, DHid: 12, NHead: 4, NLayers: 4,
 			OutputDim: 7, DatasetDim: 5, PadLength: 64, CLSTokenIdx: 1,
 		},
 		ExpressionEncoding: modeldir.SoftBins,
@@ -184,6 +193,8 @@ func TestRefusedDirectories(t *testing.T) {
 			})(t, dir)
 		}
 	}
+	outsideWeights := filepath.Join(t.TempDir(), "blob")
+	write(t, outsideWeights, "weights")
 	beside := filepath.Join(t.TempDir(), "beside")
 	write(t, beside, "beside")
 
@@ -277,6 +288,100 @@ func TestRefusedDirectories(t *testing.T) {
 			[]string{modeldir.GenesFile},
 		},
 		{
+			// As a converted model is in a cache that keeps contents by their checksums.
+			"a link that leads out", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.WeightsFile)(t, dir)
+				link(t, outsideWeights, filepath.Join(dir, modeldir.WeightsFile))
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"weights.bin is a link that leads out of the directory", "cp -rL"},
+		},
+		{
+			"a relative link that leads out", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.GenesFile)(t, dir)
+				away, err := filepath.Rel(dir, outsideWeights)
+				if err != nil {
+					t.Fatal(err)
+				}
+				link(t, away, filepath.Join(dir, modeldir.GenesFile))
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"genes.txt is a link that leads out of the directory"},
+		},
+		{
+			"a folder that is a link that leads out", func(t *testing.T, dir string) {
+				t.Helper()
+				remove("licence/LICENSE")(t, dir)
+				remove("licence")(t, dir)
+				away := t.TempDir()
+				write(t, filepath.Join(away, "LICENSE"), "terms")
+				link(t, away, filepath.Join(dir, "licence"))
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"LICENSE is a link that leads out of the directory"},
+		},
+		{
+			"config.json is a link that leads out", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.ConfigFile)(t, dir)
+				link(t, "/dev/zero", filepath.Join(dir, modeldir.ConfigFile))
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"config.json is a link that leads out of the directory"},
+		},
+		{
+			"a link to nothing", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.WeightsFile)(t, dir)
+				link(t, "gone.bin", filepath.Join(dir, modeldir.WeightsFile))
+			},
+			[]error{modeldir.ErrNotAModel, fs.ErrNotExist},
+			[]string{"weights.bin: no such file"},
+		},
+		{
+			"links in a circle", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.WeightsFile)(t, dir)
+				link(t, modeldir.WeightsFile, filepath.Join(dir, modeldir.WeightsFile))
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"weights.bin: too many levels of symbolic links"},
+		},
+		{
+			// Nobody writes to it: to open it would take for ever.
+			"config.json is a pipe", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.ConfigFile)(t, dir)
+				if err := syscall.Mkfifo(filepath.Join(dir, modeldir.ConfigFile), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"config.json is not a file"},
+		},
+		{
+			"weights.bin is a folder", func(t *testing.T, dir string) {
+				t.Helper()
+				remove(modeldir.WeightsFile)(t, dir)
+				write(t, filepath.Join(dir, modeldir.WeightsFile, "x"), "")
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"weights.bin is not a file"},
+		},
+		{
+			// On the disk it takes nothing.
+			"a config.json of 100 GB", func(t *testing.T, dir string) {
+				t.Helper()
+				if err := os.Truncate(filepath.Join(dir, modeldir.ConfigFile), 100e9); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]error{modeldir.ErrNotAModel},
+			[]string{"config.json has 100,000,000,000 bytes, which no model's has"},
+		},
+		{
 			"one gene too few", rewrite(func(c map[string]any) { c["dimensions"].(map[string]any)["n_genes"] = 4 }),
 			[]error{modeldir.ErrNotAModel},
 			[]string{"has 3 genes", "but config.json has 4"},
@@ -323,6 +428,53 @@ func TestRefusedDirectories(t *testing.T) {
 			t.Errorf("got %v for a directory that nothing was done to", err)
 		}
 	})
+}
+
+// Links that stay within a directory are as good as files, and the directory
+// itself may be one.
+func TestLinksWithinADirectory(t *testing.T) {
+	dir, want := newModel(t)
+	if err := os.Rename(filepath.Join(dir, modeldir.WeightsFile), filepath.Join(dir, "elsewhere.bin")); err != nil {
+		t.Fatal(err)
+	}
+	link(t, "elsewhere.bin", filepath.Join(dir, modeldir.WeightsFile))
+	other := filepath.Join(t.TempDir(), "link")
+	link(t, dir, other)
+	if got, _, err := modeldir.Read(other); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestDimensionsThatNoModelHas(t *testing.T) {
+	_, config := newModel(t)
+	for name, change := range map[string]func(*modeldir.Config){
+		"n_genes is 0":            func(c *modeldir.Config) { c.Dimensions.NGenes = 0 },
+		"token_dim is -1":         func(c *modeldir.Config) { c.Dimensions.TokenDim = -1 },
+		"emsize is 9223372036854": func(c *modeldir.Config) { c.Dimensions.EmSize = math.MaxInt },
+		"d_hid is 0":              func(c *modeldir.Config) { c.Dimensions.DHid = 0 },
+		"nhead is 0":              func(c *modeldir.Config) { c.Dimensions.NHead = 0 },
+		"nlayers is 4097":         func(c *modeldir.Config) { c.Dimensions.NLayers = 4097 },
+		"output_dim is 16777217":  func(c *modeldir.Config) { c.Dimensions.OutputDim = 1<<24 + 1 },
+		"dataset_dim is -5":       func(c *modeldir.Config) { c.Dimensions.DatasetDim = -5 },
+		"pad_length is 1":         func(c *modeldir.Config) { c.Dimensions.PadLength = 1 },
+		"cls_token_idx is -1":     func(c *modeldir.Config) { c.Dimensions.CLSTokenIdx = -1 },
+		"not a multiple of nhead": func(c *modeldir.Config) { c.Dimensions.NHead = 3 },
+		`encoding is "hard-bins"`: func(c *modeldir.Config) { c.ExpressionEncoding = "hard-bins" },
+		"decoder: dataset_dim is": func(c *modeldir.Config) { c.Decoder = &modeldir.DecoderInputs{DatasetDim: 4} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, _ := newModel(t)
+			changed := *config
+			change(&changed)
+			if err := modeldir.Write(dir, &changed); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := modeldir.Read(dir)
+			if !errors.Is(err, modeldir.ErrNotAModel) || !strings.Contains(err.Error(), "config.json: ") || !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 }
 
 func TestWriteFails(t *testing.T) {

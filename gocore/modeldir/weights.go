@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Weight is the place of a tensor in one of a directory's files.
@@ -48,9 +50,9 @@ func ReadIndex(dir string, e Element, config *Config) (Weights, error) {
 	fail := func(err error) (Weights, error) {
 		return nil, fmt.Errorf("model directory %q: %w: %w", dir, err, ErrNotAModel)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, e.IndexFile()))
+	text, err := readText(dir, e.IndexFile())
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if written, listed := config.Files[e.IndexFile()]; listed && describe(text) != written {
 		return fail(fmt.Errorf("%s was changed after the conversion: convert the checkpoint again", e.IndexFile()))
@@ -65,7 +67,43 @@ func ReadIndex(dir string, e Element, config *Config) (Weights, error) {
 	if err := checkFiles(dir, index.Files, e.IndexFile()); err != nil {
 		return fail(err)
 	}
+	if err := index.Weights.check(dir, e); err != nil {
+		return fail(fmt.Errorf("%s: %w", e.IndexFile(), err))
+	}
 	return index.Weights, nil
+}
+
+// check makes sure that each tensor lies in a file of the directory, in an element
+// type that this index has: ONNX Runtime is given the places as they are.
+func (all Weights) check(dir string, e Element) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	sizes := map[string]int64{}
+	for _, name := range slices.Sorted(maps.Keys(all)) { // the same mistake is named each time
+		w := all[name]
+		size, known := sizes[w.File]
+		if !known {
+			if size, err = sizeOf(root, w.File); err != nil {
+				return fmt.Errorf("tensor %q: %w", name, err)
+			}
+			sizes[w.File] = size
+		}
+		if err := w.check(size, e, Float32); err != nil {
+			return fmt.Errorf("tensor %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// check makes sure that a tensor of one of these types lies within a file of a size.
+func (w Weight) check(fileSize int64, types ...Element) error {
+	if size := w.Size(); !slices.Contains(types, w.Element) || w.Offset < 0 || size < 0 || size > fileSize || w.Offset > fileSize-size {
+		return fmt.Errorf("no tensor of %s and shape %v is at byte %d of %d of %s", w.Element, w.Shape, w.Offset, fileSize, w.File)
+	}
+	return nil
 }
 
 // WriteIndex writes an index.
@@ -83,19 +121,15 @@ func WriteIndex(dir string, e Element, index Index) error {
 // Read reads a tensor of float32 whole.
 func (w Weight) Read(dir string) ([]float32, error) {
 	fail := func(err error) ([]float32, error) {
-		return nil, fmt.Errorf("model directory %q: %s: %w: %w", dir, w.File, err, ErrNotAModel)
+		return nil, fmt.Errorf("model directory %q: %w: %w", dir, err, ErrNotAModel)
 	}
-	file, err := os.Open(filepath.Join(dir, w.File))
+	file, size, err := OpenFile(dir, w.File)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
+	if err := w.check(size, Float32); err != nil {
 		return fail(err)
-	}
-	if size := w.Size(); w.Element != Float32 || w.Offset < 0 || size < 0 || size > info.Size() || w.Offset > info.Size()-size {
-		return fail(fmt.Errorf("no tensor of %s and shape %v is at byte %d of %d", w.Element, w.Shape, w.Offset, info.Size()))
 	}
 	content := make([]byte, w.Size())
 	if _, err := file.ReadAt(content, w.Offset); err != nil {

@@ -21,15 +21,7 @@ func TestIndexAndWeights(t *testing.T) {
 		content += string([]byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)})
 	}
 	write(t, filepath.Join(dir, "w.bin"), content)
-	want := modeldir.Weights{
-		"w":         {File: "w.bin", Element: modeldir.Float32, Shape: []int{2, 2}, Offset: 4},
-		"past":      {File: "w.bin", Element: modeldir.Float32, Shape: []int{2, 2}, Offset: 5},
-		"huge":      {File: "w.bin", Element: modeldir.Float32, Shape: []int{1 << 40, 1 << 40}},
-		"before":    {File: "w.bin", Element: modeldir.Float32, Shape: []int{1}, Offset: -4},
-		"negative":  {File: "w.bin", Element: modeldir.Float32, Shape: []int{-1}},
-		"in 8 bits": {File: "w.bin", Element: modeldir.Int8, Shape: []int{4}},
-		"nowhere":   {File: "v.bin", Element: modeldir.Float32, Shape: []int{1}},
-	}
+	want := modeldir.Weights{"w": {File: "w.bin", Element: modeldir.Float32, Shape: []int{2, 2}, Offset: 4}}
 	if err := modeldir.WriteIndex(dir, modeldir.Float32, modeldir.Index{Weights: want}); err != nil {
 		t.Fatal(err)
 	}
@@ -37,14 +29,40 @@ func TestIndexAndWeights(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	for name, w := range got {
-		read, err := w.Read(dir)
-		switch {
-		case name == "w" && (err != nil || !slices.Equal(read, values)):
-			t.Errorf("got %v, %v; want %v", read, err, values)
-		case name != "w" && !errors.Is(err, modeldir.ErrNotAModel):
-			t.Errorf("%s: got %v, %v", name, read, err)
-		}
+	read, err := got["w"].Read(dir)
+	if err != nil || !slices.Equal(read, values) {
+		t.Errorf("got %v, %v; want %v", read, err, values)
+	}
+	link(t, "/dev/zero", filepath.Join(dir, "zero.bin"))
+	for name, w := range map[string]modeldir.Weight{
+		"past the end":      {File: "w.bin", Element: modeldir.Float32, Shape: []int{2, 2}, Offset: 5},
+		"huge":              {File: "w.bin", Element: modeldir.Float32, Shape: []int{1 << 40, 1 << 40}},
+		"at 2^63":           {File: "w.bin", Element: modeldir.Float32, Shape: []int{2, 2}, Offset: math.MaxInt64},
+		"before the file":   {File: "w.bin", Element: modeldir.Float32, Shape: []int{1}, Offset: -4},
+		"a negative size":   {File: "w.bin", Element: modeldir.Float32, Shape: []int{-1}},
+		"in 8 bits":         {File: "w.bin", Element: modeldir.Int8, Shape: []int{4}},
+		"in no type":        {File: "w.bin", Element: "float128", Shape: []int{1}},
+		"nowhere":           {File: "v.bin", Element: modeldir.Float32, Shape: []int{1}},
+		"without a file":    {Element: modeldir.Float32, Shape: []int{0}},
+		"in the directory":  {File: ".", Element: modeldir.Float32, Shape: []int{0}},
+		"above it":          {File: "../w.bin", Element: modeldir.Float32, Shape: []int{0}},
+		"back in it":        {File: "../" + filepath.Base(dir) + "/w.bin", Element: modeldir.Float32, Shape: []int{0}},
+		"by absolute path":  {File: filepath.Join(dir, "w.bin"), Element: modeldir.Float32, Shape: []int{0}},
+		"by a link outside": {File: "zero.bin", Element: modeldir.Float32, Shape: []int{0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if read, err := w.Read(dir); !errors.Is(err, modeldir.ErrNotAModel) {
+				t.Errorf("read %v, %v", read, err)
+			}
+			index := modeldir.Index{Weights: modeldir.Weights{"good": want["w"], "bad": w}}
+			if err := modeldir.WriteIndex(dir, modeldir.Float32, index); err != nil {
+				t.Fatal(err)
+			}
+			got, err := modeldir.ReadIndex(dir, modeldir.Float32, config)
+			if !errors.Is(err, modeldir.ErrNotAModel) || !strings.Contains(err.Error(), `weights.json: tensor "bad"`) {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
 	}
 }
 

@@ -76,9 +76,10 @@ func newSearch(queries, reference Rows, o Options) (*search, error) {
 
 // run searches, a block of queries and of the reference after the other.
 func (s *search) run(ctx context.Context, indices []int64, distances []float64) (err error) {
-	if want := s.queries.N * s.K; len(indices) != want || len(distances) != want {
-		return fmt.Errorf("neighbors: memory for %d indices and %d distances, %d are needed: %w",
-			len(indices), len(distances), want, ErrShape)
+	// Divided, for a product could overflow: no K is 0, nor is the number of queries.
+	if len(indices)/s.K != s.queries.N || len(indices)%s.K != 0 || len(distances) != len(indices) {
+		return fmt.Errorf("neighbors: memory for %d indices and %d distances, %d of %d queries are needed: %w",
+			len(indices), len(distances), s.K, s.queries.N, ErrShape)
 	}
 	product, err := s.newMultiplier()
 	if err != nil {

@@ -42,7 +42,14 @@ type Labels struct {
 	N  int
 }
 
+// maxLabels is more than any reference has: there is a number for each while votes
+// are counted.
+const maxLabels = 1 << 24
+
 func (l Labels) check(nRows int) error {
+	if l.N > maxLabels {
+		return fmt.Errorf("neighbors: %d labels are more than %d: %w", l.N, maxLabels, ErrShape)
+	}
 	if len(l.Of) != nRows {
 		return fmt.Errorf("neighbors: %d labels for %d reference rows: %w", len(l.Of), nRows, ErrShape)
 	}

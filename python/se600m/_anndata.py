@@ -17,7 +17,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from se600m import _files, _lazy, _native, _not_anndata, _spool, _var, errors
+from se600m import _files, _lazy, _native, _not_anndata, _read_errors, _spool, _var, errors
 from se600m._words import a
 
 _CHUNK_VALUES = 1 << 25
@@ -128,6 +128,7 @@ class Chunk:
         elif isinstance(rows, pd.DataFrame):
             rows, self.nan = _numbers_of(rows), "NA"
         if not _ready(rows):
+            _lazy.check_sparse(rows, where)
             rows = _viewable(rows, where)
         self.rows = rows
         """CSR or a plain array."""
@@ -277,6 +278,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
     if found is None:
         raise no_matrix(where)
     found, var = _lazy.matrix(found, where), _lazy.table(var)
+    _lazy.check_sparse(found, where)
     if _lazy.is_sparse(found) and found.format not in ("csr", "csc"):
         found = _csr(found)  # others have no slices, or slow ones
     names, features = genes_of(var, where, gene_column)
@@ -295,7 +297,7 @@ def read(adata: AnnData, *, layer: str | None, use_raw: bool, gene_column: str |
         if spool is not None:
             some = spool.rows(first, last)
         else:
-            some = _rows(found, slice(first, last) if cells is None else cells[first:last])
+            some = _rows_of(found, slice(first, last) if cells is None else cells[first:last], where)
         return some if cells is None and features is None else columns_of(some, columns)
 
     whole = None if view or not _ready(found) else found
@@ -344,6 +346,7 @@ def of_rows(
     """Describe rows in memory that are some of a data set's, of which ``first`` is the number of the first one."""
     part = partial(_part_of, rows)
     whole = rows if _ready(rows) else None
+    _lazy.check_sparse(rows, where)
     n_rows, n_genes = rows.shape
     return Expression(n_rows, n_genes, where, columns, features, part, whole, _values_per_row(rows), None, offset=first)
 
@@ -378,6 +381,19 @@ def as_slice(numbers: npt.NDArray[np.intp]) -> slice | npt.NDArray[np.intp]:
 def columns_of(matrix: Any, columns: slice | npt.NDArray[np.intp]) -> Any:
     """Take some columns of rows in memory."""
     return matrix.iloc[:, columns] if isinstance(matrix, pd.DataFrame) else matrix[:, columns]
+
+
+def _rows_of(matrix: Any, cells: slice | npt.NDArray[np.intp], where: str) -> Any:
+    """Take some rows of a matrix that a user means, which may be in a damaged file."""
+    in_memory = isinstance(matrix, np.ndarray | pd.DataFrame | _lazy.Blocks) or _lazy.is_sparse(matrix)
+    if in_memory:
+        return _rows(matrix, cells)
+    try:
+        some = _rows(matrix, cells)
+    except (OSError, ValueError, IndexError) as error:
+        raise errors.DataError(f"{where} can't be read: {_read_errors.cause(error)}") from error
+    _lazy.check_sparse(some, where)
+    return some
 
 
 def _rows(matrix: Any, cells: slice | npt.NDArray[np.intp]) -> Any:
@@ -448,5 +464,7 @@ def _first_values(matrix: Any) -> npt.NDArray[Any]:
     """Take some values of a matrix without reading all of it."""
     if isinstance(matrix, anndata.abc.CSCDataset):
         return np.asarray(matrix.group["data"][: _SAMPLE * 1024])
+    if isinstance(matrix, sp.csc_matrix | sp.csc_array):  # which nobody has checked
+        return np.asarray(matrix.data[: _SAMPLE * 1024])
     rows = _rows(matrix, slice(0, _SAMPLE))
     return np.asarray(rows.data if _lazy.is_sparse(rows) else rows)

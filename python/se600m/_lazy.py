@@ -55,12 +55,36 @@ def is_sparse(values: Any) -> bool:
     return bool(sp.issparse(values))
 
 
+def check_sparse(found: Any, where: str) -> None:
+    """Make sure that the places that a sparse matrix in memory refers to exist.
+
+    scipy takes them from a file as they are, and its code in C would read and write past the end of its memory.
+
+    Raises
+    ------
+    DataError
+        The matrix is damaged.
+    """
+    if not is_sparse(found) or found.format not in ("csr", "csc"):
+        return
+    of_rows = found.format == "csr"
+    n_lists, n_places = found.shape if of_rows else found.shape[::-1]
+    indptr = found.indptr
+    rises = len(indptr) == n_lists + 1 and indptr[0] >= 0 and bool((indptr[1:] >= indptr[:-1]).all())
+    if not rises or indptr[-1] > min(len(found.indices), len(found.data)):
+        raise errors.DataError(f"{where} is damaged: its indptr does not rise from 0 to the number of its values")
+    used = found.indices[: indptr[-1]]
+    if used.size and not 0 <= (least := used.min()) <= (most := used.max()) < n_places:
+        what, wrong = "gene" if of_rows else "cell", least if least < 0 else most
+        raise errors.DataError(f"{where} is damaged: it refers to {what} {wrong} of {n_places}")
+
+
 class Blocks:
     """Rows of a dask array. The block that was computed last is kept, so that each is computed once on the way down."""
 
     def __init__(self, array: Any, where: str) -> None:
         # A block has all genes of its cells: what dask cuts between genes is computed together.
-        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+        self._array, self.shape, self.dtype, self._where = array, array.shape, array.dtype, where
         self._ends = np.cumsum(array.chunks[0])
         self._held: tuple[int, Any] = (-1, None)
         log.info("%s is a dask array, which is computed in %s blocks of cells", where, f"{len(self._ends):,}")
@@ -87,5 +111,6 @@ class Blocks:
             self._held = (-1, None)  # the old one need not be kept while the new one is made
             last = int(self._ends[block])
             rows: Any = on_host(self._array[last - self._array.chunks[0][block] : last].compute())
+            check_sparse(rows, self._where)
             self._held = (block, rows.tocsr() if is_sparse(rows) else rows)
         return self._held[1]

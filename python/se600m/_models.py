@@ -28,6 +28,9 @@ from se600m._published import Published
 
 BUNDLED = Path(__file__).parent / "models"
 DEFAULT = "se-mini"
+_CONFIG = 1 << 20
+"""Characters of a config.json that are looked at to know it."""
+
 _NOTICE = (
     "no model was named: using se-mini, a small one trained on 559 immune cells. For SE-600M (non-commercial licence), "
     'run `se600m download SE-600M` once and pass model="SE-600M"'
@@ -165,7 +168,8 @@ def _is_converted(path: Path) -> bool:
     if not config.is_file():
         return False
     weights = any(p.suffix.lower() in (".safetensors", ".ckpt") for p in path.iterdir())
-    return not weights or "format_version" in config.read_text(errors="replace")
+    with config.open(errors="replace") as text:
+        return not weights or "format_version" in text.read(_CONFIG)
 
 
 def _explained(

@@ -97,6 +97,11 @@ class Spool:
         group = self._matrix.group
         indptr = np.asarray(group["indptr"][...], np.int64)
         n_rows = self._matrix.shape[0]
+        n_values = min(group["data"].shape[0], group["indices"].shape[0])
+        if len(indptr) != self._n_genes + 1 or indptr[0] < 0 or (np.diff(indptr) < 0).any() or indptr[-1] > n_values:
+            raise errors.DataError(
+                f"{self._where} is damaged: its indptr does not rise from 0 to the number of its values"
+            )
         stored = int(np.diff(indptr)[self._wanted].sum())
         of_wanted_rows = stored * self._n_stored // max(1, n_rows)
         self._rows_per_part = max(1, _PART // max(1, stored // max(1, n_rows)))

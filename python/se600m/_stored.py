@@ -20,11 +20,14 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import read_elem, sparse_dataset
 
-from se600m import _anndata, _spool, _trees, _var, errors
+from se600m import _anndata, _lazy, _spool, _trees, _var, errors
 from se600m._read_errors import cause
 from se600m._words import many, verb
 
 _SPARSE = ("csr_matrix", "csc_matrix")
+
+_MOST_STORED = 64
+"""No sparse row stores more values than as many times the number of genes; compressed on a disk, they could be any."""
 
 _MOST_ROWS = 1 << 16
 """Rows that are read at once, however few values they have."""
@@ -341,11 +344,18 @@ class _CSR(_Rows):
         begin, end = int(indptr[0]), int(indptr[-1])
         if len(indptr) != last - first + 1 or (np.diff(indptr) < 0).any():
             raise errors.DataError(f"{self.where} is damaged: its indptr does not rise from row {first} to row {last}")
+        if end - begin > _MOST_STORED * (last - first) * self.shape[1]:
+            raise errors.DataError(
+                f"{self.where} is damaged: the rows {first} to {last - 1} have {end - begin:,} values of "
+                f"{self.shape[1]:,} genes"
+            )
         data = np.asarray(self.group["data"][begin:end])
         indices = np.asarray(self.group["indices"][begin:end])
         if not len(data) == len(indices) == end - begin:
             raise errors.DataError(f"{self.where} is damaged: values of the rows {first} to {last - 1} are missing")
-        return sp.csr_matrix((data, indices, indptr - begin), shape=(last - first, self.shape[1]))
+        some = sp.csr_matrix((data, indices, indptr - begin), shape=(last - first, self.shape[1]))
+        _lazy.check_sparse(some, self.where)
+        return some
 
     def at_once(self, first: int, most: int, n_bytes: int) -> int:
         indptr = np.asarray(self.group["indptr"][first : first + most + 1], np.int64)
