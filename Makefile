@@ -122,11 +122,13 @@ gpu-kit: setup
 	$(PY) tools/gpu_kit/pack.py out/gpu-kit --python "$$(command -v "$(PYTHON_THERE)")" $(ARGS)
 
 # What `pip install se600m-go` asks for, and what it asks for with the extras, each in its lowest version (and what
-# those need in the newest). Left out: how wheels are built, and the page of messages, which quotes other packages.
+# those need in the newest). Left out: how wheels are built, the page of messages, which quotes other packages, and the
+# picture in a notebook, which other versions of UMAP draw differently.
 LOWEST := .venv-lowest
 LOWEST_core := --extra test
 LOWEST_full := --extra test --extra zarr
-LOWEST_OUT := --ignore tests/test_packaging.py --deselect tests/test_errors.py::test_the_page_says_what_is_said
+LOWEST_OUT := --ignore tests/test_packaging.py --deselect tests/test_errors.py::test_the_page_says_what_is_said \
+              --deselect tests/test_notebook.py::test_the_quickstart_runs_and_gives_what_is_committed
 
 $(LOWEST)/%.txt: pyproject.toml $(VENV)/.dev
 	@mkdir -p $(LOWEST)

@@ -134,7 +134,8 @@ def test_full_width(full_width, immune):
     want = expected(full_width, sentences.gene_indices[0], sentences.expression_values[0])
     for stage, values in want.items():
         scale = max(1, np.abs(values).max())
-        assert np.abs(trace[stage][0] - values).max() <= 5e-5 * scale, stage
+        # Scores of random weights are so large at this width that what the projection rounds, 1e-6, is 6e-5 a layer on.
+        assert np.abs(trace[stage][0] - values).max() <= 1e-4 * scale, stage
     contextual = model.contextual_gene_embeddings(cells[:1])
     assert np.array_equal(contextual.gene_indices, sentences.gene_indices)
     layer = want["layer_2"][:2048]
