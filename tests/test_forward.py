@@ -139,7 +139,7 @@ def test_full_width(full_width, immune):
     contextual = model.contextual_gene_embeddings(cells[:1])
     assert np.array_equal(contextual.gene_indices, sentences.gene_indices)
     layer = want["layer_2"][:2048]
-    assert np.abs(contextual.embeddings[0] - layer).max() <= 5e-5 * np.abs(layer).max()
+    assert np.abs(contextual.embeddings[0] - layer).max() <= 1e-4 * np.abs(layer).max()
     genes, both = model.genes[:3], np.concatenate([trace["embedding"], trace["dataset_embedding"]], axis=1)
     decoded = oracle.decode(
         full_width.state, full_width.table, trace["embedding"], range(3), read_depth=[4],
