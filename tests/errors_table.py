@@ -1128,7 +1128,7 @@ SEARCH = [
         "cells that are in the table already",
         indexed(se600m.index),
         errors.DestinationExistsError,
-        r"24 of the 24 cells are in .*already.*overwrite=True.*dataset=",
+        "24 of 24 cells are in .*already.*overwrite=True.*dataset=",
     ),
     Case(
         "a table of another model",
@@ -1596,7 +1596,7 @@ MODELS = [
     ),
     Case(
         "chosen genes that the model knows and the data set does not have",
-        lambda g: se600m.embed(without(g, "LYZ", "CD3D"), genes=["LYZ", "CD3D"]),
+        lambda g: se600m.load_model().compute(without(g, "LYZ", "CD3D"), genes=["LYZ", "CD3D"]),
         errors.UnknownGeneError,
         "none of the 2 chosen genes, such as 'LYZ', is both known to the model and in the data set",
     ),

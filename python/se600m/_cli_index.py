@@ -116,7 +116,11 @@ def query(
     ] = None,
     weights: Weights = "uniform",
     columns: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Columns of the table to write for every nearest cell.")
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Columns of TABLE to write for every nearest cell; obs_ is put before names that OUT has already.",
+        ),
     ] = None,
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="Search only cells for which this is true: \"tissue = 'lung'\".")

@@ -45,7 +45,12 @@ def nearest(
     *,
     k: Neighbours = 15,
     columns: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Columns of REFERENCE's obs to write for every nearest cell.")
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Columns of REFERENCE's obs to write for every nearest cell; obs_ is put before names that the table "
+            "has already.",
+        ),
     ] = None,
     key: EmbeddingKey = "X_state",
     modality: Modality = None,
