@@ -289,7 +289,7 @@ def _labels(reference: AnnData, key: str) -> pd.Categorical[Any]:
     labels = pd.Categorical(column)
     kind = getattr(labels.categories.dtype, "numpy_dtype", None)
     if kind is not None:  # whole numbers beside missing ones: as categories they are plain again, and can be written
-        labels = pd.Categorical.from_codes(labels.codes, labels.categories.to_numpy(kind))
+        labels = pd.Categorical.from_codes(labels.codes, pd.Index(labels.categories.to_numpy(kind)))
     if not (labels.codes >= 0).any():
         raise errors.DataError(f"no cell of the reference has a label in reference.obs[{key!r}]")
     return labels
