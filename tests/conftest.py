@@ -151,6 +151,8 @@ def told(monkeypatch, capsys):
     monkeypatch.setattr(_log, "worded", str)
 
     def run(*args, with_output=False):
+        monkeypatch.setattr(_cli_run, "_kept", [])
+        monkeypatch.setattr(_cli_run, "_to_go_on", [])
         monkeypatch.setattr(sys, "argv", ["se600m", *args])
         with pytest.raises(SystemExit) as ended:
             cli.main()

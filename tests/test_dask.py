@@ -441,7 +441,7 @@ def test_a_file(cells, model, want, cluster, tmp_path, small_steps, kind):
 
 def test_a_file_goes_on_elsewhere(file, model, want, cluster, tmp_path, small_steps, monkeypatch):
     """What a cluster has done is kept when the run ends, and the machine itself goes on with it."""
-    keep = _cluster._resumable._JournalSink.keep
+    keep = _cluster._resumable.JournalSink.keep
 
     def stops(sink, arrays, seconds):
         keep(sink, arrays, seconds)
@@ -450,7 +450,7 @@ def test_a_file_goes_on_elsewhere(file, model, want, cluster, tmp_path, small_st
 
     options = {"model": model, **OPTIONS}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
-        patch.setattr(_cluster._resumable._JournalSink, "keep", stops)
+        patch.setattr(_cluster._resumable.JournalSink, "keep", stops)
         se600m.embed_file(file, tmp_path / "out.npy", scheduler=cluster.scheduler_address, **options)
     assert "4 of 13 rows are kept" in stopped.value.__notes__[0]
     done = se600m.embed_file(file, tmp_path / "out.npy", resume=True, **options)

@@ -309,15 +309,19 @@ def test_a_cell_unlike_all_others_gets_no_label_by_similarity():
         pytest.param([True, False, False], False, id="bools"),
         pytest.param([7, -3, -3], -3, id="whole numbers"),
         pytest.param(pd.array(["z", "a", None], dtype="string"), "a", id="strings with NA"),
+        pytest.param(pd.array([7, -3, None], dtype="Int64"), -3, id="whole numbers with NA"),
+        pytest.param(pd.array([True, False, None], dtype="boolean"), False, id="bools with NA"),
         pytest.param(["z", "a", None], "a", id="text with None"),
     ],
 )
-def test_kinds_of_labels(labels, want):
+def test_kinds_of_labels(labels, want, tmp_path):
     adata, reference = cells(np.array([[0.0, 1.0]])), cells(np.array([[1.0, 0.0], [0.1, 1.0], [0.2, 1.0]]))
     reference.obs["t"] = labels
     se600m.transfer_labels(adata, reference, "t", k=1)
     assert adata.obs["t"].iloc[0] == want
     assert isinstance(adata.obs["t"].dtype, pd.CategoricalDtype)
+    adata.write_h5ad(tmp_path / "out.h5ad")
+    assert anndata.read_h5ad(tmp_path / "out.h5ad").obs["t"].iloc[0] == want
 
 
 # -- what it says ------------------------------------------------------------------------------

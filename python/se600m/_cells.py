@@ -11,7 +11,7 @@ import numpy.typing as npt
 from anndata import AnnData
 
 from se600m import _anndata, _choices, _genes, _native, _progress, _survey, errors
-from se600m._chunks import ArraySink, Job, Sink, Timings, run_chunks
+from se600m._chunks import ArraySink, Job, Rest, Sink, Timings, run_chunks
 from se600m._estimate import Run
 from se600m._opened import Opened
 from se600m._options import CellOptions
@@ -97,26 +97,6 @@ class CellChunk:
     @property
     def request(self) -> dict[str, Any]:
         return {"matrix": self.chunk.request, "first_row": self.first}
-
-
-@dataclass
-class Rest:
-    """The cells of a run that are left to do. How many are read at once may change on the way."""
-
-    cells: Cells
-    first: int
-    """The first of them."""
-    at_once: Callable[[], int]
-    """At most as many are read at once."""
-
-    def chunks(self, most: int | None = None) -> Iterator[tuple[int, CellChunk]]:
-        """Give (first row, cells)."""
-        first = self.first
-        while first < self.cells.n_cells:
-            step = self.at_once() if most is None else min(most, self.at_once())
-            chunk = self.cells.some(first, step)
-            yield first, chunk
-            first += chunk.n_cells
 
 
 class Cells:

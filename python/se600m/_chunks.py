@@ -36,6 +36,37 @@ class Source(Protocol):
         """Give (first row, rows), at most some rows at a time; None leaves the number to the source."""
 
 
+class Countable(Protocol):
+    """Rows of which those from any one on can be read."""
+
+    @property
+    def n_cells(self) -> int:
+        """Number of rows."""
+
+    def some(self, first: int, most: int) -> Chunk:
+        """Read rows from a given one on, at most some."""
+
+
+@dataclass
+class Rest:
+    """The rows of a run that are left to do. How many are read at once may change on the way."""
+
+    rows: Countable
+    first: int
+    """The first of them."""
+    at_once: Callable[[], int]
+    """At most as many are read at once."""
+
+    def chunks(self, most: int | None = None) -> Iterator[tuple[int, Chunk]]:
+        """Give (first row, rows)."""
+        first = self.first
+        while first < self.rows.n_cells:
+            step = self.at_once() if most is None else min(most, self.at_once())
+            chunk = self.rows.some(first, step)
+            yield first, chunk
+            first += chunk.n_cells
+
+
 class Sink(Protocol):
     """Where results go."""
 

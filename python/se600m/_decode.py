@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from se600m import _native, _progress, _read_errors, _row_file, _rows, errors
-from se600m._chunks import Arrays, Job, run_chunks
+from se600m._chunks import Arrays, Job, Rest, Sink, run_chunks
 from se600m._opened import Opened
 from se600m._options import checked_threads
 
@@ -32,36 +32,68 @@ def decode(
     out: Any,
 ) -> Any:
     """Do what :meth:`se600m.Model.decode` says."""
-    takes = opened.config.get("decoder")
-    if takes is None:
-        raise errors.NotInModelError(
-            f"model {opened.name!r} has no expression decoder: its checkpoint has no binary_decoder tensors"
-        )
-    threads = checked_threads(threads)
-    tokens = opened.tokens_of(genes)
-    cells = _EmbeddedCells(opened, takes, embedding, dataset_embedding, read_depth)
-    shape = (cells.n, len(tokens))
+    how: dict[str, Any] = {"read_depth": read_depth, "dataset_embedding": dataset_embedding, "threads": threads}
+    decoding = Decoding(opened, embedding, genes, **how)
     if out is None:
-        out = np.empty(shape, np.float32)
+        out = np.empty(decoding.shape, np.float32)
     else:
-        _rows.check_output(out, shape)
-    written = _row_file.unmapped(out, to_write=True)
-    request = {"model": opened.handle, "threads": threads or 0, "genes": _native.array(tokens)}
-    sink = _PredictionSink(written, max(len(tokens), opened.output_dim))
-    with _progress.bar(progress, f"Decoding with {opened.name}", cells.n * len(tokens), unit="value") as update:
-        run_chunks(cells, sink, Job("decode", request), progress=update)
+        _rows.check_output(out, decoding.shape)
+    decoding.write(_PredictionSink(_row_file.unmapped(out, to_write=True), decoding.rows_at_once), progress)
     return out
+
+
+class Decoding:
+    """Expression that is to be predicted: embedded cells and genes, checked.
+
+    Attributes
+    ----------
+    shape
+        Of the predictions: cells × genes.
+    cells
+        The embedded cells.
+    rows_at_once
+        Cells of which the embeddings and the predictions have about 64 MiB.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        embedding: Any,
+        genes: Iterable[str] | str,
+        *,
+        read_depth: npt.ArrayLike = READ_DEPTH,
+        dataset_embedding: Any = None,
+        threads: int | None = None,
+    ) -> None:
+        takes = opened.config.get("decoder")
+        if takes is None:
+            raise errors.NotInModelError(
+                f"model {opened.name!r} has no expression decoder: its checkpoint has no binary_decoder tensors"
+            )
+        self._opened, self._threads = opened, checked_threads(threads)
+        self._tokens = opened.tokens_of(genes)
+        self.cells = EmbeddedCells(opened, takes, embedding, dataset_embedding, read_depth)
+        self.shape = (self.cells.n_cells, len(self._tokens))
+        self.rows_at_once = max(1, _CHUNK_VALUES // max(len(self._tokens), opened.output_dim))
+
+    def write(self, sink: Sink, progress: bool | None, rest: Rest | None = None) -> None:
+        """Have predictions taken by a sink, with progress; ``rest`` are the cells that are left, if others are done."""
+        n_genes, title = self.shape[1], f"Decoding with {self._opened.name}"
+        request = {"model": self._opened.handle, "threads": self._threads or 0, "genes": _native.array(self._tokens)}
+        done = 0 if rest is None else rest.first * n_genes
+        with _progress.bar(progress, title, self.shape[0] * n_genes, unit="value", done=done) as update:
+            run_chunks(rest or self.cells, sink, Job("decode", request), progress=update)
 
 
 class _PredictionSink:
     """Predictions of some cells at a time, into an array of any kind; where Go can, it writes in place."""
 
-    def __init__(self, out: Any, width: int) -> None:
+    def __init__(self, out: Any, rows_at_once: int) -> None:
         self._out = out
         self._in_place = (
             isinstance(out, np.ndarray) and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.aligned
         )
-        self.step: int | None = _rows.rows_at_once(out, _CHUNK_VALUES, width)
+        self.step: int | None = _rows.whole_chunks(out, rows_at_once)
 
     def memory(self, rows: slice) -> Arrays:
         shape = (rows.stop - rows.start, self._out.shape[1])
@@ -80,7 +112,7 @@ class _EmbeddedChunk:
         self.request = {"n_cells": n_cells, **{name: _native.array(values) for name, values in arrays.items()}}
 
 
-class _EmbeddedCells:
+class EmbeddedCells:
     """Embeddings of cells as they were given, to be read some rows at a time."""
 
     def __init__(
@@ -89,7 +121,7 @@ class _EmbeddedCells:
         takes_dataset = takes["dataset_dim"]
         self.width, self.takes_dataset = opened.output_dim, takes_dataset
         self.embedding = embedding = _two_dimensional("embedding", embedding)
-        self.n = int(embedding.shape[0])
+        self.n_cells = int(embedding.shape[0])
         whole = opened.output_dim + opened.dataset_dim
         appended = opened.dataset_dim > 0 and embedding.shape[1] == whole
         if embedding.shape[1] != opened.output_dim and not appended:
@@ -108,18 +140,22 @@ class _EmbeddedCells:
                 f"adata.obsm['X_state_dataset'], or embed with_dataset_embedding=True ({whole} columns)"
             )
         self.dataset = None if dataset is None else _two_dimensional("dataset_embedding", dataset)
-        if self.dataset is not None and tuple(self.dataset.shape) != (self.n, takes_dataset):
+        if self.dataset is not None and tuple(self.dataset.shape) != (self.n_cells, takes_dataset):
             raise errors.OptionError(
-                f"dataset_embedding has shape {list(self.dataset.shape)}, not {[self.n, takes_dataset]}"
+                f"dataset_embedding has shape {list(self.dataset.shape)}, not {[self.n_cells, takes_dataset]}"
             )
-        self.depth = _depths(read_depth, self.n, takes["read_depth"])
+        self.depth = _depths(read_depth, self.n_cells, takes["read_depth"])
 
     def chunks(self, most: int | None = None) -> Iterator[tuple[int, _EmbeddedChunk]]:
         """Give (first row, embeddings), at most some cells at a time."""
-        step = most or max(1, self.n)
-        for first in range(0, self.n, step):
-            rows = slice(first, min(first + step, self.n))
-            yield first, _EmbeddedChunk(rows.stop - first, self._read(rows))
+        step = most or max(1, self.n_cells)
+        for first in range(0, self.n_cells, step):
+            yield first, self.some(first, step)
+
+    def some(self, first: int, most: int) -> _EmbeddedChunk:
+        """Read embeddings from a given cell on, at most some."""
+        rows = slice(first, min(first + most, self.n_cells))
+        return _EmbeddedChunk(rows.stop - first, self._read(rows))
 
     def _read(self, rows: slice) -> Arrays:
         block = _finite("embedding", self.embedding, rows)

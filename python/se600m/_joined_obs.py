@@ -89,8 +89,7 @@ def _common(name: Any, columns: Sequence[pd.Series[Any]], missing: bool) -> Any:
     others = [column for column in columns if not pd.api.types.is_integer_dtype(column.dtype)]
     if not whole or not all(pd.api.types.is_float_dtype(column.dtype) for column in others):
         return None
-    dtypes: list[Any] = [column.dtype for column in columns]
-    plain: list[np.dtype[Any]] = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
+    plain: list[Any] = [getattr(column.dtype, "numpy_dtype", column.dtype) for column in columns]
     common = np.result_type(*plain)
     if others and all(abs(int(end)) <= _EXACT for column in whole for end in _ends(column)):
         return common

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from se600m import _journal, _log, _native, _opened, _progress, errors
-from se600m._cells import Cells, Rest
-from se600m._chunks import Arrays, Timings
+from se600m._cells import Cells
+from se600m._chunks import Arrays, Rest, Timings
 from se600m._inputs import Input
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -55,8 +55,8 @@ class Pace:
         self._rows = max(1, min(wanted, self._rows * _GROWTH))
 
 
-class _JournalSink:
-    """Results into a journal."""
+class JournalSink:
+    """Results into a journal. ``before`` and ``after`` are called whenever rows are kept."""
 
     step: int | None = None
 
@@ -108,20 +108,25 @@ def device_kind(opened: _opened.Opened) -> str:
     return " and ".join(sorted({name.partition(":")[0] for name in opened.device.split(",")}))
 
 
+def of_model(opened: _opened.Opened) -> dict[str, str]:
+    """Name what results depend on of the model and of what it runs on."""
+    noted = opened.provenance()
+    return {("device" if key == "provider" else key): value for key, value in noted.items()} | {
+        "device": device_kind(opened)
+    }
+
+
 def identity(cells: Cells, given: Input, task: Task) -> dict[str, Any]:
     """Name everything that results depend on. What can't change them, such as the batch size, is not among it.
 
     It is the same for this process and for the workers of a cluster, so that either goes on with the rows of the other.
     """
-    options, opened = cells.options, cells.opened
-    n, model = cells.n_cells, opened.provenance()
-    model["device"] = device_kind(opened)
-    del model["provider"]
+    options, n = cells.options, cells.n_cells
     return {
         "the command": task.kind,
         **given.identity(cells.source, options),
         "the rows": f"{cells.source.offset}-{cells.source.offset + n}",
-        **model,
+        **of_model(cells.opened),
         "layer": options.layer,
         "use_raw": options.use_raw,
         "gene_column": options.gene_column,
@@ -200,7 +205,7 @@ def run(
     checking, resumed, pace = time.monotonic() - began, journal.done, Pace()
     if resumed < cells.n_cells:
         # Rows of a file that was cut off meanwhile are not kept.
-        sink = _JournalSink(journal, pace, given.check_unchanged, check)
+        sink = JournalSink(journal, pace, given.check_unchanged, check)
         if elsewhere is None:
             rest = Rest(cells, resumed, pace)
             cells.run(task.kind, sink, dict(task.more), task.title, rest=rest, timings=timings)

@@ -24,6 +24,10 @@ def check_output(out: Any, shape: tuple[int, ...]) -> None:
 
 def rows_at_once(out: Any, n_values: int, width: int) -> int:
     """Choose rows of some width so that they have about as many values, in whole chunks of a chunked array."""
-    rows = max(1, n_values // max(1, width))
+    return whole_chunks(out, max(1, n_values // max(1, width)))
+
+
+def whole_chunks(out: Any, rows: int) -> int:
+    """Give as many rows, or fewer so that they end where a chunk of a chunked array does."""
     chunk = (getattr(out, "chunks", None) or (1,))[0]
     return rows // chunk * chunk or rows

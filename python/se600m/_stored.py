@@ -270,7 +270,7 @@ class Stored:
         )
         for array in arrays:
             digest.update(repr((str(array.dtype), tuple(array.shape))).encode())
-            for part in _ends(array):
+            for part in ends(array):
                 digest.update(np.ascontiguousarray(part).tobytes())
         return {
             "the input's size": size,
@@ -282,7 +282,7 @@ class Stored:
         }
 
 
-def _ends(array: Any) -> Iterator[npt.NDArray[Any]]:
+def ends(array: Any) -> Iterator[npt.NDArray[Any]]:
     """Read some values from the beginning of an array, from its middle, and from its end."""
     step = _SAMPLE if len(array.shape) == 1 else max(1, _SAMPLE // max(1, int(array.shape[1])))
     for part in _sampled(int(array.shape[0]), step):

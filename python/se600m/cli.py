@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -267,10 +268,15 @@ def decode(
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    json_progress: JsonProgress = False,
 ) -> None:
-    """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time."""
-    from se600m import _decode, _decode_files, _files, _models, _opened, _options
+    """Predict the log1p expression of genes from embeddings, which are read and written some cells at a time.
+
+    A run that was interrupted goes on with --resume, as with embed.
+    """
+    from se600m import _decode, _decode_files, _files, _journal, _models, _opened, _options, _resumable
     from se600m.errors import OptionError
 
     symbols = gene_list(genes, genes_file)
@@ -280,19 +286,22 @@ def decode(
     depth: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
     _decode.check_depth(**depth)
     _opened.check(model, device, precision, checkpoint, protein_embeddings)
-    place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_EMBEDDINGS)
+    put = resume and _journal.was_put(destination.resolve())
+    place = _files.check(destination, "OUT", overwrite=overwrite or put, suffixes=_EMBEDDINGS)
     _files.check_other_than(source, destination, "IN", "the embeddings")
+    _resumable.check_found(place, resume=resume, overwrite=overwrite)
     embedded = (
         _decode_files.read_npy(source)
         if source.suffix == ".npy"
         else _decode_files.read(source, key, modality, with_obs=destination.suffix == ".h5ad")
     )
-    _decode_files.check(embedded, symbols, place)
-    opened = _load(model, device, precision, checkpoint, protein_embeddings)
-    _decode_files.write(opened, embedded, symbols, place, threads=threads, **depth)
+    with closing(embedded), _cli_run.resumable("--resume"), _cli_run.progress_as(json_progress):
+        _decode_files.check(embedded, symbols, place, resume=resume)
+        opened = _load(model, device, precision, checkpoint, protein_embeddings)
+        _decode_files.write(opened, embedded, symbols, place, resume=resume, threads=threads, **depth)
+        n_cells = embedded.embedding.shape[0]
     say.print(
-        f"{many(embedded.embedding.shape[0], 'cell')} × {many(len(symbols), 'gene')} in {destination}"
-        f"{_models.with_default_model(model)}"
+        f"{many(n_cells, 'cell')} × {many(len(symbols), 'gene')} in {destination}{_models.with_default_model(model)}"
     )
 
 
