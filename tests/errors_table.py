@@ -196,6 +196,10 @@ def large_value(adata: anndata.AnnData) -> None:
     adata.X = x.tocsr()
 
 
+def gene_past_the_end(adata: anndata.AnnData) -> None:
+    adata.X.indices[-1] = 32_800
+
+
 def outer_join(adata: anndata.AnnData) -> anndata.AnnData:
     adata.X = adata.X.toarray()
     return anndata.concat([adata[:12, :27_786], adata[12:, 5000:]], join="outer")
@@ -278,6 +282,12 @@ DATA = [
         embed(large_value),
         errors.NotFiniteError,
         r"adata\.X\[3, 2\] .* is 1e\+300, which is too large for a 32-bit float and larger than any count: replace it",
+    ),
+    Case(
+        "a gene that is not there",
+        embed(gene_past_the_end),
+        errors.DataError,
+        r"adata\.X is damaged: it refers to gene 32800 of 32786",
     ),
     Case(
         "an outer join",
@@ -1506,6 +1516,11 @@ def change_config(**changes: Any) -> Callable[[Path], Any]:
     return change
 
 
+def replaced_by_a_link(directory: Path) -> None:
+    (directory / "weights.bin").rename(directory.parent / "elsewhere.bin")
+    (directory / "weights.bin").symlink_to("../elsewhere.bin")
+
+
 def int8_in_the_way(given: Given) -> Any:
     """Use weights in 8 bits where a folder of their name keeps them from being written."""
     model = converted(lambda directory: (directory / "int8.bin" / "taken").mkdir(parents=True), precision="int8")(given)
@@ -1678,6 +1693,18 @@ MODELS = [
         converted(change_config(files={"../../etc/passwd": {"size": 1, "sha256": ""}})),
         errors.ModelError,
         "outside the directory",
+    ),
+    Case(
+        "a file of a model that is a link elsewhere",
+        converted(replaced_by_a_link),
+        errors.ModelError,
+        r"weights\.bin is a link that leads out of the directory.*cp -rL",
+    ),
+    Case(
+        "a config of a model that can't be",
+        converted(change_config(dimensions={"n_genes": 1, "token_dim": -1})),
+        errors.ModelError,
+        "token_dim is -1, but must be from 1 to",
     ),
 ]
 
