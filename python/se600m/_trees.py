@@ -84,9 +84,12 @@ def consolidate(path: Path) -> None:
 
 
 def size_and_time(place: str, found: Any) -> tuple[int, int]:
-    """Add up the bytes of a zarr element's files, and find the youngest; (0, 0) if they are not on this machine."""
+    """Add up the bytes of a zarr element's files, and find the youngest; (0, 0) if they are not on this machine.
+
+    For an array in memory, which has no path, all files of the store count.
+    """
     size = youngest = 0
-    for folder, _, names in os.walk(Path(place) / found.path):
+    for folder, _, names in os.walk(Path(place) / getattr(found, "path", "")):
         for name in names:
             status = os.stat(os.path.join(folder, name))
             size, youngest = size + status.st_size, max(youngest, status.st_mtime_ns)
