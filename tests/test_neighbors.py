@@ -518,7 +518,7 @@ def test_requests_that_make_no_sense():
         _native.run("nearest", request | {"queries": rows | {"values": request["distances"]}})
     with pytest.raises(errors.DataError, match="5 numbers for 6 rows"):
         _native.run("nearest", request | {"queries": rows | {"numbers": request["indices"]}})
-    with pytest.raises(errors.DataError, match="5 indices and 5 distances, 12 are needed"):
+    with pytest.raises(errors.DataError, match="5 indices and 5 distances, 2 for each of 6 queries are needed"):
         _native.run("nearest", request)
 
 

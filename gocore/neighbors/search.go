@@ -78,7 +78,7 @@ func newSearch(queries, reference Rows, o Options) (*search, error) {
 func (s *search) run(ctx context.Context, indices []int64, distances []float64) (err error) {
 	// Divided, for a product could overflow: no K is 0, nor is the number of queries.
 	if len(indices)/s.K != s.queries.N || len(indices)%s.K != 0 || len(distances) != len(indices) {
-		return fmt.Errorf("neighbors: memory for %d indices and %d distances, %d of %d queries are needed: %w",
+		return fmt.Errorf("neighbors: memory for %d indices and %d distances, %d for each of %d queries are needed: %w",
 			len(indices), len(distances), s.K, s.queries.N, ErrShape)
 	}
 	product, err := s.newMultiplier()
