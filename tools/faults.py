@@ -74,7 +74,7 @@ def caught(folder: Path, fault: Fault) -> bool:
             return run(sys.executable, "-m", "pytest", *options, *fault.pytest).returncode == 1
         if (built := run("go", "build", *fault.go)).returncode:
             raise SystemExit(f"{LISTED.name}: {fault.name!r} can't be compiled:\n{built.stderr}")
-        return run("go", "test", *fault.go).returncode == 1
+        return any(run("go", "test", "-failfast", package).returncode == 1 for package in fault.go)
     finally:
         path.write_text(right)
 
