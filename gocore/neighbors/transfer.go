@@ -47,8 +47,8 @@ type Labels struct {
 const maxLabels = 1 << 24
 
 func (l Labels) check(nRows int) error {
-	if l.N > maxLabels {
-		return fmt.Errorf("neighbors: %d labels are more than %d: %w", l.N, maxLabels, ErrShape)
+	if l.N < 0 || l.N > maxLabels {
+		return fmt.Errorf("neighbors: %d labels, which are not from 0 to %d: %w", l.N, maxLabels, ErrShape)
 	}
 	if len(l.Of) != nRows {
 		return fmt.Errorf("neighbors: %d labels for %d reference rows: %w", len(l.Of), nRows, ErrShape)
