@@ -33,6 +33,14 @@ GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 """The architectures, and what Go calls them."""
 
 HERE = platform.machine()
+
+AUDITWHEEL = """
+import platform, sys
+platform.machine = lambda: {arch!r}
+from auditwheel.main import main
+sys.exit(main())
+"""
+"""auditwheel, which names no wheel of another architecture than this machine's."""
 TOOLS = Path(sys.executable).parent
 SBOM = ROOT / "out" / "sbom"
 TABLE = ROOT / "docs" / "benchmarks" / "install.md"
@@ -137,9 +145,9 @@ def wheel(sdist: Path, python: str, arch: str, folder: Path, time: int, **enviro
         )
         (built,) = Path(raw).glob("*.whl")
         before = set(folder.glob("*.whl"))
-        # It knows the names of this machine's systems alone, and takes the architecture from the wheel.
         run(
-            *(TOOLS / "auditwheel", "repair", "--plat", tag(HERE), "--only-plat", "--patcher", "none"),
+            *(sys.executable, "-c", AUDITWHEEL.format(arch=arch)),
+            *("repair", "--plat", tag(arch), "--only-plat", "--patcher", "none"),
             *("-w", folder, built),
             SOURCE_DATE_EPOCH=str(time),
         )
