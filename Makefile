@@ -17,7 +17,8 @@
 #             (ARGS="--quick" for minutes instead of half an hour; results in docs/benchmarks)
 # make bench-go  Go micro-benchmarks on real cells, into out/bench-go.txt for benchstat
 # make wheels  the source distribution and a wheel for each Python, checked, built twice, installed and tried, in dist
-#             (PYTHONS="3.12 3.13" chooses; ARGS=--once builds once, ARGS=--write updates docs/benchmarks/install.md)
+#             (PYTHONS="3.12 3.13" chooses; ARGS=--once builds once, ARGS=--write updates docs/benchmarks/install.md,
+#             ARGS="--arch aarch64" builds for the other architecture)
 # make check-release  Dockerfile, recipe, citation, and the security of workflows
 # make notices  THIRD_PARTY_NOTICES.md, for what is linked into the native module and for data in the package
 # make check  formats, lints, types, the direction of imports, and workflows

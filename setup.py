@@ -45,24 +45,29 @@ class BuildGo(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        include = sysconfig.get_paths()["include"]
+        include = Path(sysconfig.get_paths()["include"])
+        # Debian's pyconfig.h includes another one by its path in /usr/include, where a compiler for another libc
+        # doesn't look. Last, so that nothing but that is taken from there.
+        headers = [f"-I{include}", "-idirafter", str(include.parent)]
         tools, binding = BUILD / "tools", BUILD / f"binding-{sys.implementation.cache_tag}"
         exports = binding / "exports.map"
         environment = dict(
             os.environ,
             CC=prerequisites["compiler"](),
             CGO_ENABLED="1",
-            CGO_CFLAGS=f"-O2 -g0 -w {shlex.quote('-I' + include)}",
+            CGO_CFLAGS=shlex.join(["-O2", "-g0", "-w", *headers]),
             PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
         )
 
-        def run(*command: str, cwd: Path = ROOT) -> None:
-            done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True)
+        def run(*command: str, cwd: Path = ROOT, **different: str) -> None:
+            done = subprocess.run(command, cwd=cwd, env=environment | different, text=True, capture_output=True)
             if done.returncode:
                 raise SystemExit(f"se600m-go: {shlex.join(command)} failed:\n{done.stdout}\n{done.stderr}")
 
         tools.mkdir(parents=True, exist_ok=True)
-        run("go", "build", "-o", f"{tools}{os.sep}", "github.com/go-python/gopy", "golang.org/x/tools/cmd/goimports")
+        # They run here, whatever GOARCH and CC the library is for.
+        programs = ("github.com/go-python/gopy", "golang.org/x/tools/cmd/goimports")
+        run("go", "build", "-o", f"{tools}{os.sep}", *programs, GOOS="", GOARCH="", CGO_ENABLED="0")
         shutil.rmtree(binding, ignore_errors=True)
         run(
             "gopy",
@@ -87,7 +92,7 @@ class BuildGo(build_ext):
             f"-objdir={objects}",
             "-exportheader=se600m_go.h",
             "--",
-            f"-I{include}",
+            *headers,
             "se600m.go",
             cwd=binding,
         )

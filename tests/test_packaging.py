@@ -2,6 +2,7 @@
 
 import ast
 import os
+import platform
 import re
 import runpy
 import shutil
@@ -153,6 +154,22 @@ def test_what_is_wrong_with_a_wheel_is_told(tmp_path):
         "one native module is expected",
         "the licence and the notices of third parties are expected",
     ]
+
+
+def test_a_wheel_for_another_processor_than_it_says_is_told(tmp_path):
+    native = Path(np._core._multiarray_umath.__file__)
+    here, other = platform.machine(), {"x86_64": "aarch64"}.get(platform.machine(), "x86_64")
+
+    def faults(wheel, module):
+        path = tmp_path / f"x-1-cp312-cp312-linux_{wheel}.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(native, f"se600m/_se600m.cpython-312-{module}-linux-gnu.so")
+        return [fault for fault in contents.faults(path) if "unlike its name" in fault]
+
+    assert faults(here, here) == []
+    for wheel, module in ((other, other), (here, other), (other, here)):
+        (fault,) = faults(wheel, module)
+        assert f"is for {here}, unlike its name or the wheel's" in fault
 
 
 def test_the_version_is_written_once():

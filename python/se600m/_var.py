@@ -130,7 +130,9 @@ def _columns(var: pd.DataFrame, gene_column: str | None, place: str) -> list[Gen
     if gene_column is None:
         index = "adata.var_names" if place == "adata" else f"{place}.var.index"
         text = [_column(name, column, place) for name, column in var.items() if _is_text(column.dtype)]
-        return [GeneNames("var_names", _names(var.index.to_series()), index), *text]
+        # Text stays as it is: pandas 3 would make it Arrow's, which has no half surrogate pairs.
+        names = var.index.tolist() if var.index.inferred_type == "string" else _names(var.index.to_series())
+        return [GeneNames("var_names", names, index), *text]
     check_column(gene_column, var.columns)
     return [_column(gene_column, var[gene_column], place)]
 

@@ -1,7 +1,10 @@
 """Builds the source distribution and, from it, a wheel for each Python; checks, installs and tries each of them.
 
-The C compiler is zig, which links against glibc 2.28 whatever this machine has. Everything is built twice, the second
-time in other folders and with an empty cache of Go's, and must be the same bytes.
+The C compiler is zig, which links against glibc 2.28 whatever this machine has, and for either architecture. Everything
+is built twice, the second time in other folders and with an empty cache of Go's, and must be the same bytes.
+
+Wheels of the other architecture are tried by emulation in a file system of that architecture, which has Pythons in
+usr/bin (`--root`; `RELEASE.md` tells how to make one); without it, they are built and checked alone.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import argparse
 import gzip
 import io
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -25,8 +29,18 @@ import sbom
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = Path(__file__).with_name("requirements.txt")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-PLATFORM = "manylinux_2_28_x86_64"
-CC = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-gnu.2.28"]
+GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+"""The architectures, and what Go calls them."""
+
+HERE = platform.machine()
+
+AUDITWHEEL = """
+import platform, sys
+platform.machine = lambda: {arch!r}
+from auditwheel.main import main
+sys.exit(main())
+"""
+"""auditwheel, which names no wheel of another architecture than this machine's."""
 TOOLS = Path(sys.executable).parent
 SBOM = ROOT / "out" / "sbom"
 TABLE = ROOT / "docs" / "benchmarks" / "install.md"
@@ -68,6 +82,17 @@ def chosen(wanted: list[str]) -> dict[str, str]:
     return {name: path for name, path in found.items() if path}
 
 
+def in_root(root: Path, pythons: dict[str, str]) -> dict[str, Path]:
+    """Find the same Pythons in the file system of another architecture."""
+    found = {}
+    for name, python in pythons.items():
+        version = run(python, "-c", "import sys; print(*sys.version_info[:2], sep='.')")
+        found[name] = root.resolve() / "usr" / "bin" / f"python{version}"
+        if not found[name].exists():
+            raise SystemExit(f"{found[name]} is missing: the wheel for Python {version} can't be tried in {root}")
+    return found
+
+
 def epoch() -> str:
     """Tell the time that files in archives are given: that of the last commit."""
     return os.environ.get("SOURCE_DATE_EPOCH") or run("git", "log", "-1", "--format=%ct")
@@ -89,20 +114,40 @@ def source_distribution(folder: Path, time: int) -> Path:
     return archive
 
 
-def wheel(sdist: Path, python: str, folder: Path, time: int, **environment: str) -> Path:
+def tag(arch: str) -> str:
+    """Name the systems that a wheel of an architecture runs on."""
+    return f"manylinux_2_28_{arch}"
+
+
+def environment_for(arch: str, python: str) -> dict[str, str]:
+    """Make setup.py build for an architecture, which need not be this one.
+
+    The headers are those of this machine's Python: what differs on 64-bit Linux is not for extensions.
+    """
+    suffix = run(python, "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))")
+    return {
+        "CC": shlex.join([sys.executable, "-m", "ziglang", "cc", "-target", f"{arch}-linux-gnu.2.28"]),
+        "GOARCH": GOARCH[arch],
+        "SETUPTOOLS_EXT_SUFFIX": suffix.replace(HERE, arch),
+    }
+
+
+def wheel(sdist: Path, python: str, arch: str, folder: Path, time: int, **environment: str) -> Path:
     """Build a wheel from the source distribution; auditwheel names it, if its symbols are old enough."""
     with tempfile.TemporaryDirectory() as raw:
         run(
             *(TOOLS / "uv", "build", "-q", "--wheel", "--python", python),
+            f"--config-setting=--build-option=--plat-name=linux_{arch}",
             *("--build-constraints", PINNED, "-o", raw, sdist),
-            CC=shlex.join(CC),
             SOURCE_DATE_EPOCH=str(time),
+            **environment_for(arch, python),
             **environment,
         )
         (built,) = Path(raw).glob("*.whl")
         before = set(folder.glob("*.whl"))
         run(
-            *(TOOLS / "auditwheel", "repair", "--plat", PLATFORM, "--only-plat", "--patcher", "none"),
+            *(sys.executable, "-c", AUDITWHEEL.format(arch=arch)),
+            *("repair", "--plat", tag(arch), "--only-plat", "--patcher", "none"),
             *("-w", folder, built),
             SOURCE_DATE_EPOCH=str(time),
         )
@@ -110,7 +155,7 @@ def wheel(sdist: Path, python: str, folder: Path, time: int, **environment: str)
     return repaired
 
 
-def build(pythons: dict[str, str], folder: Path, **environment: str) -> tuple[Path, dict[str, Path]]:
+def build(pythons: dict[str, str], arch: str, folder: Path, **environment: str) -> tuple[Path, dict[str, Path]]:
     """Build everything into a folder."""
     time = int(epoch())
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,29 +163,29 @@ def build(pythons: dict[str, str], folder: Path, **environment: str) -> tuple[Pa
     say(f"{sdist.name}, {sdist.stat().st_size / 1e6:.1f} MB")
     wheels = {}
     for version, python in pythons.items():
-        wheels[version] = wheel(sdist, python, folder, time, **environment)
+        wheels[version] = wheel(sdist, python, arch, folder, time, **environment)
         say(f"{wheels[version].name}, {wheels[version].stat().st_size / 1e6:.1f} MB")
     return sdist, wheels
 
 
-def check(sdist: Path, wheels: dict[str, Path]) -> None:
+def check(sdist: Path, wheels: dict[str, Path], arch: str) -> None:
     """End the program if anything is wrong with what was built."""
+    named = tag(arch)
     found = [f"{path.name}: {fault}" for path in wheels.values() for fault in contents.faults(path)]
-    found += [f"{path.name} is not tagged {PLATFORM}" for path in wheels.values() if PLATFORM not in path.name]
+    found += [f"{path.name} is not tagged {named}" for path in wheels.values() if named not in path.name]
     if found:
         raise SystemExit("\n".join(found))
     run(TOOLS / "twine", "check", "--strict", sdist, *wheels.values())
-    say(f"Checked: {PLATFORM} (auditwheel), one exported symbol, glibc alone, at most {contents.MEGABYTES} MB, README")
+    say(f"Checked: {named} (auditwheel), one exported symbol, glibc alone, at most {contents.MEGABYTES} MB, README")
 
 
-def build_again(pythons: dict[str, str], first: Path) -> None:
+def build_again(pythons: dict[str, str], arch: str, first: Path) -> None:
     """Build everything once more, elsewhere, and compare."""
     with tempfile.TemporaryDirectory() as folder:
         second = Path(folder, "dist")
+        caches = {"GOCACHE": str(Path(folder, "cache")), "UV_CACHE_DIR": str(Path(folder, "uv"))}
         try:
-            build(
-                pythons, second, GOCACHE=str(Path(folder, "cache")), TMPDIR=folder, UV_CACHE_DIR=str(Path(folder, "uv"))
-            )
+            build(pythons, arch, second, TMPDIR=folder, **caches)
         finally:
             shutil.rmtree(Path(folder, "cache"))
         differ = [path.name for path in second.iterdir() if path.read_bytes() != (first / path.name).read_bytes()]
@@ -153,19 +198,32 @@ def main() -> None:
     """Build, check, compare, install."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pythons", nargs="*", help=f"versions, or paths of Pythons; {', '.join(PYTHONS)} by default")
+    parser.add_argument("--arch", choices=GOARCH, default=HERE, help="the architecture; this machine's by default")
+    parser.add_argument("--root", type=Path, help="a file system of another architecture, to try the wheels there")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "dist", help="the folder, which is emptied first")
     parser.add_argument("--once", action="store_true", help="don't build a second time to compare")
     parser.add_argument("--write", action="store_true", help=f"keep what was measured in {TABLE.relative_to(ROOT)}")
     options = parser.parse_args()
+    arch, foreign = options.arch, options.arch != HERE
+    if (foreign and options.write) or (options.root and not foreign):
+        parser.error("--write is for the architecture of this machine, and --root for the other one")
     pythons = chosen(options.pythons)
+    there = in_root(options.root, pythons) if options.root else {}
     shutil.rmtree(options.out, ignore_errors=True)
-    sdist, wheels = build(pythons, options.out)
-    check(sdist, wheels)
+    sdist, wheels = build(pythons, arch, options.out)
+    check(sdist, wheels, arch)
     if not options.once:
-        build_again(pythons, options.out)
+        build_again(pythons, arch, options.out)
     shutil.rmtree(SBOM, ignore_errors=True)
     bills = [sbom.write(path, SBOM) for path in wheels.values()]
     say(f"{len(bills)} bills of materials in {SBOM.relative_to(ROOT)}")
+    if foreign:
+        for version, python in there.items():
+            install.tried_by_emulation(python, options.root, wheels[version])
+            say(f"{wheels[version].name}: installed, and cells embedded, in {options.root}")
+        if not there:
+            say(f"!! The wheels have not been tried: this machine is {HERE}, and no --root is given.")
+        return
     results = {version: install.tried(pythons[version], path) for version, path in wheels.items()}
     shown = install.table(results)
     say(shown)

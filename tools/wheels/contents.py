@@ -17,8 +17,10 @@ from elftools.elf.elffile import ELFFile
 MEGABYTES = 8
 """The budget of a wheel. Half of it is the native module, the rest the default model and the tables of gene names."""
 
-LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2"}
+LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 """Parts of glibc: nothing else may be needed, since nothing else is brought along."""
+
+MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
 
 PATHS = re.compile(rb"/(?:root|home|tmp|Users)/[\w.-]+/")
 """What paths of the machine that built the wheel would look like."""
@@ -34,7 +36,10 @@ def faults(wheel: Path) -> Iterator[str]:
         if len(modules) != 1:
             yield f"one native module is expected, not {modules}"
         for name in modules:
-            yield from module_faults(archive.read(name))
+            yield from module_faults(content := archive.read(name))
+            machine = MACHINES.get(ELFFile(io.BytesIO(content))["e_machine"])
+            if not machine or not wheel.stem.endswith(machine) or f"-{machine}-" not in name:
+                yield f"{name} is for {machine or 'another processor'}, unlike its name or the wheel's"
         licences = [name for name in archive.namelist() if ".dist-info/licenses/" in name]
         if len(licences) < 2:
             yield f"the licence and the notices of third parties are expected, not {licences}"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import platform
 import resource
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,23 +85,47 @@ def _sizes(pip: list[str | Path], folder: Path, *requirements: str | Path) -> di
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
-def tried(python: str, wheel: Path) -> Installed:
-    """Install a wheel into a new environment, and embed there."""
-    version = wheel.name.split("-")[1]
+@contextmanager
+def _new() -> Iterator[tuple[Path, Path, dict[str, str]]]:
+    """Give an empty folder, the Python of the environment to be made there, and variables for what runs in it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         # Neither this repository nor the user's settings: only what the wheel brings.
         outer = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SE600M_"))}
         environment = outer | {"SE600M_CACHE": str(folder / "cache"), "SE600M_CONFIG": str(folder / "config")}
+        yield folder, folder / "venv" / "bin" / "python", environment
+
+
+def _check(there: Path, wheel: Path, folder: Path, environment: dict[str, str]) -> None:
+    """Embed in memory and by the command line, and ask the doctor."""
+    subprocess.run([there, FIRST, "check", wheel.name.split("-")[1]], check=True, cwd=folder, env=environment)
+
+
+def tried(python: str, wheel: Path) -> Installed:
+    """Install a wheel into a new environment, and embed there."""
+    with _new() as (folder, there, environment):
         subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
-        there = folder / "venv" / "bin" / "python"
         pip: list[str | Path] = [there, "-m", "pip", "--disable-pip-version-check"]
         base = _sizes(pip, folder / "base", *BASE)
         packages = _sizes(pip, folder / "all", wheel)
         install = _timed([*pip, "install", "-q", wheel], folder, environment)
         embed = _timed([there, FIRST, "embed"], folder, environment)
-        subprocess.run([there, FIRST, "check", version], check=True, cwd=folder, env=environment)
+        _check(there, wheel, folder, environment)
     return Installed({name: size for name, size in packages.items() if name not in base}, install, embed)
+
+
+def tried_by_emulation(python: Path, root: Path, wheel: Path) -> None:
+    """Do the same in a file system of another architecture, whose programs qemu runs; times there mean nothing.
+
+    uv, a program of this machine, installs: pip would be emulated, and take many minutes.
+    """
+    uv = Path(sys.executable).parent / "uv"
+    with _new() as (folder, there, environment):
+        environment["QEMU_LD_PREFIX"] = str(root.resolve())  # where the other architecture's libraries are looked for
+        subprocess.run([uv, "venv", "-q", "--python", python, folder / "venv"], check=True, env=environment)
+        install = [uv, "pip", "install", "-q", "--only-binary", ":all:", "--python", there, wheel]
+        subprocess.run(install, check=True, env=environment)
+        _check(there, wheel, folder, environment)
 
 
 def table(results: dict[str, Installed]) -> str:
@@ -138,6 +166,7 @@ of the two counts.
 def machine() -> str:
     """Tell what it was measured on."""
     with open("/proc/cpuinfo") as file:
-        model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+        models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    model = models[0] if models else platform.machine()
     date = datetime.datetime.now(datetime.UTC).date()
     return f"On {len(os.sched_getaffinity(0))} cores of {model}, with Python's standard pip, {date}."
