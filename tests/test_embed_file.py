@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from anndata.io import read_elem
 
 import se600m
 from conftest import need_zarr
@@ -475,7 +476,7 @@ def test_predictions_of_embeddings_that_stay_on_the_disk(folder, made, cells, mo
     for source in ("apart.h5ad", "apart.zarr"):
         embedded = _decode_files.read(Path(source), "X_state", None, with_obs=True)
         assert not isinstance(embedded.embedding, np.ndarray)
-        pd.testing.assert_frame_equal(embedded.obs, cells.obs)
+        pd.testing.assert_frame_equal(pd.DataFrame(read_elem(embedded.obs)), cells.obs)
         for out in (folder / "out.npy", folder / "out.h5ad"):
             _decode_files.check(embedded, genes, out)
             _decode_files.write(made.model, embedded, genes, out)

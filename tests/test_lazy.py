@@ -141,7 +141,7 @@ def kind(name, module="__main__", **attributes):
         (None, "None: many scanpy functions modify their AnnData in place"),
         (anndata.AnnData, "the class AnnData: pass an instance of it"),
         (anndata.AnnData(np.ones((2, 2), np.float32)).to_df(), r"a DataFrame: make one with anndata\.AnnData\(X"),
-        (np.ones((2, 2)), "a ndarray: make one"),
+        (np.ones((2, 2)), "an ndarray: make one"),
         (sp.csr_matrix((2, 2)), "a csr_matrix: make one"),
         ([], r"a list: embed them one by one, or join them first with anndata\.concat\(adatas\)"),
         ({}, "a dict: embed its values one by one"),

@@ -65,7 +65,7 @@ def _told(
     columns = "" if dataset is None else f"[:, :{width}]"
     more = "" if dataset is None else f"; the last {dataset.shape[1]} columns are the dataset embedding"
     return (
-        f"{why}. The embedding was saved in {path}. Load its {many(len(embedding), 'row')}, in the same order, with "
+        f"{why}. The embedding was saved in {path}. Load its {many(len(embedding), 'cell')}, in the same order, with "
         f"adata.obsm[{key!r}] = numpy.load({str(path)!r}){columns}{more}"
     )
 
