@@ -46,7 +46,8 @@ def test_threads_on_one_model_and_on_several_give_what_one_thread_gives(random_m
         sentences = model.tokenize(part)
         expressed = model.compute(part, threads=2)
         decoded = model.decode(expressed.embedding, model.genes[:5], dataset_embedding=expressed.dataset_embedding)
-        nearest = se600m.nearest(anndata.AnnData(obsm={"X_state": expressed.embedding}), k=2)
+        cells = anndata.AnnData(obs=part.obs[[]], obsm={"X_state": expressed.embedding})
+        nearest = se600m.nearest(cells, k=2)
         return sentences.gene_indices, expressed.embedding, expressed.dataset_embedding, decoded, nearest.distances
 
     want = [work(*given) for given in zip(of_threads, parts, strict=True)]
@@ -105,7 +106,7 @@ def test_stop_in_a_jupyter_kernel(tmp_path, random_model):
 
     def executed(code, in_the_middle=None):
         """Run a cell to its end; give its reply and what it printed."""
-        said, request = "", client.execute(textwrap.dedent(code))
+        said, request = "", client.execute(textwrap.dedent(code), stop_on_error=False)
         while True:
             message = client.get_iopub_msg(timeout=100)
             if message["parent_header"].get("msg_id") != request:

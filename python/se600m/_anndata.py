@@ -68,7 +68,11 @@ class Expression:
 
     def totals(self) -> npt.NDArray[np.float64] | None:
         """Give the sum of each gene's values, if that takes no time; None where values are no expression."""
-        if self.whole is None or not self.whole.size or not np.isfinite(least := self.whole.min()) or least < 0:
+        if self.whole is None or not self.whole.size:
+            return None
+        # scipy's own min() sorts the indices of the matrix, in some versions.
+        values = self.whole.data[: self.whole.nnz] if hasattr(self.whole, "nnz") else self.whole
+        if not np.isfinite(least := values.min()) or least < 0:
             return None
         sums = np.asarray(self.whole.sum(0, dtype=np.float64)).ravel()
         return sums if np.isfinite(sums).all() else None
