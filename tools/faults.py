@@ -49,7 +49,7 @@ def listed() -> list[Fault]:
 def copy(folder: Path) -> None:
     """Copy the files that git knows, and the native module."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    native = [str(path.relative_to(ROOT)) for path in (ROOT / "python" / "se600m").glob("_se600m.*.so")]
+    native = [str(path.relative_to(ROOT)) for path in native_modules()]
     for name in [*filter(None, listed.split("\0")), *native]:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def copy(folder: Path) -> None:
 
 
 def caught(folder: Path, fault: Fault) -> bool:
-    """Tell whether the tests fail with the fault."""
+    """Tell whether a test fails with the fault: those of Go first, then those of Python, with the module built anew."""
     path = folder / fault.path
     right = path.read_text()
     if (n := right.count(fault.right)) != 1:
@@ -67,16 +67,31 @@ def caught(folder: Path, fault: Fault) -> bool:
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
+    def built(*command: str) -> None:
+        if (done := run(*command)).returncode:
+            raise SystemExit(f"{LISTED.name}: {fault.name!r} can't be compiled:\n{done.stdout}{done.stderr}")
+
     path.write_text(right.replace(fault.right, fault.wrong))
     try:
-        if not fault.go:
-            options = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider")
-            return run(sys.executable, "-m", "pytest", *options, *fault.pytest).returncode == 1
-        if (built := run("go", "build", *fault.go)).returncode:
-            raise SystemExit(f"{LISTED.name}: {fault.name!r} can't be compiled:\n{built.stderr}")
-        return any(run("go", "test", "-failfast", package).returncode == 1 for package in fault.go)
+        if fault.go:
+            built("go", "build", *fault.go)
+            if any(run("go", "test", "-failfast", package).returncode == 1 for package in fault.go):
+                return True
+        if not fault.pytest:
+            return False
+        if fault.go:
+            built(sys.executable, "setup.py", "build_ext", "--inplace")
+        options = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider")
+        return run(sys.executable, "-m", "pytest", *options, *fault.pytest).returncode == 1
     finally:
         path.write_text(right)
+        for native in native_modules():
+            shutil.copy2(native, folder / native.relative_to(ROOT))
+
+
+def native_modules() -> list[Path]:
+    """Find the built module."""
+    return list((ROOT / "python" / "se600m").glob("_se600m.*.so"))
 
 
 def main() -> int:
