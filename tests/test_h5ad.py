@@ -231,7 +231,7 @@ def test_decode_finds_that_beforehand(source, monkeypatch):
 
     obs = pd.DataFrame({"mixed": pd.Series([1, "a"], dtype=object)})
     obs.index = ["0", "1"]
-    embedded = _decode_files.Embedded(np.zeros((2, 106), np.float32), None, obs)
+    embedded = _decode_files.Embedded(np.zeros((2, 106), np.float32), None, obs, Path("in.h5ad"), None)
     with pytest.raises(errors.DestinationError, match="anndata can't write"):
         _decode_files.check(embedded, ["LYZ"], Path("out.h5ad").resolve())
     _decode_files.check(embedded, ["LYZ"], Path("out.npy").resolve())
