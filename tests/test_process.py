@@ -296,7 +296,11 @@ def counted() -> dict[str, int]:
 
 
 def assert_no_more_than(most: dict[str, int]) -> None:
-    """Assert that there are no more files and threads, once what has ended is gone: threads take a moment."""
+    """Assert that there are no more files and threads, once what has ended is gone: threads take a moment.
+
+    Go's runtime starts a thread now and then where all others wait in C, and keeps it: a few of them are no leak.
+    """
+    most = most | {"task": most["task"] + 4}
     until, now = time.monotonic() + 20, counted()
     while any(n > most[what] for what, n in now.items()) and time.monotonic() < until:
         time.sleep(0.05)
