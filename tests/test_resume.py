@@ -369,6 +369,26 @@ def test_a_line_that_was_cut_off_is_not_counted(journal, n_bytes):
         assert np.array_equal(again.rows("b"), np.arange(10))
 
 
+def test_what_rows_depend_on_is_compared_both_ways(journal):
+    """An option that only one of the two runs has is a difference, too."""
+    for now, named in (({"seed": 0, "fill": "none"}, "fill was none and is 'none'"), ({}, "seed was 0 and is none")):
+        with pytest.raises(errors.ResumeError, match=named):
+            Journal.open(journal, now, 10, ARRAYS, resume=True)
+
+
+def test_rows_are_on_the_disk_before_the_journal_names_them(journal, monkeypatch):
+    synced, fdatasync = [], os.fdatasync
+
+    def noted(file):
+        synced.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        fdatasync(file)
+
+    with reopened(journal) as again:
+        monkeypatch.setattr(os, "fdatasync", noted)
+        again.append(values(7, 8))
+    assert synced == ["a", "b", "journal.jsonl"]
+
+
 def test_rows_that_the_disk_lost_are_made_again(journal):
     path = _journal.folder_of(journal) / "a"
     spoiled = bytearray(path.read_bytes())
