@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 )
@@ -99,33 +97,15 @@ func describedDir(t *testing.T, model int64) string {
 // A panic in an export would end the interpreter: each that can fail begins with
 // what makes an error of it, and those that can't are known here.
 func TestEveryExportRecovers(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cannotFail := map[string]bool{"FormatVersion": true, "RuntimeLibrary": true, "Version": true}
-	seen := 0
-	for _, path := range files {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, decl := range file.Decls {
-			f, is := decl.(*ast.FuncDecl)
-			if !is || f.Recv != nil || !f.Name.IsExported() {
-				continue
-			}
-			seen++
-			if recovers(f) == cannotFail[f.Name.Name] {
-				t.Errorf("%s: recovers: %v", f.Name.Name, recovers(f))
-			}
+	all := exports(t)
+	for _, f := range all {
+		if recovers(f) == cannotFail[f.Name.Name] {
+			t.Errorf("%s: recovers: %v", f.Name.Name, recovers(f))
 		}
 	}
-	if seen < 15 {
-		t.Errorf("only %d exports were found", seen)
+	if len(all) < 15 {
+		t.Errorf("only %d exports were found", len(all))
 	}
 }
 
