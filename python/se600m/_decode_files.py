@@ -54,7 +54,7 @@ class Embedded:
         DataError
             It was changed, replaced or removed.
         """
-        if _status(self.path) != self.seen:
+        if _stored.status_of(self.path) != self.seen:
             raise errors.DataError(
                 f"{str(self.path)!r} was changed or removed while it was read: leave it alone during the run, and "
                 "start again with overwrite=True"
@@ -62,30 +62,19 @@ class Embedded:
 
     def identity(self) -> dict[str, Any]:
         """Describe the embedding so that a change is seen: size and time of change, and samples of the values."""
-        digest = hashlib.sha256()
-        for array in (self.embedding, self.dataset):
-            for part in () if array is None else _stored.ends(unmapped(array)):
-                digest.update(np.ascontiguousarray(part).tobytes())
+        arrays = [unmapped(array) for array in (self.embedding, self.dataset) if array is not None]
         seen = _trees.size_and_time(str(self.path), self.embedding) if self.seen is None else self.seen
         return {
             "the input's size": seen[0],
             "the input's time of change": seen[1],
             "its number of cells": self.embedding.shape[0],
-            "its values": digest.hexdigest()[:16],
+            "its values": _stored.digest_of(arrays),
         }
-
-
-def _status(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return None if path.is_dir() else (status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
 
 
 def read_npy(path: Path) -> Embedded:
     """Map an embedding saved by numpy."""
-    seen = _status(path)
+    seen = _stored.status_of(path)
     try:
         embedding = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -102,7 +91,7 @@ def read(path: Path, key: str, modality: str | None, *, with_obs: bool) -> Embed
 
     In h5ad and zarr files they stay on the disk, and so does ``obs``, which is left out unless it is wanted.
     """
-    seen = _status(path)
+    seen = _stored.status_of(path)
     stored = _stored.opened(path) if modality is None else None
     obsm = None if stored is None else stored.root.get("obsm")
     if stored is None or obsm is None or not all(_stored.is_array(obsm[name]) for name in _keys(key) if name in obsm):

@@ -7,7 +7,8 @@ import hashlib
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -49,7 +50,7 @@ class Stored:
         self.place = place
         self.is_zarr = not os.path.isfile(place)
         self._root: Any = _trees.open_zarr(place) if self.is_zarr else h5py.File(place, "r")
-        self._seen = self._status()
+        self._seen = None if self.is_zarr else status_of(self.place)
 
     def close(self) -> None:
         """Close the file."""
@@ -220,16 +221,6 @@ class Stored:
 
     # -- knowing it again ----------------------------------------------------------------------
 
-    def _status(self) -> tuple[int, ...] | None:
-        """Ask the system for the file's size, time of change, and which file it is."""
-        if self.is_zarr:
-            return None
-        try:
-            s = os.stat(self.place)
-        except OSError:
-            return ()
-        return (s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev)
-
     def check_unchanged(self) -> None:
         """Make sure that the file is the one that was opened.
 
@@ -238,8 +229,7 @@ class Stored:
         DataError
             It was changed, cut off, replaced or removed.
         """
-        now = self._status()
-        if now == self._seen or self._seen is None:
+        if self._seen is None or (now := status_of(self.place)) == self._seen:
             return
         what = (
             "is gone"
@@ -263,26 +253,39 @@ class Stored:
         digest = hashlib.sha256()
         for column in expression.columns:
             digest.update(repr((column.column, column.names)).encode(errors="replace"))
-        genes = digest.hexdigest()[:16]
-        digest = hashlib.sha256()
         arrays = (
             [found[part] for part in ("indptr", "indices", "data")] if _trees.encoding(found) in _SPARSE else [found]
         )
-        for array in arrays:
-            digest.update(repr((str(array.dtype), tuple(array.shape))).encode())
-            for part in ends(array):
-                digest.update(np.ascontiguousarray(part).tobytes())
         return {
             "the input's size": size,
             "the input's time of change": changed,
             "its number of cells": self.n_obs,
             "its names of cells": self.obs_names.digest(),
-            "its names of genes": genes,
-            "its values": digest.hexdigest()[:16],
+            "its names of genes": digest.hexdigest()[:16],
+            "its values": digest_of(arrays),
         }
 
 
-def ends(array: Any) -> Iterator[npt.NDArray[Any]]:
+def status_of(place: str | os.PathLike[str]) -> tuple[int, ...] | None:
+    """Ask the system for a file's size, time of change, and which file it is: None for a folder, empty for nothing."""
+    try:
+        s = os.stat(place)
+    except OSError:
+        return ()
+    return None if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev)
+
+
+def digest_of(arrays: Iterable[Any]) -> str:
+    """Describe arrays by their types, shapes and samples of their values."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr((str(array.dtype), tuple(array.shape))).encode())
+        for part in _ends(array):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _ends(array: Any) -> Iterator[npt.NDArray[Any]]:
     """Read some values from the beginning of an array, from its middle, and from its end."""
     step = _SAMPLE if len(array.shape) == 1 else max(1, _SAMPLE // max(1, int(array.shape[1])))
     for part in _sampled(int(array.shape[0]), step):
