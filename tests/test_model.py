@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import weakref
 from typing import get_args
 
 import numpy as np
@@ -46,7 +47,8 @@ def test_a_with_block_closes(model, immune):
 
 
 def test_a_model_that_nobody_else_holds_opens_itself_from_a_pickle(random_model, immune):
-    made = se600m.load_model(random_model(nlayers=1).folder, precision="int8")
+    # A model that no other test of this process has opened.
+    made = se600m.load_model(random_model(nlayers=1, seed=72).folder, precision="int8")
     want = made.compute(immune).embedding
     text, key = pickle.dumps(made), (str(made.directory), made.device, made.precision)
     del made
@@ -56,7 +58,7 @@ def test_a_model_that_nobody_else_holds_opens_itself_from_a_pickle(random_model,
     assert np.array_equal(again.compute(immune).embedding, want)
 
 
-def test_a_pickle_of_a_model_that_is_gone_or_changed_says_so(tmp_path, model):
+def test_a_pickle_of_a_model_that_is_gone_or_changed_says_so(tmp_path, model, monkeypatch):
     moved = tmp_path / "converted"
     shutil.copytree(model.directory, moved)
     text = pickle.dumps(se600m.load_model(moved))
@@ -64,7 +66,7 @@ def test_a_pickle_of_a_model_that_is_gone_or_changed_says_so(tmp_path, model):
         _, args = se600m.load_model(moved).__reduce__()
         se600m._model._reopen(*args[:-1], "0" * 64)
     shutil.rmtree(moved)
-    _opened._opened.clear()
+    monkeypatch.setattr(_opened, "_opened", weakref.WeakValueDictionary())
     with pytest.raises(errors.ModelNotFoundError, match="does not exist: load the model again"):
         pickle.loads(text)
 
