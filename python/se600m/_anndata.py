@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -234,14 +234,18 @@ def check(adata: Any, *, layer: str | None, use_raw: bool, gene_column: str | No
             f"expected an AnnData, not {_not_anndata.what_it_is(adata)}: {_not_anndata.way_to_anndata(adata)}"
         )
     _reopened(adata)
-    check_choice(layer, use_raw, adata.layers, has_raw=adata.raw is not None)
+    check_choice(layer, use_raw, _layers(adata), has_raw=adata.raw is not None)
     if adata.n_obs == 0:
         raise errors.DataError("the AnnData has no cells (n_obs = 0)")
     if gene_column is not None:
         _var.check_column(gene_column, (adata.raw if use_raw else adata).var.columns)
 
 
-def check_choice(layer: str | None, use_raw: bool, layers: Iterable[str], *, has_raw: bool) -> None:
+def _layers(adata: AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # from anndata 0.13 on, X is the layer None
+
+
+def check_choice(layer: str | None, use_raw: bool, layers: Sequence[str], *, has_raw: bool) -> None:
     """Make sure that a layer, or ``.raw``, is there if it is chosen, and that only one of them is."""
     if layer is not None and use_raw:
         raise errors.OptionError(f"layer={layer!r} and use_raw=True select two matrices: choose one")
@@ -249,7 +253,7 @@ def check_choice(layer: str | None, use_raw: bool, layers: Iterable[str], *, has
         raise errors.DataError("use_raw=True, but adata.raw is None: leave it out to embed adata.X")
     if layer is not None and layer not in layers:
         raise errors.DataError(
-            f"layer={layer!r} is not in adata.layers, {_var.what_there_is(layer, list(layers), 'no layers')}"
+            f"layer={layer!r} is not in adata.layers, {_var.what_there_is(layer, layers, 'no layers')}"
         )
 
 
@@ -427,7 +431,7 @@ def _values_per_row(matrix: Any) -> int:
 def _place_of_expression(adata: AnnData, other_than: str) -> str | None:
     whole = adata._adata_ref if adata.is_view else adata
     matrices: dict[str | None, Callable[[], Any]] = {None: lambda: whole.X}
-    matrices |= {name: partial(whole.layers.get, name) for name in adata.layers}
+    matrices |= {name: partial(whole.layers.get, name) for name in _layers(adata)}
     raw = None if adata.raw is None else lambda: whole.raw.X
     return place_of_expression(other_than, matrices, raw)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,7 +172,7 @@ def _names(column: pd.Series[Any]) -> list[str]:
     return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
 
 
-def what_there_is(wanted: str, names: list[str], none: str) -> str:
+def what_there_is(wanted: str, names: Sequence[str], none: str) -> str:
     """Say which names exist, and which of them is nearest to the one that was wanted."""
     if not names:
         return f"which has {none}"
