@@ -196,7 +196,7 @@ def test_without_a_command_the_help_is_shown(told):
     for words in ((), ("runtime",), ("cache",)):
         status, err, out = told(*words, with_output=True)
         assert status == 2
-        assert "Usage: se600m" in out + err
+        assert re.search(r"Usage: .*se600m", out + err)  # click words how the tests were started, too
         assert "error" not in err
 
 
