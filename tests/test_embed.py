@@ -21,7 +21,7 @@ def snapshot(adata):
     """Everything in an AnnData that embed could have touched."""
     return {
         "X": adata.X.copy(), "obs": adata.obs.copy(), "var": adata.var.copy(),
-        "keys": [sorted(getattr(adata, part)) for part in ("obsm", "varm", "obsp", "varp", "layers", "uns")],
+        "keys": [sorted(map(str, getattr(adata, part))) for part in ("obsm", "varm", "obsp", "varp", "layers", "uns")],
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from conftest import need_zarr
 from se600m import _copying, _inputs, _resumable, _stored, _trees, errors
 from se600m._journal import Journal
 from se600m._options import CellOptions
-from test_h5ad import elements, odd_values, rename_index_of_raw, unknown_elements
+from test_h5ad import elements, nullable_names, odd_values, rename_index_of_raw, unknown_elements
 
 N = 24
 
@@ -175,7 +175,7 @@ def test_in_place(folder, made, cells, want, kind):
     assert os.listdir(folder) == [source]
 
 
-@pytest.mark.parametrize("spoil", [rename_index_of_raw, odd_values, unknown_elements])
+@pytest.mark.parametrize("spoil", [rename_index_of_raw, nullable_names, odd_values, unknown_elements])
 def test_what_others_wrote_is_carried_over(folder, made, cells, want, spoil):
     write(cells, "in.h5ad")
     spoil(Path("in.h5ad"))
@@ -186,6 +186,24 @@ def test_what_others_wrote_is_carried_over(folder, made, cells, want, spoil):
         assert {k: v for k, v in after.items() if k in before} == before
         with h5py.File(out or "in.h5ad") as file:
             assert np.array_equal(file["obsm/X_state"][()], want)
+
+
+def test_names_of_cells_as_pandas_3_has_them(folder, made, cells, monkeypatch):
+    """They are read where they are asked for; missing ones are read, too."""
+    write(cells, "in.h5ad")
+    nullable_names(Path("in.h5ad"))
+    with monkeypatch.context() as patch:
+        patch.setattr(_stored, "read_elem", lambda *_: pytest.fail("all names were loaded"))
+        with _stored.Stored("in.h5ad") as stored:
+            assert stored.obs_names[3:6] == list(cells.obs_names[3:6])
+            digest = stored.obs_names.digest()
+    with h5py.File("in.h5ad", "r+") as file:
+        file["obs"][file["obs"].attrs["_index"]]["mask"][1] = True
+    with _stored.Stored("in.h5ad") as stored:
+        assert stored.obs_names[2] == cells.obs_names[2]
+        assert stored.obs_names.digest() != digest
+    embed(made, "in.h5ad", "out.parquet")
+    assert list(pd.read_parquet("out.parquet")["obs_names"][2:]) == list(cells.obs_names[2:])
 
 
 def test_elements_that_zarr_does_not_know_are_carried_over(folder, made, cells, want):
@@ -341,7 +359,7 @@ def test_files_that_are_read_into_memory(folder, made, cells, want):
     """MuData, here; its modality is written as an h5ad file or a zarr store of its own."""
     with h5py.File("in.h5mu", "w") as file:
         file.attrs["encoding-type"] = "MuData"
-        anndata.io.write_elem(file, "mod/rna", cells)
+        anndata.io.write_elem(file.create_group("mod"), "rna", cells)
     for out in ("out.h5ad", "out.npy", "out.parquet"):
         assert np.array_equal(embedding(embed(made, "in.h5mu", out).path), want)
     embed(made, "in.h5mu", "shard.npz", shard=(1, 2), modality="rna")

@@ -141,6 +141,7 @@ def test_the_same_cells_from_each_kind(tmp_path, cells, kind):
     write(tmp_path / name, cells)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)  # of anndata's calls of pandas
         got = _formats.read(tmp_path / name)
     same(got, cells)
     if "10x" in kind or "mtx" in kind:

@@ -63,13 +63,28 @@ def rename_index_of_raw(path):
     """As SeuratDisk writes it: raw/var has a column named _index."""
     with h5py.File(path, "r+") as file:
         var = file["raw/var"]
-        names = var[var.attrs["_index"]][()]
+        names = anndata.io.read_elem(var[var.attrs["_index"]])
         del var[var.attrs["_index"]]
         for name in ("features", "_index"):
             var.create_dataset(name, data=names, dtype=h5py.string_dtype())
             var[name].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
         var.attrs["_index"] = "features"
         var.attrs["column-order"] = ["_index"]
+
+
+def nullable_names(path):
+    """As anndata 0.13 writes the names of pandas 3."""
+    with h5py.File(path, "r+") as file:
+        for part in ("obs", "var", "raw/var"):
+            table, column = file[part], file[part].attrs["_index"]
+            names = np.asarray(anndata.io.read_elem(table[column]), object)
+            del table[column]
+            group = table.create_group(column)
+            group.attrs.update({"encoding-type": "nullable-string-array", "encoding-version": "0.1.0"})
+            group.create_dataset("values", data=names, dtype=h5py.string_dtype())
+            group.create_dataset("mask", data=np.zeros(len(names), bool))
+            for name, kind in (("values", "string-array"), ("mask", "array")):
+                group[name].attrs.update({"encoding-type": kind, "encoding-version": "0.2.0"})
 
 
 def unknown_elements(path):
@@ -107,7 +122,7 @@ def source(tmp_path, monkeypatch):
     return Path("in.h5ad")
 
 
-@pytest.mark.parametrize("spoil", [rename_index_of_raw, odd_values])
+@pytest.mark.parametrize("spoil", [rename_index_of_raw, nullable_names, odd_values])
 def test_everything_else_stays_as_it_is(source, spoil):
     spoil(source)
     adata = anndata.read_h5ad(source)

@@ -230,10 +230,9 @@ def _write_h5ad(
 def _number_cells(obs: h5py.Group, n: int) -> None:
     """Have cells without a table of their own named "0", "1" and so on."""
     name = _trees.as_text(obs.attrs["_index"])
-    noted = dict(obs[name].attrs)
     del obs[name]
     names = obs.create_dataset(name, (n,), h5py.string_dtype())
-    names.attrs.update(noted)
+    names.attrs.update(_trees.STRINGS)
     for first in range(0, n, _NAMES_AT_ONCE):
         last = min(first + _NAMES_AT_ONCE, n)
         names[first:last] = np.array([str(i) for i in range(first, last)], object)

@@ -27,6 +27,9 @@ _AT_ONCE = 64 << 20
 ARRAY = {"encoding-type": "array", "encoding-version": "0.2.0"}
 """Attributes with which anndata marks an array."""
 
+STRINGS = {"encoding-type": "string-array", "encoding-version": "0.2.0"}
+"""Attributes with which it marks an array of text."""
+
 
 def as_text(value: Any) -> str:
     """Read text, which HDF5 may give as bytes."""
