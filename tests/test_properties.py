@@ -132,7 +132,10 @@ def state(adata):
     parts = []
     for x in [adata.X, *adata.layers.values(), *raw]:
         parts += [part.tobytes() for part in ((x.data, x.indices, x.indptr) if sp.issparse(x) else (np.asarray(x),))]
-    keys = [sorted(getattr(adata, part)) for part in ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")]
+    keys = [
+        sorted(map(str, getattr(adata, part)))
+        for part in ("obs", "var", "obsm", "varm", "obsp", "varp", "layers", "uns")
+    ]
     return parts, keys, adata.obs_names.tolist(), adata.var_names.tolist()
 
 
