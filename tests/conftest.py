@@ -9,9 +9,11 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
         os.environ.setdefault(_name, str(_share))
 
 import signal
+import subprocess
 import sys
 import tempfile
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,5 +160,23 @@ def told(monkeypatch, capsys):
             cli.main()
         said = capsys.readouterr()
         return (ended.value.code, said.err, *([said.out] if with_output else []))
+
+    return run
+
+
+@pytest.fixture
+def run(told, monkeypatch):
+    """Runs the command in this process, with its warnings, and gives what a process of it would."""
+
+    def run(*args, cwd=None):
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("default")
+            for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", kind)
+            warnings.showwarning = _cli_run._show_warning
+            if cwd is not None:
+                patch.chdir(cwd)
+            status, err, out = told(*map(str, args), with_output=True)
+        return subprocess.CompletedProcess(["se600m", *args], status, out, err)
 
     return run

@@ -23,12 +23,6 @@ COMMAND = [sys.executable, "-m", "se600m.cli"]
 WITH_DATASET = "--with-dataset-embedding"
 
 
-def run(*args, **options):
-    return subprocess.run(
-        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=280, check=False, **options
-    )
-
-
 def test_immune559(tmp_path):
     """559 finite rows of unit length, and the same bytes from fewer cells in other batches."""
     width = se600m.load_model().output_dim
@@ -37,7 +31,9 @@ def test_immune559(tmp_path):
     outputs = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
     runs = ((IMMUNE, 559, []), (few, 60, ["--batch-size", "5", "--threads", "1"]))
     for (source, n, options), output in zip(runs, outputs, strict=True):
-        done = run("embed", source, output, *options)
+        done = subprocess.run(
+            [*COMMAND, "embed", source, output, *options], capture_output=True, text=True, timeout=280, check=False
+        )
         assert done.returncode == 0, done.stderr
         last = done.stderr.splitlines()[-1]
         assert f"{n} cells × {width}" in last
@@ -54,7 +50,7 @@ def test_immune559(tmp_path):
             assert np.array_equal(written[f"X/{part}"], original[f"X/{part}"])
 
 
-def test_options_reach_embed(tmp_path, pbmc):
+def test_options_reach_embed(tmp_path, pbmc, run):
     source, output = tmp_path / "in.h5ad", tmp_path / "deep" / "out.h5ad"
     pbmc.write_h5ad(source)
     done = run("embed", source, output, "--use-raw", "--key", "X_se", "--seed", 3, "--fill", "shared")
@@ -63,7 +59,7 @@ def test_options_reach_embed(tmp_path, pbmc):
     assert (made_with["seed"], made_with["fill"]) == (3, "shared")
 
 
-def test_warnings_are_one_line(tmp_path, pbmc):
+def test_warnings_are_one_line(tmp_path, pbmc, run):
     source = tmp_path / "in.h5ad"
     pbmc.write_h5ad(source)
     done = run("embed", source, tmp_path / "out.h5ad")
@@ -79,7 +75,7 @@ def read(path, key="X_state"):
     return np.load(path) if path.suffix == ".npy" else anndata.read_h5ad(path).obsm[key]
 
 
-def test_the_embedding_alone_and_with_the_dataset_embedding(tmp_path, immune):
+def test_the_embedding_alone_and_with_the_dataset_embedding(tmp_path, immune, run):
     width = se600m.load_model().output_dim
     both = width + se600m.load_model().dataset_dim
     immune.write_h5ad(tmp_path / "in.h5ad")
@@ -96,7 +92,7 @@ def test_the_embedding_alone_and_with_the_dataset_embedding(tmp_path, immune):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5ad", "a.npy", "b.h5ad", "b.npy", "in.h5ad"]
 
 
-def test_checkpoint_and_gene_table(tmp_path, random_model, immune):
+def test_checkpoint_and_gene_table(tmp_path, random_model, immune, run):
     """The options that choose what is opened reach the model."""
     made = random_model()
     folder = tmp_path / "folder"
@@ -117,7 +113,7 @@ def test_checkpoint_and_gene_table(tmp_path, random_model, immune):
     assert "one.ckpt" in run("info", tmp_path / "converted").stdout
 
 
-def test_decode(tmp_path, immune):
+def test_decode(tmp_path, immune, run):
     """From embeddings as either file, stored either way, to predictions as either file."""
     model = se600m.load_model()
     genes = ["MS4A1", "CD3D", "LYZ"]
@@ -176,7 +172,7 @@ def test_decode(tmp_path, immune):
         pytest.param(["flat.npy", "o.npy", "--genes", "LYZ"], "not an embedding", id="one-dimensional"),
     ],
 )
-def test_wrong_calls_of_decode(tmp_path, args, message):
+def test_wrong_calls_of_decode(tmp_path, args, message, run):
     width = se600m.load_model().output_dim
     both = width + se600m.load_model().dataset_dim
     adata = anndata.AnnData(np.zeros((2, 1), np.float32), obsm={"X_state": np.zeros((2, width), np.float32)})
@@ -200,7 +196,7 @@ def test_without_a_command_the_help_is_shown(told):
         assert "error" not in err
 
 
-def test_convert_and_info(tmp_path, random_model):
+def test_convert_and_info(tmp_path, random_model, run):
     target = tmp_path / "converted"
     done = run("convert", random_model().folder, target, "--name", "mine")
     assert done.returncode == 0, done.stderr
@@ -230,7 +226,7 @@ def test_convert_and_info(tmp_path, random_model):
         pytest.param(["embd"], "embd", id="command"),
     ],
 )
-def test_wrong_calls_end_in_one_clear_line(tmp_path, args, message):
+def test_wrong_calls_end_in_one_clear_line(tmp_path, args, message, run):
     (tmp_path / "text.h5ad").write_text("hello")
     done = run(*args, cwd=tmp_path)
     assert done.returncode in (1, 2)
@@ -300,7 +296,7 @@ def test_wrong_options_are_named_before_a_file_is_read(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_to_read_is_chosen_in_the_file(tmp_path, with_a_layer):
+def test_what_to_read_is_chosen_in_the_file(tmp_path, with_a_layer, run):
     options = ("--layer", "counts", "--gene-column", "symbol")
     done = run("embed", with_a_layer, tmp_path / "out.npy", *options)
     assert done.returncode == 0, done.stderr

@@ -81,7 +81,7 @@ def run(app: typer.Typer) -> None:
 
 def _listen() -> None:
     """Have warnings and signals in the command's own way. A signal that is ignored, as by nohup, stays so."""
-    warnings.showwarning = lambda message, *_args, **_more: say.print(f"warning: {_one_line(message)}")
+    warnings.showwarning = _show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 can't show "×"
 
@@ -93,6 +93,10 @@ def _listen() -> None:
     ours = [name for name in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(name) == signal.SIG_DFL]
     for name in ours:
         signal.signal(name, stop)
+
+
+def _show_warning(message: Warning | str, *_args: object, **_more: object) -> None:
+    say.print(f"warning: {_one_line(message)}")
 
 
 def _run(app: typer.Typer) -> int:
