@@ -18,7 +18,7 @@ import pytest
 import typer.main
 
 import se600m
-from se600m import _journal, _outputs, _resumable, _shards, cli, errors
+from se600m import _journal, _outputs, _resumable, _shards, _stored, cli, errors
 from se600m._journal import Array, Journal
 
 N = 48
@@ -310,6 +310,16 @@ def test_an_input_that_changes_under_the_run(made, folder, monkeypatch, spoil, s
         embed(made)
     assert len(chunks) == 2
     assert f"{chunks[-1]} of 48 rows are kept" in raised.value.__notes__[0]
+
+
+def test_a_folder_that_is_gone_is_no_longer_the_same(tmp_path):
+    """Chunks that zarr does not find are zeros for it."""
+    (tmp_path / "cells.zarr").mkdir()
+    seen = _stored.status_of(tmp_path / "cells.zarr")
+    _stored.check_same(tmp_path / "cells.zarr", seen)
+    (tmp_path / "cells.zarr").rmdir()
+    with pytest.raises(errors.DataError, match=r"cells\.zarr' is gone while it was read: .*overwrite=True"):
+        _stored.check_same(tmp_path / "cells.zarr", seen)
 
 
 def test_two_at_once(made, halfway):

@@ -54,11 +54,7 @@ class Embedded:
         DataError
             It was changed, replaced or removed.
         """
-        if _stored.status_of(self.path) != self.seen:
-            raise errors.DataError(
-                f"{str(self.path)!r} was changed or removed while it was read: leave it alone during the run, and "
-                "start again with overwrite=True"
-            )
+        _stored.check_same(self.path, self.seen)
 
     def identity(self) -> dict[str, Any]:
         """Describe the embedding so that a change is seen: size and time of change, and samples of the values."""
