@@ -77,6 +77,10 @@ def test_a_command_with_other_names_than_most_says_its_own():
     assert _cli_words.in_flags("se600m.embed(adata, key_added='x')", names) == "`se600m embed IN --key x`"
 
 
+def test_the_source_of_shards_is_the_flag_of_merge():
+    assert _cli_words.in_flags("src='a.h5ad' is of no use", flags("merge", "o.npy")) == "--source a.h5ad is of no use"
+
+
 def test_every_flag_of_embed_is_written_as_a_user_types_it():
     names = flags("embed")
     for name in ("layer", "use_raw", "gene_column", "min_coverage", "strict", "threads", "with_dataset_embedding"):

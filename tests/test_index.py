@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from unittest import mock
 
 import anndata
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 import se600m
-from se600m import _embedded, _index, _lance, _representations, errors
+from se600m import _embedded, _index, _lance, _nearest_files, _representations, errors
 from test_neighbors import gaussian, names
 
 lancedb = pytest.importorskip("lancedb", reason="vector search needs lancedb (the extra index)")
@@ -461,6 +462,51 @@ def test_the_commands(tmp_path, told):
     assert "--overwrite" in err
     status, err = told("query", new, table, str(tmp_path / "x.csv"), "--key", "X_pca")
     assert "--key X_pca is not in adata.obsm" in err
+
+
+def test_options_of_a_search_that_would_do_nothing(uri, tmp_path, told):
+    adata = labelled(20)
+    se600m.index(adata, uri)
+    for options, says in (
+        ({"refine": 5}, "refine=5 is for approximate=True"),
+        ({"weights": "similarity"}, r"weights='similarity' is for a vote on labels: give label="),
+        ({"modality": "rna"}, "modality='rna', but cells in memory have no modalities"),
+        ({"approximate": True, "refine": 1 << 70}, "refine=.* is not a whole number from 1 to 1,048,576"),
+        ({"approximate": True, "nprobes": 1 << 70}, "nprobes=.* is not a whole number from 1 to 1,048,576"),
+        ({"k": 21}, "k=21 is too large: there are 20 cells to search in the table"),
+        ({"k": 10**15, "approximate": True}, "k=1000000000000000 is too large"),
+    ):
+        with pytest.raises(errors.OptionError, match=says):
+            se600m.query(adata, uri, **options)
+    with pytest.raises(errors.OptionError, match="modality='rna', but .*no modalities"):
+        se600m.index(adata, uri, modality="rna", dataset="b")
+    # Whatever the file is: what is wrong is said before it is read.
+    call = ["query", "no.h5ad", uri, str(tmp_path / "out.csv")]
+    for words, says in (
+        (["--refine", "5"], "--refine 5 is for --approximate: add that, or leave it out"),
+        (["--weights", "similarity"], "--weights similarity is for a vote on labels: give --label ..., or"),
+        (["--label", "a", "--columns", "a,b"], "--columns a,b is for a row per nearest cell, but --label a writes one"),
+        (["--threads", "0"], "--threads 0 is not"),
+    ):
+        status, err = told(*call, *words)
+        assert (status, says in err) == (1, True), err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_modality_is_of_the_file_that_has_some(monkeypatch):
+    says = r"modality='rna', but 'a\.parquet' is a table, which has no modalities: leave the option out"
+    for first, second in (("a.parquet", "a.parquet"), ("a.parquet", "b.parquet")):
+        with (
+            pytest.raises(errors.OptionError, match=says),
+            _nearest_files._both(first, second, "X_state", "rna"),
+        ):
+            pass
+    seen = []
+    monkeypatch.setattr(_embedded, "opened", lambda path, _, modality: seen.append(modality) or nullcontext())
+    for first, second in (("a.parquet", "b.h5mu"), ("a.h5mu", "b.parquet"), ("a.h5mu", "b.h5mu")):
+        with _nearest_files._both(first, second, "X_state", "rna"):
+            pass
+    assert seen == [None, "rna", "rna", None, "rna", "rna"]
 
 
 def test_labels_in_a_copy_go_into_a_column_of_their_own(tmp_path, told):

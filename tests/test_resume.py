@@ -502,6 +502,8 @@ def test_shards_are_merged_to_what_one_run_writes(made, folder, want):
             se600m.merge_shards("again.h5ad", shards, src=wrong)
     with pytest.raises(errors.DataError, match=r"in\.h5ad' does not exist"):
         se600m.merge_shards("again.h5ad", shards)
+    with pytest.raises(errors.OptionError, match=r"src='moved\.h5ad' is of no use for an \.npy file.*leave it out"):
+        se600m.merge_shards("again.npy", shards, src="moved.h5ad")
     se600m.merge_shards("again.h5ad", shards, src="moved.h5ad")
     assert tree_of("again.h5ad") == tree_of("whole.h5ad")
 

@@ -132,8 +132,11 @@ def query(
         int | None, typer.Option(help="Number of partitions of the approximate index that are searched.")
     ] = None,
     refine: Annotated[
-        int, typer.Option(help="How many times k cells the approximate index selects, to be compared exactly.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            help="How many times k cells the approximate index selects, to be compared exactly; 10 by default."
+        ),
+    ] = None,
     key: EmbeddingKey = "X_state",
     modality: Modality = None,
     threads: Threads = None,

@@ -14,6 +14,7 @@ _OTHER_NAMES = {"key_added": "key", "use_rep": "key"}
 _OTHER_NAMES_IN = {
     "transfer-labels": {"key": "label", "key_added": "key_added"},
     "query": {"key_added": "key_added"},
+    "merge": {"src": "source"},
 }
 """The same, where a command has other names than most."""
 

@@ -454,7 +454,7 @@ class Model:
         genes
             Gene symbols or Ensembl ids.
         read_depth
-            Read depth (log1p) for which expression is predicted: a number, or one number per cell.
+            Read depth (log1p) for which expression is predicted: a finite number from 0, or one number per cell.
         dataset_embedding
             ``[n, dataset_dim]``. Required if the decoder uses it and ``embedding`` does not contain it.
         threads
