@@ -137,8 +137,8 @@ def embed_file(
     _destination.check_key(key_added, "obsm")
     if dst is not None and key_added != _options.KEY and Path(dst).suffix == ".npy":
         raise errors.OptionError(
-            f"key_added={key_added!r} is the name of an element of obsm, but an .npy file has the embedding alone: leave "
-            "it out, or write .h5ad, .zarr or .parquet"
+            f"key_added={key_added!r} is the name of an element of obsm, but an .npy file has the embedding alone: "
+            "leave it out, or write .h5ad, .zarr or .parquet"
         )
     part = None if shard is None else _shards.parsed(shard)
     opening = Opening(model, device, precision, checkpoint, protein_embeddings)

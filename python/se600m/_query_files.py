@@ -54,8 +54,8 @@ def write(
         raise errors.OptionError(f"{what} the label of each cell: give label=..., {way}")
     if label is not None and options["columns"]:
         raise errors.OptionError(
-            f"columns={','.join(options['columns'])!r} is for a row per nearest cell, but label={label!r} writes one per "
-            "cell: leave one of them out"
+            f"columns={','.join(options['columns'])!r} is for a row per nearest cell, but label={label!r} writes one "
+            "per cell: leave one of them out"
         )
     if as_copy:
         _label_files.check_copy(source, place)

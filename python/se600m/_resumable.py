@@ -29,9 +29,9 @@ _FIRST, _GROWTH = 16, 8
 
 def memory_of(memory: Any) -> int:
     """Read an amount of memory: a number of bytes, or text such as ``"512MB"`` or ``"2 GiB"``."""
-    n_bytes: float = 0
+    n_bytes: int | float = 0
     if isinstance(memory, int | np.integer) and not isinstance(memory, bool):
-        n_bytes = memory
+        n_bytes = int(memory)
     elif isinstance(memory, str):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", memory.strip(), re.IGNORECASE)
         n_bytes = 0 if found is None else float(found[1]) * _unit(found[2].upper(), bool(found[3]))
@@ -109,8 +109,13 @@ class Task:
 
 
 def device_kind(opened: _opened.Opened) -> str:
-    """Say what kind of device a model runs on, such as "cuda": how many there are, and which, is left out."""
-    return " and ".join(sorted({name.partition(":")[0] for name in opened.device.split(",")}))
+    """Say what kind of device a model runs on, such as "cuda"."""
+    return kind_of(opened.device)
+
+
+def kind_of(device: str) -> str:
+    """Say of what kind a device is, or several: how many there are, and which, is left out."""
+    return " and ".join(sorted({name.partition(":")[0] for name in device.split(",")}))
 
 
 def of_model(opened: _opened.Opened) -> dict[str, str]:
