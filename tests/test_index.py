@@ -262,7 +262,7 @@ def test_an_embedding_that_is_as_asked_for_is_indexed(uri, options):
         (
             {"precision": "int8", "layer": "x"},
             r"layer='x' and precision='int8' would have no effect: .* made with layer='counts' and precision='fp32'\. "
-            r"Leave them out to take the embedding as it is, or give model=\.\.\. and another use_rep=\.\.\., under which",
+            r"Leave them out to take the embedding as it is, or give model=\.\.\. and another use_rep=\.\.\., under",
         ),
         ({"checkpoint": "a.ckpt"}, r"checkpoint='a\.ckpt' is of a model, but none is named: give model="),
         ({"memory": "much"}, "memory='much' is not an amount"),
