@@ -847,6 +847,12 @@ OPTIONS = [
     Case("no batch size", embed(batch_size=0), errors.OptionError, "batch_size=0 is not a whole number from 1"),
     Case("threads as text", embed(threads="all"), errors.OptionError, "threads='all'"),
     Case("an empty key", embed(key_added=""), errors.OptionError, "key_added=''"),
+    Case(
+        "a key for a file that has none",
+        lambda _: se600m.embed_file("cells.h5ad", "embedding.npy", key_added="X_se"),
+        errors.OptionError,
+        "key_added='X_se' is the name of an element of obsm, but an .npy file has the embedding alone",
+    ),
     Case("a key with a slash", embed(key_added="a/b"), errors.OptionError, "key_added='a/b'"),
     Case(
         "labels under the name that anndata has for the names of the cells",
@@ -1025,6 +1031,12 @@ SENTENCES = [
         "slot 1: the expression value is NaN",
     ),
     Case(
+        "a read depth below 0",
+        lambda _: se600m.load_model().decode(np.zeros((3, 106), np.float32), "LYZ", read_depth=-1),
+        errors.OptionError,
+        r"read_depth=-1\.0 is not a read depth, which is log1p of a number of counts: give a finite number from 0",
+    ),
+    Case(
         "shapes that differ",
         sentences([[-1, 1]], [[1, 1, 1]]),
         errors.OptionError,
@@ -1177,6 +1189,18 @@ SEARCH = [
         r"no obsm\['X_state'\]: name the model .*model=",
     ),
     Case(
+        "cells to index whose embedding was made with other options",
+        indexed(lambda adata, table: se600m.index(adata, table, dataset="b", fill="none", genes=["LYZ"])),
+        errors.OptionError,
+        r"fill='none' and genes=\.\.\. would have no effect: .* made with fill='shared'\. Leave them out",
+    ),
+    Case(
+        "a checkpoint of no model",
+        lambda given: se600m.index(given.adata, given.folder / "atlas.lance", checkpoint="epoch=4.ckpt"),
+        errors.OptionError,
+        r"checkpoint='epoch=4\.ckpt' is of a model, but none is named",
+    ),
+    Case(
         "no table",
         lambda given: se600m.query(given.adata, given.folder / "atlas.lance"),
         errors.DataError,
@@ -1205,6 +1229,18 @@ SEARCH = [
         indexed(lambda adata, table: se600m.query(adata, table, nprobes=8)),
         errors.OptionError,
         "nprobes=8 is for approximate=True",
+    ),
+    Case(
+        "weights of votes without a vote",
+        indexed(lambda adata, table: se600m.query(adata, table, weights="similarity")),
+        errors.OptionError,
+        r"weights='similarity' is for a vote on labels: give label=\.\.\., or leave it out",
+    ),
+    Case(
+        "a modality of cells that are in memory",
+        indexed(lambda adata, table: se600m.query(adata, table, modality="rna")),
+        errors.OptionError,
+        "modality='rna', but cells in memory have no modalities",
     ),
     Case(
         "an approximate search without an index",

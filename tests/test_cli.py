@@ -260,7 +260,8 @@ EMBED_OPTIONS = [
 ]
 DECODE_OPTIONS = [
     (["--threads", "0"], "threads=0 is not"),
-    (["--read-depth", "nan"], "read_depth has a NaN"),
+    (["--read-depth", "nan"], "read_depth=nan is not a read depth"),
+    (["--read-depth=-1"], "read_depth=-1.0 is not a read depth"),
     (["--genes", ","], "genes is empty"),
     (["--device", "cuda"], "cuda"),
     (["--model", "SE-600M"], "SE-600M can be downloaded once you accept"),

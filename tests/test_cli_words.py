@@ -58,6 +58,13 @@ def test_an_option_that_a_message_begins_with_is_a_flag():
     assert _cli_words.in_flags("the report is 'a.txt'", names) == "the report is 'a.txt'"
 
 
+@pytest.mark.parametrize("words", [("download", "SE-600M"), ("embed", "in.h5ad", "out.h5ad")])
+def test_a_switch_with_a_flag_to_turn_it_off_is_named_by_that(words):
+    said = _cli_words.in_flags("delete_source=True, but convert=False: nothing is left; copy=False", flags(*words))
+    assert said == "--delete-source, but --no-convert: nothing is left; copy=False"
+    assert _cli_words.in_flags("convert=True", flags(*words)) == "--convert"
+
+
 def test_a_flag_of_another_command_is_named_too():
     assert _cli_words.in_flags("with with_dataset_embedding=True", flags("decode")) == "with --with-dataset-embedding"
 
@@ -68,6 +75,10 @@ def test_a_command_with_other_names_than_most_says_its_own():
     assert _cli_words.in_flags("choose another key_added", names) == "choose another --key-added"
     assert _cli_words.in_flags("use_rep='x' is not", names) == "--key x is not"
     assert _cli_words.in_flags("se600m.embed(adata, key_added='x')", names) == "`se600m embed IN --key x`"
+
+
+def test_the_source_of_shards_is_the_flag_of_merge():
+    assert _cli_words.in_flags("src='a.h5ad' is of no use", flags("merge", "o.npy")) == "--source a.h5ad is of no use"
 
 
 def test_every_flag_of_embed_is_written_as_a_user_types_it():

@@ -116,7 +116,7 @@ def test_an_embedding_that_is_cut_off(embedded, model, tmp_path):
         file.truncate(200)
     with pytest.raises(errors.DataError, match=r"embedding: rows 0 to 8 can't be read: '.*in\.npy' ends before row 9"):
         model.decode(read.embedding, GENES)
-    with pytest.raises(errors.DataError, match=r"in\.npy' was changed or removed while it was read"):
+    with pytest.raises(errors.DataError, match=r"in\.npy' went from [\d,]+ to 200 bytes while it was read"):
         _decode_files.write(model, read, GENES, tmp_path / "out.npy")
     assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
 
@@ -196,7 +196,7 @@ def test_an_input_that_changes_under_the_run(ended, model, monkeypatch):
         Path("in.npy").touch()
 
     monkeypatch.setattr(Journal, "append", appended)
-    with pytest.raises(errors.DataError, match=r"'in\.npy' was changed or removed while it was read") as raised:
+    with pytest.raises(errors.DataError, match=r"'in\.npy' was changed or replaced while it was read") as raised:
         _decode_files.write(model, read, GENES, Path("out.npy").resolve())
     assert raised.value.__notes__[0].startswith("2 of 9 rows are kept in ")
     assert not Path("out.npy").exists()

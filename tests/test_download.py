@@ -128,7 +128,9 @@ def test_a_snapshot_of_hugging_faces_tools_is_used_and_left_alone(repository, pl
     shutil.copytree(repository, snapshot)
     model = se600m.load_model("SE-600M")  # whoever downloaded it was shown its terms
     assert model.name == "SE-600M"
-    download(delete_source=True)
+    said = []
+    download(delete_source=True, tell=said.append)
+    assert said == [f"{snapshot} is in Hugging Face's own cache, which other programs may use: it was not deleted"]
     assert {path.name for path in snapshot.iterdir()} >= PARTS
     shutil.rmtree(snapshot)
     assert se600m.load_model("SE-600M").directory == model.directory
@@ -369,6 +371,13 @@ def test_names_and_options_that_are_wrong(place):
         se600m.download("SE-600M", convert=False, delete_source=True)
     with pytest.raises(errors.OptionError, match="accept_licence"):
         se600m.download("SE-600M", accept_licence="yes")
+
+
+def test_the_command_speaks_of_its_own_flags_before_it_asks_for_anything(place, told):
+    status, said = told("download", "SE-600M", "--no-convert", "--delete-source")
+    assert status == 1
+    assert said.splitlines()[0].startswith("error: --delete-source, but --no-convert: nothing would be left")
+    assert len(said.splitlines()) == 1, "no licence is shown first"
 
 
 def test_what_is_listed_before_anything_is_here(place):

@@ -298,7 +298,7 @@ def test_amounts_of_memory(memory, n_bytes):
     assert _resumable.memory_of(memory) == n_bytes
 
 
-@pytest.mark.parametrize("memory", [0, -1, True, None, "much", "5 apples", "0MB"])
+@pytest.mark.parametrize("memory", [0, -1, True, None, "much", "5 apples", "0MB", "9" * 400, 1 << 90])
 def test_what_is_no_amount_of_memory(memory):
     with pytest.raises(errors.OptionError, match="is not an amount of memory"):
         _resumable.memory_of(memory)

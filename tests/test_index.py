@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from unittest import mock
 
 import anndata
@@ -14,7 +15,8 @@ import pandas as pd
 import pytest
 
 import se600m
-from se600m import _embedded, _index, _lance, _representations, errors
+from se600m import _cells, _embedded, _index, _lance, _nearest_files, _representations, errors
+from se600m._journal import Journal
 from test_neighbors import gaussian, names
 
 lancedb = pytest.importorskip("lancedb", reason="vector search needs lancedb (the extra index)")
@@ -217,6 +219,179 @@ def test_cells_without_an_embedding_are_embedded_by_the_model_named(uri, tmp_pat
     adata.uns["X_state"]["model_checksum"] = "b" * 64
     with pytest.raises(errors.DataError, match=r"another model .* than model='se-mini'"):
         se600m.index(adata, uri, model="se-mini", dataset="other", obs=[])
+
+
+# -- what is asked for is what happens ---------------------------------------------------------
+
+AS_NOTED = MADE_WITH | {
+    **{"layer": "counts", "use_raw": False, "gene_column": "var['symbol']", "expression": "auto"},
+    **{"min_coverage": 0.2, "strict": np.bool_(True), "genes": "all", "provider": "cuda:0,cuda:1"},
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer": "counts", "gene_column": "symbol", "fill": "expected", "precision": "fp32", "genes": None},
+        {"fill": "auto", "gene_column": None, "precision": "auto", "device": "auto", "strict": False},
+        {"seed": 7, "min_coverage": 0.1, "strict": True, "use_raw": False, "expression": "auto"},
+        {"threads": 2, "batch_size": 3, "memory": "1GB", "resume": True, "progress": False},
+    ],
+    ids=["as noted", "left open", "what holds", "of speed"],
+)
+def test_an_embedding_that_is_as_asked_for_is_indexed(uri, options):
+    assert se600m.index(cells(5, noted=AS_NOTED), uri, **options).n_cells == 5
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (
+            {"fill": "shared"},
+            r"fill='shared' would have no effect: .* made with fill='expected'\. Leave it out",
+        ),
+        ({"seed": 3, "fill": "shared"}, r"fill='shared' would"),
+        ({"layer": None}, r"layer=None would have no effect: .* layer='counts'"),
+        ({"use_raw": True}, r"use_raw=True would have no effect: .* use_raw=False"),
+        ({"gene_column": "id"}, r"gene_column='id' would have no effect: .* the names of genes in var\['symbol'\]"),
+        ({"genes": ["LYZ"]}, r"genes=\.\.\. would have no effect: .* all genes"),
+        ({"expression": "counts"}, r"expression='counts' would have no effect: .* expression='auto'"),
+        ({"min_coverage": 0.5}, r"min_coverage=0\.5 would have no effect: .* min_coverage=0\.2"),
+        ({"precision": "int8"}, r"precision='int8' would have no effect: .* precision='fp32'"),
+        ({"device": "cpu"}, r"device='cpu' would have no effect: .* device='cuda:0,cuda:1'"),
+        (
+            {"precision": "int8", "layer": "x"},
+            r"layer='x' and precision='int8' would have no effect: .* made with layer='counts' and precision='fp32'\. "
+            r"Leave them out to take the embedding as it is, or give model=\.\.\. and another use_rep=\.\.\., under",
+        ),
+        ({"checkpoint": "a.ckpt"}, r"checkpoint='a\.ckpt' is of a model, but none is named: give model="),
+        ({"memory": "much"}, "memory='much' is not an amount"),
+    ],
+)
+def test_an_embedding_that_is_not_as_asked_for_is_an_error(uri, options, says):
+    with pytest.raises(errors.OptionError, match=says):
+        se600m.index(cells(5, noted=AS_NOTED), uri, **options)
+    assert not os.path.exists(uri)
+
+
+def test_seeds_count_where_something_was_drawn_and_nothing_noted_is_no_match(uri):
+    drawn = cells(5, noted=AS_NOTED | {"fill": "shared"})
+    with pytest.raises(errors.OptionError, match=r"seed=3 would have no effect: .* seed=0"):
+        se600m.index(drawn, uri, seed=3)
+    with pytest.raises(errors.OptionError, match=r"strict=True would .* has no record of how it was made"):
+        se600m.index(cells(5, noted=None), uri, strict=True)
+    with pytest.raises(errors.OptionError, match=r"layer='counts' would have no effect: .* no layer"):
+        se600m.index(cells(5, noted=AS_NOTED | {"layer": ""}), uri, layer="counts")
+    with pytest.raises(errors.OptionError, match=r"genes=\.\.\. would have no effect: .* other genes"):
+        se600m.index(cells(5, noted=AS_NOTED | {"genes": "3 chosen (abc)"}), uri, genes=["LYZ"])
+
+
+def test_the_command_asks_for_what_was_typed_alone(uri, tmp_path, told):
+    path = str(tmp_path / "cells.h5ad")
+    cells(5, noted=AS_NOTED | {"fill": "shared", "seed": 5, "use_raw": True}).write_h5ad(path)
+    for words, says in (
+        (
+            ["--seed", "0"],
+            "error: --seed 0 would have no effect: the embedding in obsm['X_state'] was made with --seed 5.",
+        ),
+        (["--fill", "none"], "--fill none would have no effect"),
+        (["--genes", "LYZ"], "--genes ... would have no effect: the embedding in obsm['X_state'] was made with all"),
+        (["--layer", "x"], "or give --model ... and another --key ..., under which the cells are embedded first"),
+    ):
+        status, said = told("index", path, uri, *words)
+        assert (status, says in said) == (1, True), said
+    assert not os.path.exists(uri)
+    assert told("index", path, uri, "--seed", "5", "--threads", "1")[0] == 0
+
+
+# -- an embedding that was made, and a table that could not be written ---------------------------
+
+
+def full_once(monkeypatch):
+    """Have the disk be full when the table is written for the first time."""
+    create, calls = _lance.create, []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise errors.DestinationError("'atlas.lance' could not be written: No space left on device")
+        return create(*arguments)
+
+    monkeypatch.setattr(_lance, "create", full)
+
+
+def test_the_same_command_goes_on_with_an_embedding_that_was_made(uri, tmp_path, immune, told, monkeypatch):
+    path = str(tmp_path / "cells.h5ad")
+    immune[:6].copy().write_h5ad(path)
+    full_once(monkeypatch)
+    call = ["index", path, uri, "--model", "se-mini", "--seed", "3"]
+    status, said = told(*call)
+    folder = f"{uri}.embedding.npy.partial"
+    assert status == 1
+    assert f"No space left on device. 6 of 6 rows are kept in {folder!r}: go on with --resume" in said
+    assert os.listdir(os.path.dirname(uri)) == [os.path.basename(folder)]
+    status, said = told(*call)
+    assert (status, "go on with --resume, or start again with --overwrite" in said) == (1, True), said
+    status, said = told(*call[:-1], "4", "--resume")
+    assert (status, "seed was 3 and is 4" in said) == (1, True), said
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", lambda *_: pytest.fail("cells were embedded again"))
+        assert told(*call, "--resume")[0] == 0
+    assert os.listdir(os.path.dirname(uri)) == [os.path.basename(uri)]
+    want = se600m.load_model("se-mini").compute(immune[:6].copy(), seed=3).embedding
+    assert np.array_equal(np.stack(stored(uri)["vector"].to_numpy()), want[np.argsort(immune.obs_names[:6])])
+
+
+def test_what_an_earlier_run_has_left_is_thrown_away_with_overwrite(uri, tmp_path, immune, monkeypatch):
+    path = tmp_path / "cells.h5ad"
+    immune[:3].copy().write_h5ad(path)
+    full_once(monkeypatch)
+    with pytest.raises(errors.DestinationError, match="No space left") as raised:
+        se600m.index(path, uri, model="se-mini")
+    assert raised.value.__notes__[0].startswith("3 of 3 rows are kept in ")
+    assert se600m.index(path, uri, model="se-mini", seed=1, overwrite=True).n_cells == 3
+    assert os.listdir(os.path.dirname(uri)) == ["atlas.lance"]
+    theirs = f"{uri}.embedding.npy"
+    with open(theirs, "w") as file:
+        file.write("mine")
+    with pytest.raises(errors.DestinationExistsError, match=r"embedding\.npy' exists, .*remove or rename it"):
+        se600m.index(path, uri, model="se-mini", dataset="b")
+    assert os.path.getsize(theirs) == 4
+
+
+def test_an_embedding_in_memory_is_saved_if_the_table_can_t_be_written(uri, immune, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full_once(monkeypatch)
+    adata = immune[:3].copy()
+    with pytest.raises(errors.DestinationError, match=r"No space left.*The embedding was saved in .*numpy\.load"):
+        se600m.index(adata, uri, model="se-mini")
+    (saved,) = tmp_path.glob("se600m-embedding-*.npy")
+    assert np.array_equal(np.load(saved), se600m.load_model("se-mini").compute(adata).embedding)
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["AnnData", "file"])
+def test_a_table_that_does_not_take_the_cells_is_named_before_they_are_embedded(
+    uri, tmp_path, immune, monkeypatch, in_memory
+):
+    se600m.index(cells(5, noted=MADE_WITH | {"fill": "shared"}), uri)
+    adata = immune[:3].copy()
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    monkeypatch.setattr(_cells.Cells, "run", lambda *_, **__: pytest.fail("cells were embedded"))
+    with pytest.raises(errors.DataError, match=r"atlas\.lance' can't be used: it has vectors of another model"):
+        se600m.index(adata if in_memory else tmp_path / "cells.h5ad", uri, model="se-mini", dataset="b")
+    assert os.listdir(os.path.dirname(uri)) == ["atlas.lance"]
+
+
+def test_an_approximate_index_that_can_t_be_built_says_that_the_cells_are_in_the_table(uri, monkeypatch):
+    table = type(lancedb.connect(os.path.dirname(uri)).create_table("x", [{"x": 1}]))
+
+    def broken(*_args, **_options):
+        raise RuntimeError("lance error: no space")
+
+    monkeypatch.setattr(table, "create_index", broken)
+    with pytest.raises(errors.DestinationError, match=r"the cells are in .*: lance error: no space\. Index them again"):
+        se600m.index(cells(5), uri, ann=True)
+    assert len(stored(uri)) == 5
 
 
 def test_arrow_in_and_out(uri, tmp_path):
@@ -461,6 +636,51 @@ def test_the_commands(tmp_path, told):
     assert "--overwrite" in err
     status, err = told("query", new, table, str(tmp_path / "x.csv"), "--key", "X_pca")
     assert "--key X_pca is not in adata.obsm" in err
+
+
+def test_options_of_a_search_that_would_do_nothing(uri, tmp_path, told):
+    adata = labelled(20)
+    se600m.index(adata, uri)
+    for options, says in (
+        ({"refine": 5}, "refine=5 is for approximate=True"),
+        ({"weights": "similarity"}, r"weights='similarity' is for a vote on labels: give label="),
+        ({"modality": "rna"}, "modality='rna', but cells in memory have no modalities"),
+        ({"approximate": True, "refine": 1 << 70}, "refine=.* is not a whole number from 1 to 1,048,576"),
+        ({"approximate": True, "nprobes": 1 << 70}, "nprobes=.* is not a whole number from 1 to 1,048,576"),
+        ({"k": 21}, "k=21 is too large: there are 20 cells to search in the table"),
+        ({"k": 10**15, "approximate": True}, "k=1000000000000000 is too large"),
+    ):
+        with pytest.raises(errors.OptionError, match=says):
+            se600m.query(adata, uri, **options)
+    with pytest.raises(errors.OptionError, match=r"modality='rna', but .*no modalities"):
+        se600m.index(adata, uri, modality="rna", dataset="b")
+    # Whatever the file is: what is wrong is said before it is read.
+    call = ["query", "no.h5ad", uri, str(tmp_path / "out.csv")]
+    for words, says in (
+        (["--refine", "5"], "--refine 5 is for --approximate: add that, or leave it out"),
+        (["--weights", "similarity"], "--weights similarity is for a vote on labels: give --label ..., or"),
+        (["--label", "a", "--columns", "a,b"], "--columns a,b is for a row per nearest cell, but --label a writes one"),
+        (["--threads", "0"], "--threads 0 is not"),
+    ):
+        status, err = told(*call, *words)
+        assert (status, says in err) == (1, True), err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_modality_is_of_the_file_that_has_some(monkeypatch):
+    says = r"modality='rna', but 'a\.parquet' is a table, which has no modalities: leave the option out"
+    for first, second in (("a.parquet", "a.parquet"), ("a.parquet", "b.parquet")):
+        with (
+            pytest.raises(errors.OptionError, match=says),
+            _nearest_files._both(first, second, "X_state", "rna"),
+        ):
+            pass
+    seen = []
+    monkeypatch.setattr(_embedded, "opened", lambda path, _, modality: seen.append(modality) or nullcontext())
+    for first, second in (("a.parquet", "b.h5mu"), ("a.h5mu", "b.parquet"), ("a.h5mu", "b.h5mu")):
+        with _nearest_files._both(first, second, "X_state", "rna"):
+            pass
+    assert seen == [None, "rna", "rna", None, "rna", "rna"]
 
 
 def test_labels_in_a_copy_go_into_a_column_of_their_own(tmp_path, told):

@@ -167,6 +167,13 @@ def test_a_file_of_anndata_0_6_takes_no_labels(given, tmp_path, told):
         pytest.param(["nearest", "IN", "REF", "out.csv", "--columns", "celltype"], 'mean "cell_type"', id="column"),
         pytest.param(["nearest", "IN", "REF", "out.npz", "--columns", "cell_type"], "into a table", id="columns"),
         pytest.param(["nearest", "IN", "REF", "out.csv", "-k", "41"], "-?k 41 is too large: reference has 40", id="k"),
+        pytest.param(["nearest", "no.h5ad", "no.h5ad", "out.csv", "-k", "0"], "-?k 0 is not a whole", id="k is 0"),
+        pytest.param(["nearest", "no.h5ad", "no.h5ad", "out.csv", "--threads", "0"], "--threads 0 is", id="threads"),
+        pytest.param(
+            ["transfer-labels", "no.h5ad", "REF", "out.csv", "--label", "x", "--weights", "x"],
+            "weights x",
+            id="weights",
+        ),
         pytest.param(["nearest", "IN", "no.h5ad", "out.csv"], "no.h5ad", id="no reference"),
         pytest.param(
             ["nearest", "IN", "REF", "out.csv", "--key", "X_pca"],

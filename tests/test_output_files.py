@@ -381,8 +381,19 @@ def test_a_key_that_others_wrote_is_named_as_the_command_names_it(inputs):
     assert done.returncode == 1
     assert "obsm['X_pca'] exists" in done.stderr
     assert "choose another --key, or replace it with --overwrite" in done.stderr
-    done = run("embed", "pca.h5ad", "out.npy", "--key", "X_pca")
-    assert done.returncode == 0, "the embedding alone replaces nothing"
+
+
+def test_an_embedding_alone_has_no_key(inputs, told):
+    for words in (["embed", "in.h5ad", "out.npy"], ["embed", "in.h5ad", "more.h5ad", "out.npy"]):
+        status, said = told(*words, "--key", "X_pca")
+        assert status == 1
+        assert "--key X_pca is the name of an element of obsm, but an .npy file has the embedding alone" in said
+    np.save("in.npy", np.zeros((4, 96), np.float32))
+    for words, named in ((["--key", "X_pca"], "--key X_pca"), (["--modality", "rna"], "--modality rna")):
+        status, said = told("decode", "in.npy", "out.npy", "--genes", "LYZ", *words)
+        assert status == 1
+        assert f"{named} chooses among the elements of a file of cells, but 'in.npy' is an embedding alone" in said
+    assert sorted(os.listdir()) == ["in.h5ad", "in.npy"]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".h5ad"])

@@ -18,7 +18,7 @@ import pytest
 import typer.main
 
 import se600m
-from se600m import _journal, _outputs, _resumable, _shards, cli, errors
+from se600m import _journal, _outputs, _resumable, _shards, _stored, cli, errors
 from se600m._journal import Array, Journal
 
 N = 48
@@ -312,6 +312,16 @@ def test_an_input_that_changes_under_the_run(made, folder, monkeypatch, spoil, s
     assert f"{chunks[-1]} of 48 rows are kept" in raised.value.__notes__[0]
 
 
+def test_a_folder_that_is_gone_is_no_longer_the_same(tmp_path):
+    """Chunks that zarr does not find are zeros for it."""
+    (tmp_path / "cells.zarr").mkdir()
+    seen = _stored.status_of(tmp_path / "cells.zarr")
+    _stored.check_same(tmp_path / "cells.zarr", seen)
+    (tmp_path / "cells.zarr").rmdir()
+    with pytest.raises(errors.DataError, match=r"cells\.zarr' is gone while it was read: .*overwrite=True"):
+        _stored.check_same(tmp_path / "cells.zarr", seen)
+
+
 def test_two_at_once(made, halfway):
     folder = _journal.folder_of(Path("out.npy").resolve())
     lock = _journal._locked(folder)
@@ -492,6 +502,8 @@ def test_shards_are_merged_to_what_one_run_writes(made, folder, want):
             se600m.merge_shards("again.h5ad", shards, src=wrong)
     with pytest.raises(errors.DataError, match=r"in\.h5ad' does not exist"):
         se600m.merge_shards("again.h5ad", shards)
+    with pytest.raises(errors.OptionError, match=r"src='moved\.h5ad' is of no use for an \.npy file.*leave it out"):
+        se600m.merge_shards("again.npy", shards, src="moved.h5ad")
     se600m.merge_shards("again.h5ad", shards, src="moved.h5ad")
     assert tree_of("again.h5ad") == tree_of("whole.h5ad")
 

@@ -240,16 +240,16 @@ class Cells:
         }
 
 
-def embed(opened: Opened, adata: AnnData, options: CellOptions) -> CellEmbeddings:
+def embed(cells: Cells) -> CellEmbeddings:
     """Embed cells into new arrays."""
-    cells = Cells(opened, adata, options)
+    opened = cells.opened
     cells.survey()
     embedding = np.empty((cells.n_cells, opened.output_dim), np.float32)
     dataset = np.empty((cells.n_cells, opened.dataset_dim), np.float32) if opened.dataset_dim else None
     outputs: dict[str, npt.NDArray[Any]] = {"embedding": embedding}
     if dataset is not None:
         outputs["dataset_embedding"] = dataset
-    more = {"batch_size": options.batch_size or 0}
+    more = {"batch_size": cells.options.batch_size or 0}
     cells.run("embed", ArraySink(outputs), more, f"Embedding with {opened.name}")
     return CellEmbeddings(embedding, dataset, cells.provenance())
 

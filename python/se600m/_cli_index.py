@@ -51,7 +51,12 @@ def index(
         str | None, typer.Option(help="Column of obs that tells batches apart whose cells have the same names.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace cells of the table that have the same data set and name.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace cells of the table that have the same data set and name. Without --resume, throw away what "
+            "an earlier run has left.",
+        ),
     ] = False,
     ann: Annotated[
         bool, typer.Option("--ann", help="Build an approximate index over all cells of the table, for large tables.")
@@ -69,7 +74,8 @@ def index(
 ) -> None:
     """Add embedded cells to a table of LanceDB, for vector search.
 
-    With --model, cells that have no embedding are embedded first.
+    With --model, cells that have no embedding are embedded first. Options for embedding that differ from those that an
+    embedding was made with are errors.
     """
     import se600m
 
@@ -132,8 +138,11 @@ def query(
         int | None, typer.Option(help="Number of partitions of the approximate index that are searched.")
     ] = None,
     refine: Annotated[
-        int, typer.Option(help="How many times k cells the approximate index selects, to be compared exactly.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            help="How many times k cells the approximate index selects, to be compared exactly; 10 by default."
+        ),
+    ] = None,
     key: EmbeddingKey = "X_state",
     modality: Modality = None,
     threads: Threads = None,

@@ -62,6 +62,7 @@ def download(
     from se600m import _licences, _models
 
     model = _models.named(name)
+    _models.check_kept(convert, delete_source)
     if not _licences.accepted(model):
         say.print(_licences.described(model))
         if not accept_licence and sys.stdin.isatty():

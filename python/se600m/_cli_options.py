@@ -134,16 +134,21 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def cell_options(keywords: type) -> Callable[[_F], _F]:
     """Give a command, which takes them as ``**options``, the options for cells that are among some keywords.
 
-    Names, types and defaults are those of :class:`se600m._options.CellOptions`.
+    Names, types and defaults are those of :class:`se600m._options.CellOptions`. The command gets those that were typed,
+    as a function gets those that its caller names.
     """
 
     def decorate(command: _F) -> _F:
         signature = inspect.signature(command, eval_str=True)
 
         @functools.wraps(command)
-        def with_genes(**given: Any) -> Any:
+        def with_typed(context: typer.Context, **given: Any) -> Any:
             genes = gene_list(given.pop("genes"), given.pop("genes_file"))
-            return command(**given, genes=genes)
+            for parameter in shown:
+                source = context.get_parameter_source(parameter.name)
+                if parameter.name in given and source is not None and source.name == "DEFAULT":
+                    del given[parameter.name]
+            return command(**given, **({} if genes is None else {"genes": genes}))
 
         kinds, wanted = get_type_hints(CellOptions), get_type_hints(keywords)
         shown = [
@@ -156,9 +161,11 @@ def cell_options(keywords: type) -> Callable[[_F], _F]:
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
             for name, annotation in (("genes", ChosenGenes), ("genes_file", ChosenGenesFile))
         ]
-        with_genes.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
-        with_genes.__annotations__ = {p.name: p.annotation for p in [*own, *shown]}
-        return cast("_F", with_genes)
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        every = [*own, *shown, context]
+        with_typed.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+        with_typed.__annotations__ = {p.name: p.annotation for p in every}
+        return cast("_F", with_typed)
 
     return decorate
 

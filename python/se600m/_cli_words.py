@@ -14,6 +14,7 @@ _OTHER_NAMES = {"key_added": "key", "use_rep": "key"}
 _OTHER_NAMES_IN = {
     "transfer-labels": {"key": "label", "key_added": "key_added"},
     "query": {"key_added": "key_added"},
+    "merge": {"src": "source"},
 }
 """The same, where a command has other names than most."""
 
@@ -28,6 +29,8 @@ _LOAD_MODEL = re.compile(rf"""se600m\.load_model\((?P<value>{_TEXT})\)""")
 
 def flags_of(command: Any, words: Sequence[str]) -> dict[str, str]:
     """List how options are written, by their names in Python: those of the command that runs, then those of others.
+
+    A switch that has a flag of its own to turn it off is there as ``"convert=False"``, too.
 
     Parameters
     ----------
@@ -48,9 +51,15 @@ def flags_of(command: Any, words: Sequence[str]) -> dict[str, str]:
 
 def _flags_of_all(command: Any) -> dict[str, str]:
     flags = {p.name: p.opts[0] for p in command.params if p.opts[0].startswith("--")}
+    flags |= {_off(p.name): p.secondary_opts[0] for p in command.params if p.secondary_opts}
     for inner in getattr(command, "commands", {}).values():
         flags |= _flags_of_all(inner)
     return flags
+
+
+def _off(name: str) -> str:
+    """Name a switch that is turned off, among flags."""
+    return f"{name}=False"
 
 
 def in_flags(message: str, flags: Mapping[str, str]) -> str:
@@ -59,7 +68,7 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
     Names that are no words, such as ``use_raw``, are replaced where they stand alone, too, and others where a message
     begins with them: ``report is 'run.txt'``. Quoted text stays.
     """
-    names = "|".join(sorted(map(re.escape, flags), key=len, reverse=True))
+    names = "|".join(sorted((re.escape(name) for name in flags if "=" not in name), key=len, reverse=True))
     alone = "|".join(name for name in names.split("|") if "_" in name)
     mention = re.compile(
         rf"{_ALONE}(?P<name>{names})=(?P<value>{_VALUE})|(?P<text>{_TEXT})"
@@ -74,7 +83,9 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
         flag, value = flags[found["name"]], found["value"]
         if value == "True":
             return flag
-        return f"no {flag}" if value == "False" else f"{flag} {_typed(value)}"
+        if value == "False":
+            return flags.get(_off(found["name"]), f"no {flag}")
+        return f"{flag} {_typed(value)}"
 
     def command(found: re.Match[str]) -> str:
         others = _OTHER_NAMES | _OTHER_NAMES_IN.get(found["name"].replace("_", "-"), {})

@@ -193,21 +193,32 @@ def _finite(name: str, values: Any, rows: slice) -> npt.NDArray[np.float32]:
 
 
 def check_depth(read_depth: npt.ArrayLike = READ_DEPTH) -> None:
-    """Make sure that a read depth is a finite number, before embeddings are read."""
+    """Make sure that a read depth is one, before embeddings are read."""
     _depths(read_depth, 1, True)
 
 
 def _depths(read_depth: npt.ArrayLike, n: int, takes_it: bool) -> npt.NDArray[np.float32] | None:
     try:
-        depth = np.asarray(read_depth, np.float32)
+        given = np.asarray(read_depth)
+        if given.dtype.kind not in "iufO":  # numpy would read text and truth values as numbers
+            raise TypeError
+        given = given.astype(np.float64)
     except (TypeError, ValueError):
         raise errors.OptionError(f"read_depth={read_depth!r} is not a number or one number per cell") from None
-    if depth.shape not in ((), (n,)):
+    if given.shape not in ((), (n,)):
         raise errors.OptionError(
-            f"read_depth has shape {list(depth.shape)}: give one number, or one for each of the {n:,} cells"
+            f"read_depth has shape {list(given.shape)}: give one number, or one for each of the {n:,} cells"
         )
-    if not np.isfinite(depth).all():
-        raise errors.OptionError("read_depth has a NaN or infinite value")
+    with np.errstate(over="ignore"):
+        depth = given.astype(np.float32)
+    wrong = ~(np.isfinite(depth) & (depth >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        value, of_cell = given.reshape(-1)[row], f" of cell {row}" if given.shape else ""
+        raise errors.OptionError(
+            f"read_depth={value.item()}{of_cell} is not a read depth, which is log1p of a number of counts: give a "
+            f"finite number from 0, such as {READ_DEPTH}"
+        )
     if takes_it:
         return np.broadcast_to(depth, (n,))
     if np.any(depth != READ_DEPTH):

@@ -14,7 +14,20 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem
 
-from se600m import _decode, _files, _formats, _h5ad, _journal, _native, _outputs, _resumable, _stored, _trees, errors
+from se600m import (
+    _decode,
+    _files,
+    _formats,
+    _h5ad,
+    _journal,
+    _native,
+    _options,
+    _outputs,
+    _resumable,
+    _stored,
+    _trees,
+    errors,
+)
 from se600m._chunks import Rest
 from se600m._model import Model
 from se600m._row_file import Rows, unmapped
@@ -54,11 +67,7 @@ class Embedded:
         DataError
             It was changed, replaced or removed.
         """
-        if _stored.status_of(self.path) != self.seen:
-            raise errors.DataError(
-                f"{str(self.path)!r} was changed or removed while it was read: leave it alone during the run, and "
-                "start again with overwrite=True"
-            )
+        _stored.check_same(self.path, self.seen)
 
     def identity(self) -> dict[str, Any]:
         """Describe the embedding so that a change is seen: size and time of change, and samples of the values."""
@@ -84,6 +93,18 @@ def read_npy(path: Path) -> Embedded:
             f"{str(path)!r} has {embedding.dtype} {list(embedding.shape)}, not an embedding [n_cells, width]"
         )
     return Embedded(embedding, None, None, path, seen)
+
+
+def check_kind(path: Path, key: str, modality: str | None) -> None:
+    """Make sure that options about the cells of a file are not given for an embedding alone."""
+    if path.suffix != ".npy":
+        return
+    for name, given in (("key_added", None if key == _options.KEY else key), ("modality", modality)):
+        if given is not None:
+            raise errors.OptionError(
+                f"{name}={given!r} chooses among the elements of a file of cells, but {str(path)!r} is an embedding "
+                "alone: leave it out"
+            )
 
 
 def read(path: Path, key: str, modality: str | None, *, with_obs: bool) -> Embedded:

@@ -33,7 +33,7 @@ def embed_file(
     model: ModelLike = None,
     checkpoint: str | None = None,
     protein_embeddings: PathLike | None = None,
-    key_added: str = "X_state",
+    key_added: str = _options.KEY,
     device: Devices = "auto",
     precision: Precision = "auto",
     with_dataset_embedding: bool = False,
@@ -135,6 +135,11 @@ def embed_file(
     chosen = _options.cell_options("embed_file", RunKeywords, options)
     _options.flag("with_dataset_embedding", with_dataset_embedding)
     _destination.check_key(key_added, "obsm")
+    if dst is not None and key_added != _options.KEY and Path(dst).suffix == ".npy":
+        raise errors.OptionError(
+            f"key_added={key_added!r} is the name of an element of obsm, but an .npy file has the embedding alone: "
+            "leave it out, or write .h5ad, .zarr or .parquet"
+        )
     part = None if shard is None else _shards.parsed(shard)
     opening = Opening(model, device, precision, checkpoint, protein_embeddings)
     common: dict[str, Any] = {
@@ -203,6 +208,10 @@ def merge_shards(
     joined = _shards.join([Path(shard).expanduser() for shard in shards])
     source, key = src or joined.source, joined.key
     target = Target(source, dst, _outputs.SUFFIXES, in_place=False, overwrite=overwrite)
+    if src is not None and target.suffix == ".npy":
+        raise errors.OptionError(
+            f"src={os.fspath(src)!r} is of no use for an .npy file, which has the embedding alone: leave it out"
+        )
     _outputs.check_key(target.suffix, key)
     made = result(key, joined.arrays(), joined.provenance, [])
     picture = None

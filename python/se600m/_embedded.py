@@ -39,12 +39,17 @@ def opened(cells: Any, use_rep: str, modality: str | None = None) -> Iterator[An
     ------
     DataError
         They are of another kind.
+    OptionError
+        They have no modalities.
     """
+    path = os.fspath(cells) if isinstance(cells, str | os.PathLike) else None
+    if modality is not None and (path is None or is_parquet(path)):
+        what = "cells in memory have" if path is None else f"{path!r} is a table, which has"
+        raise errors.OptionError(f"modality={modality!r}, but {what} no modalities: leave the option out")
     if isinstance(cells, AnnData):
         yield _shell(_lazy.table(cells.obs), use_rep, cells.obsm.get(use_rep), cells.uns.get(use_rep))
-    elif isinstance(cells, str | os.PathLike):
-        path = os.fspath(cells)
-        if path.endswith(".parquet") and "://" not in path:
+    elif path is not None:
+        if is_parquet(path):
             with _read_parquet(Path(path).expanduser(), use_rep) as (table, vectors):
                 yield _of_table(table, use_rep, vectors)
             return
@@ -60,6 +65,11 @@ def opened(cells: Any, use_rep: str, modality: str | None = None) -> Iterator[An
             "cells must be an AnnData, the path of a file, or a table of pyarrow with embedded cells, not "
             f"{_not_anndata.what_it_is(cells)}"
         )
+
+
+def is_parquet(path: str) -> bool:
+    """Whether a path is that of a Parquet file, by its name."""
+    return path.endswith(".parquet") and "://" not in path
 
 
 def _shell(obs: pd.DataFrame, use_rep: str, embedding: Any, noted: Any) -> AnnData:

@@ -155,14 +155,23 @@ class FileRun:
 
     def __call__(self) -> dict[str, Any]:
         """Carry it out; gives a report."""
+        with self.rows_kept() as report:
+            return report
+
+    @contextmanager
+    def rows_kept(self) -> Iterator[dict[str, Any]]:
+        """Carry it out; gives a report. The rows are kept until the block has ended without an error.
+
+        So what is done with the output in the block can be done again, by a run that goes on with all of its rows.
+        """
         with ExitStack() as stack:
             cluster = None
             if self.scheduler is not None:
                 cluster = stack.enter_context(closing(_cluster.Cluster(self.scheduler)))
             given = stack.enter_context(closing(_inputs.read(self.src, self.modality)))
-            return self._run(given, cluster)
+            yield from self._run(given, cluster)
 
-    def _run(self, given: Input, cluster: _cluster.Cluster | None) -> dict[str, Any]:
+    def _run(self, given: Input, cluster: _cluster.Cluster | None) -> Iterator[dict[str, Any]]:
         began = time.monotonic()
         target, options = self._target, self.options
         given.check(options)
@@ -207,35 +216,37 @@ class FileRun:
                         _files.sync(target.place)
                     ended = time.monotonic()
                     picture = self.work.picture(given, done) if _run_report.is_page(self._report) else None
+                spent = computed - loaded - done.checking
+                report = {
+                    "input": os.fspath(self.src),
+                    "output": str(target.place),
+                    "n_cells": cells.n_cells,
+                    "shard": None if self.shard is None else str(self.shard),
+                    "resumed_from": done.resumed,
+                    "chunks": journal.n_chunks,
+                    "memory": self._budget,
+                    "provenance": {
+                        name: _resumable.plain(value) for name, value in cells.provenance(done.seen).items()
+                    },
+                    "warnings": done.warnings,
+                    "seconds": {
+                        "opening": loaded - began,
+                        "checking": done.checking,
+                        **dataclasses.asdict(done.timings),
+                        "assembling": ended - computed,
+                        "total": ended - began,
+                    },
+                    "cells_per_second": (cells.n_cells - done.resumed) / spent if spent > 0 else None,
+                    "peak_memory_bytes": peak(),
+                    "finished": _run_report.now(),
+                    "python": sys.version.split()[0],
+                }
+                yield report
             except BaseException as error:
                 _journal.kept_note(error, journal)
                 raise
             journal.remove()
-        spent = computed - loaded - done.checking
-        report = {
-            "input": os.fspath(self.src),
-            "output": str(target.place),
-            "n_cells": cells.n_cells,
-            "shard": None if self.shard is None else str(self.shard),
-            "resumed_from": done.resumed,
-            "chunks": journal.n_chunks,
-            "memory": self._budget,
-            "provenance": {name: _resumable.plain(value) for name, value in cells.provenance(done.seen).items()},
-            "warnings": done.warnings,
-            "seconds": {
-                "opening": loaded - began,
-                "checking": done.checking,
-                **dataclasses.asdict(done.timings),
-                "assembling": ended - computed,
-                "total": ended - began,
-            },
-            "cells_per_second": (cells.n_cells - done.resumed) / spent if spent > 0 else None,
-            "peak_memory_bytes": peak(),
-            "finished": _run_report.now(),
-            "python": sys.version.split()[0],
-        }
         _run_report.write(self._report, report, picture)
-        return report
 
     def _on(
         self,

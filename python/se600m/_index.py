@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,20 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from se600m import _embedded, _files, _lance, _nearest, _obs_columns, _options, _progress, _table_notes, errors
+from se600m import (
+    _embedded,
+    _files,
+    _lance,
+    _made_embedding,
+    _nearest,
+    _obs_columns,
+    _options,
+    _progress,
+    _resumable,
+    _table_notes,
+    errors,
+)
 from se600m._embed import ModelLike
-from se600m._embed_file import embed_file
 from se600m._file_run import Opening, PathLike
 from se600m._options import Devices, Precision, RunKeywords
 from se600m._representations import Representation
@@ -94,20 +105,23 @@ def index(
     batch_key
         Column of ``obs`` to take instead, where cells of several batches have the same names.
     overwrite
-        Replace cells of the table that have the same data set and name. Without it, they are an error.
+        Replace cells of the table that have the same data set and name. Without it, they are an error. Without
+        ``resume``, throw away what an earlier run has left beside the table.
     ann
         Build an approximate index (IVF_PQ, cosine distance) over all cells of the table afterwards, for
         ``query(..., approximate=True)``.
     model, checkpoint, protein_embeddings, device, precision
         Model with which cells without an embedding are embedded first (see :func:`load_model`). Those with an embedding
-        must have it by this model.
+        must have it by this model, in this precision and on this kind of device, as far as they are named.
     modality
         Modality of a MuData file; by default the one named rna or gex.
     resume, memory
-        For embedding the cells of a file: see :func:`embed_file`. Until all are in the table, the embedding is kept
-        beside it, in ``uri + ".embedding.npy"``.
+        For embedding the cells of a file: see :func:`embed_file`. Until all are in the table, their embeddings are kept
+        beside it, in the folder ``uri + ".embedding.npy.partial"``, from where the same call with ``resume=True`` goes
+        on, whatever has ended it.
     layer, use_raw, gene_column, genes, expression, fill, seed, batch_size, threads, min_coverage, strict, progress
-        For embedding: see :func:`embed`.
+        For embedding: see :func:`embed`. If the cells have an embedding, it must have been made with those of them that
+        are named and can change it; the others (``batch_size``, ``threads``) have nothing to do then.
 
     Returns
     -------
@@ -119,6 +133,8 @@ def index(
     DataError
         The table has vectors of another model, precision, fill policy, seed or choice of genes, or of another width;
         names of cells are repeated; or there is no embedding and no model is named.
+    OptionError
+        The cells have an embedding that was made with other options than those that are named.
     DestinationExistsError
         Cells are in the table already.
     MissingPackageError
@@ -131,7 +147,7 @@ def index(
     100
     """
     chosen = _options.cell_options("index", RunKeywords, options)
-    _options.kept_genes(options, chosen)
+    _resumable.memory_of(memory)
     for name, value in {"overwrite": overwrite, "ann": ann, "resume": resume}.items():
         _options.flag(name, value)
     _check_datasets(dataset, batch_key)
@@ -139,6 +155,9 @@ def index(
     opening = Opening(model, device, precision, checkpoint, protein_embeddings)
     if model is not None:
         opening.check()
+    for name, file in {"checkpoint": checkpoint, "protein_embeddings": protein_embeddings}.items():
+        if model is None and file is not None:
+            raise errors.OptionError(f"{name}={str(file)!r} is of a model, but none is named: give model=..., too")
     _lance.lancedb()
     _lance.check_writable(place)
     with ExitStack() as stack:
@@ -148,24 +167,31 @@ def index(
         table = _lance.opened(place)
         new = _obs_columns.checked_against(columns, table)
         n_replaced = 0 if table is None else _check_present(table, keys, overwrite=overwrite)
-        embedded_here: list[Path] = []
-        if use_rep not in adata.obsm:
-            if model is None:
-                raise errors.DataError(
-                    f"the cells have no obsm[{use_rep!r}]: name the model to embed them with (model=...), or another "
-                    "key (use_rep=...)"
-                )
-            how = {"modality": modality, "resume": resume, "memory": memory}
-            embedded_here = _embed(adata, cells, place, use_rep, opening, how, options)
-        elif model is not None:
-            _check_model(_nearest.made_with(adata, use_rep), opening, chosen.progress)
+
+        def check(n_cells: int, width: int, noted: Mapping[str, Any]) -> dict[str, Any]:
+            """Make sure that the table takes cells; gives what it keeps of how they were embedded."""
+            notes = _table_notes.kept(noted, use_rep)
+            if table is not None:
+                _table_notes.check_same(table, width, notes)
+            if place.local is not None:
+                _files.check_space(place.local, 4 * n_cells * width, "the table")
+            return notes
+
+        if use_rep in adata.obsm:
+            noted = _nearest.made_with(adata, use_rep)
+            _made_embedding.check_as_asked(noted, use_rep, opening, chosen, options)
+        elif model is None:
+            raise errors.DataError(
+                f"the cells have no obsm[{use_rep!r}]: name the model to embed them with (model=...), or another "
+                "key (use_rep=...)"
+            )
+        else:
+            kept = Path(f"{place.name}.lance.embedding.npy" if place.local is None else f"{place.local}.embedding.npy")
+            how = {"modality": modality, "resume": resume, "overwrite": overwrite, "memory": memory}
+            making = _made_embedding.made_for(adata, cells, use_rep, opening, chosen, kept, check, **how)
+            stack.enter_context(making)
         rows = Representation(adata, "adata", use_rep)
-        noted = _nearest.made_with(adata, use_rep)
-        notes = _table_notes.kept(noted, use_rep)
-        if table is not None:
-            _table_notes.check_same(table, rows.width, notes)
-        if place.local is not None:
-            _files.check_space(place.local, 4 * rows.n_cells * rows.width, "the table")
+        notes = check(rows.n_cells, rows.width, _nearest.made_with(adata, use_rep))
         schema = _schema(rows.width, new) if table is None else _grown(table, new)
         with _progress.bar(chosen.progress, "Indexing", rows.n_cells) as update:
             batches = _batches(rows, keys, columns, schema, adata, update)
@@ -173,10 +199,8 @@ def index(
                 table = _lance.create(place, batches, schema, notes)
             else:
                 table.write(batches, new, replace=n_replaced > 0)
-        for path in embedded_here:
-            path.unlink(missing_ok=True)
-    if ann:
-        table.build_index()
+        if ann:
+            table.build_index()
     n = len(keys)
     return IndexedCells(place.given, n - n_replaced, n_replaced, table.n_rows, table.version)
 
@@ -223,50 +247,6 @@ def _check_present(table: _lance.Table, keys: pd.DataFrame, *, overwrite: bool) 
             "name the data set of these (dataset=...)"
         )
     return found
-
-
-def _embed(
-    adata: AnnData,
-    cells: Any,
-    place: _lance.Place,
-    use_rep: str,
-    opening: Opening,
-    how: dict[str, Any],
-    options: RunKeywords,
-) -> list[Path]:
-    """Embed cells, and give the files in which their embedding is kept meanwhile."""
-    if isinstance(cells, AnnData):
-        made = opening.open_model(options.get("progress")).compute(cells, **options)
-        adata.obsm[use_rep], adata.uns[use_rep] = made.embedding, made.provenance
-        return []
-    kept = Path(f"{place.name}.lance.embedding.npy" if place.local is None else f"{place.local}.embedding.npy")
-    if kept.exists():
-        raise errors.DestinationExistsError(
-            f"{str(kept)!r} exists, which a run that could not complete the table has left: remove it"
-        )
-    done = embed_file(
-        cells,
-        kept,
-        model=opening.model,
-        device=opening.device,
-        precision=opening.precision,
-        checkpoint=opening.checkpoint,
-        protein_embeddings=opening.protein_embeddings,
-        **how,
-        **options,
-    )
-    adata.obsm[use_rep] = np.load(kept, mmap_mode="r")
-    adata.uns[use_rep] = done.report["provenance"] | {"with_dataset_embedding": False}
-    return [kept]
-
-
-def _check_model(noted: dict[str, Any], opening: Opening, progress: bool | None) -> None:
-    wanted = opening.open(progress).provenance()
-    if str(noted.get("model_checksum")) != wanted["model_checksum"]:
-        raise errors.DataError(
-            f"the cells have an embedding by another model{_nearest.model_of(noted)} than model={wanted['model']!r}: "
-            "leave model out to take it as it is, or embed them again with se600m.embed"
-        )
 
 
 def _schema(width: int, fields: list[Any]) -> Any:

@@ -171,8 +171,13 @@ class Table:
         parts = next(n for n in range(most, 0, -1) if self.width % n == 0)
         from lancedb.index import IvfPq
 
-        with _told(self.place):
+        try:
             self._table.create_index(VECTOR, config=IvfPq(distance_type="cosine", num_sub_vectors=parts), replace=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise errors.DestinationError(
+                f"the cells are in {self.place.given!r}, but its approximate index could not be built: "
+                f"{first_line(error)}. Index them again with overwrite=True and ann=True"
+            ) from error
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -284,16 +289,6 @@ class _Kept:
             raise errors.DestinationError(
                 f"{place.given!r} could not be written: {first_line(error)}. It is as it was before"
             ) from error
-
-
-@contextlib.contextmanager
-def _told(place: Place) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, errors.SE600MError):
-            raise
-        raise errors.DestinationError(f"{place.given!r} could not be written: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -142,7 +142,8 @@ class Model:
         >>> made.embedding.shape, made.dataset_embedding.shape
         ((100, 96), (100, 10))
         """
-        return _cells.embed(self._opened, adata, _options.cell_options("compute", RunKeywords, options))
+        chosen = _options.cell_options("compute", RunKeywords, options)
+        return _cells.embed(_cells.Cells(self._opened, adata, chosen))
 
     @_options.accepts(RunKeywords)
     def embed(
@@ -183,7 +184,7 @@ class Model:
         """Embed cells; the dataset embedding is apart, or in the last columns."""
         lazy = _anndata.lazy_rows(adata, chosen.layer, chosen.use_raw)
         if lazy is None:
-            made = _cells.embed(self._opened, adata, chosen)
+            made = _cells.embed(_cells.Cells(self._opened, adata, chosen))
         else:
             made = _lazy_embed.embed(self._opened, adata, lazy, chosen, self._any_gpu)
         embedding, dataset = made.embedding, made.dataset_embedding
@@ -454,7 +455,7 @@ class Model:
         genes
             Gene symbols or Ensembl ids.
         read_depth
-            Read depth (log1p) for which expression is predicted: a number, or one number per cell.
+            Read depth (log1p) for which expression is predicted: a finite number from 0, or one number per cell.
         dataset_embedding
             ``[n, dataset_dim]``. Required if the decoder uses it and ``embedding`` does not contain it.
         threads

@@ -232,7 +232,8 @@ def download(
     convert
         Convert the checkpoint into the cache.
     delete_source
-        Delete the downloaded files after the conversion, which does not need them any more.
+        Delete the downloaded files after the conversion, which does not need them any more. What Hugging Face's own
+        tools have downloaded is left to them, and ``tell`` says so.
     progress
         Show progress bars; by default in notebooks and terminals.
     tell
@@ -250,9 +251,7 @@ def download(
         What has arrived is kept, and the next call goes on from there.
     """
     model = named(name)
-    convert, delete_source = _options.flag("convert", convert), _options.flag("delete_source", delete_source)
-    if delete_source and not convert:
-        raise errors.OptionError("delete_source=True, but convert=False: nothing would be left of the download")
+    check_kept(convert, delete_source)
     if _options.flag("accept_licence", accept_licence):
         _licences.accept(model)
     progress = _options.flag_or_none("progress", progress)
@@ -268,7 +267,18 @@ def download(
         _files.sync(done)
         if _download.delete(place):
             tell(f"deleted the downloaded files in {place}")
+        elif own and (other := _download.files(model)) is not None:
+            tell(f"{other} is in Hugging Face's own cache, which other programs may use: it was not deleted")
     return done
+
+
+def check_kept(convert: bool, delete_source: bool) -> None:
+    """Make sure that something is left of a download."""
+    convert, delete_source = _options.flag("convert", convert), _options.flag("delete_source", delete_source)
+    if delete_source and not convert:
+        raise errors.OptionError(
+            "delete_source=True, but convert=False: nothing would be left of the download. Leave one of them out"
+        )
 
 
 def accept_licence(name_or_path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from se600m import _chunks, _library, _native, _progress, errors
 from se600m._log import warn
-from se600m._options import checked_threads, flag_or_none
+from se600m._options import checked_threads, flag_or_none, whole
 from se600m._representations import Representation
 
 Numbered = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
@@ -135,6 +135,12 @@ def check_weights(weights: Any) -> None:
     """Check how votes are weighted."""
     if weights not in ("uniform", "similarity"):
         raise errors.OptionError(f"weights={weights!r} is not one of 'uniform', 'similarity'")
+
+
+def checked_search(k: Any, threads: Any, weights: Any = "uniform") -> tuple[int, int | None]:
+    """Check the options of a search before files are read; gives ``k`` and ``threads``."""
+    check_weights(weights)
+    return whole("k", k, 1), checked_threads(threads)
 
 
 def vote(

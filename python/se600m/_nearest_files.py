@@ -60,6 +60,7 @@ def write_nearest(
     int
         Number of cells whose nearest ones were searched for.
     """
+    options["k"], options["threads"] = _nearest.checked_search(options["k"], options["threads"])
     place = _checked(source, reference, destination, (".csv", ".parquet", ".npz"), overwrite=overwrite)
     if columns and place.suffix == ".npz":
         raise errors.OptionError("columns are written into a table: give an OUT.csv or OUT.parquet, or leave them out")
@@ -110,6 +111,7 @@ def write_labels(
     int
         Number of cells that were searched for.
     """
+    k, threads = _nearest.checked_search(k, threads, weights)
     if key_added is not None:
         _destination.check_key(key_added, "obs")
     place = _checked(source, reference, destination, (".h5ad", ".csv", ".parquet"), overwrite=overwrite)
@@ -143,11 +145,14 @@ def _checked(source: str, reference: str, destination: Path, suffixes: tuple[str
 @contextmanager
 def _both(source: str, reference: str, use_rep: str, modality: str | None) -> Iterator[tuple[AnnData, AnnData]]:
     """Open cells and their reference, whose embeddings stay on the disk; one AnnData if both are the same file."""
-    with _embedded.opened(source, use_rep, modality) as adata:
+    tables = [_embedded.is_parquet(path) for path in (source, reference)]
+    # A table has no modalities, but the file beside it may have.
+    modalities = [None if is_table and not all(tables) else modality for is_table in tables]
+    with _embedded.opened(source, use_rep, modalities[0]) as adata:
         if source == reference or _files.same(source, reference):
             yield adata, adata
             return
-        with _embedded.opened(reference, use_rep, modality) as known:
+        with _embedded.opened(reference, use_rep, modalities[1]) as known:
             yield adata, known
 
 

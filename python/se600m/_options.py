@@ -20,6 +20,9 @@ MIN_COVERAGE = 0.1
 data sets with full annotation reach a third of the one and most of the other; other species and other kinds of
 identifiers reach next to nothing of both."""
 
+KEY = "X_state"
+"""Key of ``obsm`` for an embedding, by default."""
+
 MEMORY = "512MB"
 """Memory for rows that are read from a file, and for their results, by default."""
 

@@ -29,6 +29,11 @@ from se600m._words import many, verb
 _COLUMNS = ("query", "rank", _lance.NAME, _lance.DATASET, "distance")
 """The columns that a table of nearest cells always has."""
 
+_REFINE = 10
+"""How many times as many cells as are wanted the approximate index selects by default."""
+_MOST = 1 << 20
+"""More than any search has use for."""
+
 
 @dataclass(frozen=True)
 class FoundCells:
@@ -110,7 +115,7 @@ def query(
     where: str | None = None,
     approximate: bool = False,
     nprobes: int | None = None,
-    refine: int = 10,
+    refine: int | None = None,
     modality: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
@@ -147,7 +152,7 @@ def query(
         How many partitions of the approximate index are searched; more are slower and miss less. By default, LanceDB
         chooses.
     refine
-        How many times ``k`` cells the approximate index selects.
+        How many times ``k`` cells the approximate index selects; 10 by default.
     modality
         Modality of a MuData file; by default the one named rna or gex.
     threads
@@ -183,18 +188,15 @@ def query(
     >>> found.to_arrow().column_names
     ['query', 'rank', 'obs_names', 'dataset', 'distance']
     """
-    _nearest.check_weights(weights)
-    _options.flag("approximate", approximate)
-    k, refine = _options.whole("k", k, 1), _options.whole("refine", refine, 1)
-    nprobes = None if nprobes is None else _options.whole("nprobes", nprobes, 1)
-    if nprobes is not None and not approximate:
-        raise errors.OptionError(f"nprobes={nprobes} is for approximate=True: add that, or leave it out")
-    threads = _options.checked_threads(threads)
+    k, threads, nprobes, refine = checked(
+        k=k, threads=threads, label=label, weights=weights, approximate=approximate, nprobes=nprobes, refine=refine
+    )
     place = _lance.place_of(uri)
     table = _lance.opened(place)
     if table is None:
         raise errors.DataError(f"there is no table {place.given!r}: make it with se600m.index(cells, {place.given!r})")
     table.pin()
+    _check_k(k, table.n_rows)
     wanted = list(dict.fromkeys(_column(table, name) for name in ([columns] if isinstance(columns, str) else columns)))
     _obs_columns.beside(_COLUMNS, wanted)
     voted = None if label is None else _label(table, label)
@@ -230,6 +232,40 @@ def query(
     return FoundCells(names, keys[1], keys[0], distances, labels, confidence, label, kept)
 
 
+def checked(
+    *,
+    k: Any,
+    threads: Any,
+    label: str | None,
+    weights: Any,
+    approximate: Any,
+    nprobes: Any,
+    refine: Any,
+    **_others: Any,
+) -> tuple[int, int | None, int | None, int]:
+    """Check what can be checked of the options of :func:`query` before files are read.
+
+    Returns
+    -------
+    tuple
+        ``k``, ``threads``, ``nprobes`` and ``refine``.
+    """
+    k, threads = _nearest.checked_search(k, threads, weights)
+    if weights != "uniform" and label is None:
+        raise errors.OptionError(f"weights={weights!r} is for a vote on labels: give label=..., or leave it out")
+    _options.flag("approximate", approximate)
+    for name, value in {"nprobes": nprobes, "refine": refine}.items():
+        if value is not None and not approximate:
+            raise errors.OptionError(f"{name}={value!r} is for approximate=True: add that, or leave it out")
+    nprobes = None if nprobes is None else _options.whole("nprobes", nprobes, 1, _MOST)
+    return k, threads, nprobes, _REFINE if refine is None else _options.whole("refine", refine, 1, _MOST)
+
+
+def _check_k(k: int, n: int) -> None:
+    if k > n:
+        raise errors.OptionError(f"k={k} is too large: there {verb(n, 'are')} {many(n, 'cell')} to search in the table")
+
+
 def _column(table: _lance.Table, name: Any) -> str:
     """Find a column of obs in a table, under its own name or the one that the table gave it."""
     for known in (str(name), _obs_columns.safe(name)):
@@ -261,9 +297,7 @@ class _Exact:
         """Give what was read of the cells, and the rows and distances of the nearest ones."""
         cells = self._table.read(self._columns, self._where).sort_by([(name, "ascending") for name in _lance.KEY])
         n = cells.num_rows
-        if k > n:
-            there = f"there {verb(n, 'are')} {many(n, 'cell')}"
-            raise errors.OptionError(f"k={k} is too large: {there} to search in the table")
+        _check_k(k, n)
         # Numbers are places in the order of the keys, so that ties don't depend on how the table came about.
         ids = cells.column(_lance.ROW).to_numpy()
         order = np.argsort(ids)

@@ -40,6 +40,7 @@ def write(
     int
         Number of cells that were searched for.
     """
+    _query.checked(label=label, **options)
     if key_added is not None:
         _destination.check_key(key_added, "obs")
     place = _files.check(destination, "OUT", overwrite=overwrite, suffixes=_SUFFIXES)
@@ -51,6 +52,11 @@ def write(
         if as_copy:
             what, way = "an h5ad file takes", "or an OUT.csv"
         raise errors.OptionError(f"{what} the label of each cell: give label=..., {way}")
+    if label is not None and options["columns"]:
+        raise errors.OptionError(
+            f"columns={','.join(options['columns'])!r} is for a row per nearest cell, but label={label!r} writes one "
+            "per cell: leave one of them out"
+        )
     if as_copy:
         _label_files.check_copy(source, place)
     with _embedded.opened(source, use_rep, modality) as adata:

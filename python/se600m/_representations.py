@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _lazy, _read_errors, _row_file, errors
+from se600m import _lazy, _options, _read_errors, _row_file, errors
 
 _BLOCK_VALUES = 1 << 25
 """What is not float32 in memory is read about this many values at a time (128 MB)."""
@@ -37,7 +37,7 @@ class Representation:
     def __init__(self, adata: AnnData, name: str, use_rep: str) -> None:
         self._where = f"{name}.obsm[{use_rep!r}]"
         if use_rep not in adata.obsm:
-            option = "" if use_rep == "X_state" else f", key_added={use_rep!r}"
+            option = "" if use_rep == _options.KEY else f", key_added={use_rep!r}"
             raise errors.DataError(
                 f"use_rep={use_rep!r} is not in {name}.obsm, which has {sorted(adata.obsm)}: "
                 f"create it with se600m.embed({name}{option})"

@@ -18,6 +18,9 @@ from se600m._inputs import Input
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
+_MOST_MEMORY = 1 << 60
+"""More bytes than any machine has."""
+
 _SECONDS = 60.0
 """Results are kept about as often."""
 _FIRST, _GROWTH = 16, 8
@@ -26,12 +29,14 @@ _FIRST, _GROWTH = 16, 8
 
 def memory_of(memory: Any) -> int:
     """Read an amount of memory: a number of bytes, or text such as ``"512MB"`` or ``"2 GiB"``."""
-    if isinstance(memory, int | np.integer) and not isinstance(memory, bool) and memory > 0:
-        return int(memory)
-    if isinstance(memory, str):
+    n_bytes: int | float = 0
+    if isinstance(memory, int | np.integer) and not isinstance(memory, bool):
+        n_bytes = int(memory)
+    elif isinstance(memory, str):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", memory.strip(), re.IGNORECASE)
-        if found is not None and (n_bytes := int(float(found[1]) * _unit(found[2].upper(), bool(found[3])))) > 0:
-            return n_bytes
+        n_bytes = 0 if found is None else float(found[1]) * _unit(found[2].upper(), bool(found[3]))
+    if 1 <= n_bytes <= _MOST_MEMORY:
+        return int(n_bytes)
     raise errors.OptionError(f"memory={memory!r} is not an amount of memory such as '512MB' or '2GB'")
 
 
@@ -104,8 +109,13 @@ class Task:
 
 
 def device_kind(opened: _opened.Opened) -> str:
-    """Say what kind of device a model runs on, such as "cuda": how many there are, and which, is left out."""
-    return " and ".join(sorted({name.partition(":")[0] for name in opened.device.split(",")}))
+    """Say what kind of device a model runs on, such as "cuda"."""
+    return kind_of(opened.device)
+
+
+def kind_of(device: str) -> str:
+    """Say of what kind a device is, or several: how many there are, and which, is left out."""
+    return " and ".join(sorted({name.partition(":")[0] for name in device.split(",")}))
 
 
 def of_model(opened: _opened.Opened) -> dict[str, str]:

@@ -177,7 +177,7 @@ def install(
             there.append(f"{part.pinned.distribution}: its libraries are in {elsewhere}, and are used")
         else:
             to_get.append(part)
-    if flavour == "cuda":
+    if flavour == "cuda" or wheels is not None:
         for line in there:
             tell(line)
     if to_get:

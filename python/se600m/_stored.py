@@ -50,7 +50,7 @@ class Stored:
         self.place = place
         self.is_zarr = not os.path.isfile(place)
         self._root: Any = _trees.open_zarr(place) if self.is_zarr else h5py.File(place, "r")
-        self._seen = None if self.is_zarr else status_of(self.place)
+        self._seen = status_of(self.place)
 
     def close(self) -> None:
         """Close the file."""
@@ -227,21 +227,9 @@ class Stored:
         Raises
         ------
         DataError
-            It was changed, cut off, replaced or removed.
+            It was changed, replaced or removed.
         """
-        if self._seen is None or (now := status_of(self.place)) == self._seen:
-            return
-        what = (
-            "is gone"
-            if not now
-            else f"went from {self._seen[0]:,} to {now[0]:,} bytes"
-            if now[0] != self._seen[0]
-            else "was changed or replaced"
-        )
-        raise errors.DataError(
-            f"{self.place!r} {what} while it was read: leave it alone during the run, and start again with "
-            "overwrite=True"
-        )
+        check_same(self.place, self._seen)
 
     def identity(self, expression: _anndata.Expression, layer: str | None, use_raw: bool) -> dict[str, Any]:
         """Describe the input so that a change is seen: its size and time of change, and samples of what it has.
@@ -273,6 +261,27 @@ def status_of(place: str | os.PathLike[str]) -> tuple[int, ...] | None:
     except OSError:
         return ()
     return None if stat.S_ISDIR(s.st_mode) else (s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev)
+
+
+def check_same(place: str | os.PathLike[str], seen: tuple[int, ...] | None) -> None:
+    """Make sure that a file is still the one of which :func:`status_of` said this.
+
+    Raises
+    ------
+    DataError
+        It was changed, cut off, replaced or removed.
+    """
+    if (now := status_of(place)) == seen:
+        return
+    what = "was changed or replaced"
+    if now == ():
+        what = "is gone"
+    elif now and seen and now[0] != seen[0]:
+        what = f"went from {seen[0]:,} to {now[0]:,} bytes"
+    raise errors.DataError(
+        f"{os.fspath(place)!r} {what} while it was read: leave it alone during the run, and start again with "
+        "overwrite=True"
+    )
 
 
 def digest_of(arrays: Iterable[Any]) -> str:

@@ -263,7 +263,7 @@ def decode(
     checkpoint: Checkpoint = None,
     protein_embeddings: ProteinEmbeddings = None,
     read_depth: Annotated[
-        float | None, typer.Option(help="Read depth (log1p) for which expression is predicted; 4 by default.")
+        float | None, typer.Option(help="Read depth (log1p), from 0, for which expression is predicted; 4 by default.")
     ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -285,6 +285,7 @@ def decode(
     _options.checked_threads(threads)
     depth: dict[str, Any] = {} if read_depth is None else {"read_depth": read_depth}
     _decode.check_depth(**depth)
+    _decode_files.check_kind(source, key, modality)
     _opened.check(model, device, precision, checkpoint, protein_embeddings)
     put = resume and _journal.was_put(destination.resolve())
     place = _files.check(destination, "OUT", overwrite=overwrite or put, suffixes=_EMBEDDINGS)
