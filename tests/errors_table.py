@@ -744,6 +744,12 @@ def interrupted(given: Given) -> None:
         se600m.embed_file("in.h5ad", "out.npy", progress=False)
 
 
+def contextual_in_place(_: Given) -> Any:
+    Path("cells.zarr").mkdir()
+    Path("cells.zarr/zarr.json").write_text("{}")  # it is not even opened
+    return se600m.contextual_file("cells.zarr", "cells.zarr", overwrite=True, progress=False)
+
+
 def of_later_versions(given: Given) -> None:
     with h5py.File("in.h5ad", "r+") as file:
         file["uns"]["reference"] = h5py.Empty("f4")
@@ -786,6 +792,18 @@ def of_another_run(given: Given) -> Any:
 
 
 LARGE = [
+    Case(
+        "contextual embeddings of every slot as an array alone",
+        lambda _: se600m.contextual_file("in.h5ad", "out.npy", progress=False),
+        errors.OptionError,
+        r"OUT ends in \.npy, which has no room for the genes .*genes=\.\.\..*\.zarr",
+    ),
+    Case(
+        "contextual embeddings that would take the place of their cells",
+        contextual_in_place,
+        errors.DestinationError,
+        r"which is also IN: choose another path, or the cells would be lost",
+    ),
     Case(
         "what an earlier run has left",
         large(interrupted),

@@ -315,6 +315,7 @@ CALLS = {
     "embed": ("embed", "in.h5ad", "{}.h5ad"),
     "embed alone": ("embed", "in.h5ad", "{}.npy"),
     "tokenize": ("tokenize", "in.h5ad", "{}.npz"),
+    "contextual": ("contextual", "in.h5ad", "{}.npy", "--genes", "LYZ"),
     "decode": ("decode", "in.npy", "{}.npy", "--genes", "LYZ"),
     "decode to h5ad": ("decode", "in.npy", "{}.h5ad", "--genes", "LYZ"),
 }

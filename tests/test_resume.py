@@ -411,6 +411,14 @@ def test_rows_that_the_disk_lost_are_made_again(journal):
         assert again.done == 0
 
 
+def test_chunks_that_are_larger_than_a_system_reads_at_once(journal, monkeypatch):
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, n, offset: read(file, min(n, 16), offset))
+    monkeypatch.setattr(_journal, "_AT_ONCE", 16)
+    with reopened(journal) as again:
+        assert again.done == 7
+
+
 def test_a_journal_that_is_of_no_use(journal):
     folder = _journal.folder_of(journal)
     (folder / "b").unlink()

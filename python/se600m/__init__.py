@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from se600m._attention import CLSAttention
     from se600m._cells import CellEmbeddings, CellSentences
     from se600m._contextual import ContextualGeneEmbeddings
+    from se600m._contextual_file import ContextualFile, contextual_file
     from se600m._doctor import Check, Diagnosis, doctor
     from se600m._embed import embed, tokenize
     from se600m._embed_file import TokenizedFile, embed_file, merge_shards, tokenize_file
@@ -39,6 +40,7 @@ _MODULES = {
     "_attention": ("CLSAttention",),
     "_cells": ("CellEmbeddings", "CellSentences"),
     "_contextual": ("ContextualGeneEmbeddings",),
+    "_contextual_file": ("ContextualFile", "contextual_file"),
     "_doctor": ("Check", "Diagnosis", "doctor"),
     "_embed": ("embed", "tokenize"),
     "_embed_file": ("TokenizedFile", "embed_file", "merge_shards", "tokenize_file"),
@@ -78,6 +80,7 @@ __all__ = [
     "CellEmbeddings",
     "CellSentences",
     "Check",
+    "ContextualFile",
     "ContextualGeneEmbeddings",
     "Diagnosis",
     "DimensionFlow",
@@ -89,6 +92,7 @@ __all__ = [
     "NearestCells",
     "Stage",
     "TokenizedFile",
+    "contextual_file",
     "convert",
     "doctor",
     "download",

@@ -31,6 +31,8 @@ def _models(incomplete: str) -> list[str]:
     return _one_of(*_models.bundled(), *(model.name for model in _published.MODELS))(incomplete)
 
 
+CELLS = "Cells to read: an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx."
+
 Model = Annotated[
     str | None,
     typer.Option(help="Name, converted directory or checkpoint of the model.", autocompletion=_models),
@@ -80,11 +82,7 @@ JsonProgress = Annotated[
     bool, typer.Option("--json-progress", help="Write the progress as lines of JSON to standard error.")
 ]
 
-ChosenGenes = Annotated[
-    str | None,
-    typer.Option("--genes", metavar="A,B,…", help="Genes that may enter the sentences; all by default."),
-]
-ChosenGenesFile = Annotated[Path | None, typer.Option("--genes-file", help="Text file with one such gene per line.")]
+_GenesFile = Annotated[Path | None, typer.Option("--genes-file", help="Text file with one such gene per line.")]
 
 _HELP = {
     "layer": "Layer that contains the expression, if it is not in X.",
@@ -131,12 +129,15 @@ def gene_list(genes: str | None, genes_file: Path | None) -> list[str] | None:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def cell_options(keywords: type) -> Callable[[_F], _F]:
+def cell_options(
+    keywords: type, genes: str = "Genes that may enter the sentences; all by default."
+) -> Callable[[_F], _F]:
     """Give a command, which takes them as ``**options``, the options for cells that are among some keywords.
 
     Names, types and defaults are those of :class:`se600m._options.CellOptions`. The command gets those that were typed,
-    as a function gets those that its caller names.
+    as a function gets those that its caller names. ``genes`` says what genes are chosen for.
     """
+    chosen = Annotated[str | None, typer.Option("--genes", metavar="A,B,…", help=genes)]
 
     def decorate(command: _F) -> _F:
         signature = inspect.signature(command, eval_str=True)
@@ -159,7 +160,7 @@ def cell_options(keywords: type) -> Callable[[_F], _F]:
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         shown += [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            for name, annotation in (("genes", ChosenGenes), ("genes_file", ChosenGenesFile))
+            for name, annotation in (("genes", chosen), ("genes_file", _GenesFile))
         ]
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         every = [*own, *shown, context]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from anndata import AnnData
 
-from se600m import _extras, _files
+from se600m import _extras, _files, _trees
 from se600m._cells import Cells
 from se600m._opened import Opened
 from se600m._options import CellOptions
@@ -50,39 +50,44 @@ class _Task(SlotTask):
         """Write the vectors into an array, some cells at a time; returns the tokens in the slots."""
         return self.write(out, "contextual", f"Embedding genes with {self.cells.opened.name}", gene_indices)
 
-    def write_zarr(self, zarr: Any, path: Path) -> Any:
+    def write_zarr(self, path: Path) -> Any:
         """Write a zarr group that appears whole or not at all."""
-        opened = self.cells.opened
         with _files.appearing(path, folder=True) as draft:
-            group = zarr.open_group(draft, mode="w")
-            # A chunk is one cell's vectors: 16.8 MB with every slot of SE-600M.
-            array = group.create_array("embeddings", shape=self.shape, chunks=(1, *self.shape[1:]), dtype="float32")
-            tokens = None
-            if self.genes is None:
-                chunks = (min(_TOKENS_AT_ONCE, self.shape[0]), self.shape[1])
-                tokens = group.create_array("gene_indices", shape=self.shape[:2], chunks=chunks, dtype="int32")
-            self.write_vectors(array, tokens)
-            group.attrs.update({key: opened.provenance()[key] for key in ("model", "model_checksum", "package")})
-            if self.genes is not None:
-                group.attrs["genes"] = [opened.genes[token] for token in self.genes]
-        written = zarr.open_group(path, mode="r")
+            self.write_vectors(*new_group(draft, self.cells.opened, self.shape, self.genes))
+        written = _trees.open_zarr(path)
         if self.genes is not None:
             return written["embeddings"]
         return ContextualGeneEmbeddings(written["embeddings"], written["gene_indices"])
+
+
+def new_group(
+    draft: Path, opened: Opened, shape: tuple[int, ...], genes: npt.NDArray[np.int32] | None
+) -> tuple[Any, Any]:
+    """Make a zarr group for vectors of a shape; gives the array for them and, if it is of all slots, for the tokens."""
+    group = _trees.new_zarr(draft, 3)
+    group.attrs.update({key: opened.provenance()[key] for key in ("model", "model_checksum", "package")})
+    # A chunk is one cell's vectors: 16.8 MB with every slot of SE-600M.
+    embeddings = group.create_array("embeddings", shape=shape, chunks=(1, *shape[1:]), dtype="float32")
+    if genes is not None:
+        group.attrs["genes"] = [opened.genes[token] for token in genes]
+        return embeddings, None
+    chunks = (min(_TOKENS_AT_ONCE, shape[0]), shape[1])
+    return embeddings, group.create_array("gene_indices", shape=shape[:2], chunks=chunks, dtype="int32")
 
 
 def contextual(
     opened: Opened, adata: AnnData, genes: Iterable[str] | str | None, out: Any, overwrite: bool, options: CellOptions
 ) -> Any:
     """Do what :meth:`se600m.Model.contextual_gene_embeddings` says."""
-    path, zarr = None, None
+    path = None
     if isinstance(out, str | os.PathLike):
-        path, zarr = _checked(Path(out).expanduser(), overwrite), _zarr()
+        path = _checked(Path(out).expanduser(), overwrite)
+        _extras.module("zarr", "zarr", "writing to a path requires")
     tokens = None if genes is None else opened.tokens_of(genes)
     task = _Task(Cells(opened, adata, options), tokens)
     if path is not None:
         with _files.told("out", path):
-            result = task.write_zarr(zarr, path)
+            result = task.write_zarr(path)
     else:
         out = task.output(out)
         gene_indices = task.write_vectors(out)
@@ -94,7 +99,3 @@ def _checked(path: Path, overwrite: bool) -> Path:
     return _files.check_folder(
         path, "out", overwrite=overwrite, option="overwrite=True", replaceable="zarr.json", kind="a zarr group"
     )
-
-
-def _zarr() -> Any:
-    return _extras.module("zarr", "zarr", "writing to a path requires")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -112,6 +113,9 @@ class Input:
             sizes = {"bytes_at_once": bytes_at_once, "bytes_per_result": bytes_per_result}
             return self.stored.expression(**options.source(), rows=rows, **sizes)
         found = _anndata.read(self.in_memory, **options.source())
+        # The matrix is in memory already; the rows of it that are copied at once, and their results, add to it.
+        most = max(1, bytes_at_once // max(1, bytes_per_result, 8 * found.values_per_row))
+        found = dataclasses.replace(found, at_once=lambda _: most)
         return found if rows is None else found.part(*rows)
 
     def under(self, key: str) -> AnnData:

@@ -29,6 +29,8 @@ from se600m._words import many
 
 _FORMAT = 1
 _JOURNAL, _SUFFIX = "journal.jsonl", ".partial"
+_AT_ONCE = 64 << 20
+"""Bytes that are read back at once."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Journal:
         first, last, crc = line.get("first"), line.get("last"), line.get("crc", {})
         if first != self.done or not isinstance(last, int) or not first < last <= self.n_rows:
             return False
-        return all(zlib.crc32(self._bytes(name, first, last)) == crc.get(name) for name in self.arrays)
+        return all(self._crc(name, first, last) == crc.get(name) for name in self.arrays)
 
     @property
     def _named(self) -> Path:
@@ -273,9 +275,12 @@ class Journal:
         array = self.arrays[name]
         return RowFile(self.folder / name, array.dtype, (self.n_rows, *array.row))
 
-    def _bytes(self, name: str, first: int, last: int) -> bytes:
-        size = self.arrays[name].bytes_per_row
-        return os.pread(self._files[name], (last - first) * size, first * size)
+    def _crc(self, name: str, first: int, last: int) -> int:
+        """Compute the checksum of some rows on the disk, of which a system reads 2 GB at once at most."""
+        size, crc = self.arrays[name].bytes_per_row, 0
+        for begin in range(first * size, last * size, _AT_ONCE):
+            crc = zlib.crc32(os.pread(self._files[name], min(_AT_ONCE, last * size - begin), begin), crc)
+        return crc
 
     # -- end -----------------------------------------------------------------------------------
 

@@ -334,6 +334,7 @@ class Model:
         """Compute contextual gene embeddings: the output of the last layer for the genes of each cell.
 
         All slots of SE-600M take 16.8 MB per cell; selected genes take 8 kB per cell and gene.
+        :func:`se600m.contextual_file` writes those of a file, in a run that can be resumed.
 
         Parameters
         ----------

@@ -155,8 +155,12 @@ class CellOptions:
         """Name the chosen genes: ``"all"``, or their number and what tells them from others."""
         if self.genes is None:
             return "all"
-        names = sorted(set(self.genes))
-        return f"{len(names)} chosen ({hashlib.sha256(chr(10).join(names).encode(errors='replace')).hexdigest()[:12]})"
+        return named_genes(sorted(set(self.genes)))
+
+
+def named_genes(names: Sequence[str]) -> str:
+    """Give the number of some genes, and what tells them, in their order, from others."""
+    return f"{len(names)} chosen ({hashlib.sha256(chr(10).join(names).encode(errors='replace')).hexdigest()[:12]})"
 
 
 def gene_names(genes: Any) -> list[str]:

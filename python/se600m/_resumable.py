@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,9 @@ class Task:
     """The arrays that Go writes."""
     more: Mapping[str, Any]
     """The part of the job's request that is about it alone."""
+    depends_on: Mapping[str, Any] = field(default_factory=dict)
+    """What the rows depend on beside the cells, the model and the options, by the names under which a difference is
+    reported: text and numbers."""
 
     @property
     def bytes_per_row(self) -> int:
@@ -144,6 +147,7 @@ def identity(cells: Cells, given: Input, task: Task) -> dict[str, Any]:
         "fill": options.fill,
         "seed": options.seed,
         "genes": options.named_genes(),
+        **task.depends_on,
     }
 
 

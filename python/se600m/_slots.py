@@ -51,6 +51,12 @@ class SlotTask:
         self._slots: int = cells.plan()["max_length"]
         self.shape = (cells.n_cells, self._slots if genes is None else len(genes), *place)
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """The part of a job's request that says what to compute. It names memory that this task keeps."""
+        places = {"slots": self._slots} if self.genes is None else {"genes": _native.array(self.genes)}
+        return {"batch_size": self.cells.options.batch_size or 0, **places}
+
     def output(self, out: Any) -> Any:
         """Give the array for the result: the one that is given, if it can hold it, or a new one."""
         if out is None:
@@ -64,11 +70,8 @@ class SlotTask:
         These go into ``gene_indices``, by default a new array in memory. For chosen genes there are none.
         """
         self.cells.survey()
-        request: dict[str, Any] = {"batch_size": self.cells.options.batch_size or 0, **more}
-        if self.genes is None:
-            request["slots"] = self._slots
-            gene_indices = np.empty(self.shape[:2], np.int32) if gene_indices is None else gene_indices
-        else:
-            request["genes"] = _native.array(self.genes)
-        self.cells.run(kind, _Sink(_row_file.unmapped(out, to_write=True), gene_indices), request, title)
+        if self.genes is None and gene_indices is None:
+            gene_indices = np.empty(self.shape[:2], np.int32)
+        sink = _Sink(_row_file.unmapped(out, to_write=True), gene_indices)
+        self.cells.run(kind, sink, self.request | more, title)
         return gene_indices

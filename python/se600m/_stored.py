@@ -307,7 +307,7 @@ def _sampled(n: int, step: int) -> list[slice]:
 
 
 def _is_nullable(stored: Any) -> bool:
-    return stored.attrs.get("encoding-type") == "nullable-string-array"
+    return bool(stored.attrs.get("encoding-type") == "nullable-string-array")
 
 
 class _Names:

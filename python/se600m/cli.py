@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from se600m import _cli_index, _cli_models, _cli_nearest, _cli_run
+from se600m import _cli_contextual, _cli_index, _cli_models, _cli_nearest, _cli_run
 from se600m._cli_options import (
+    CELLS,
     Checkpoint,
     Device,
     EmbeddingKey,
@@ -41,7 +42,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},  # subcommands inherit it
 )
 
-_CELLS = "Cells to read: an h5ad, zarr, h5mu or 10x .h5 file, or a folder with matrix.mtx."
 _EMBEDDINGS = (".h5ad", ".npy")
 
 
@@ -68,7 +68,7 @@ def embed(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="IN…", help=f"{_CELLS} A zarr store may have an address. Several files are one collection."
+            metavar="IN…", help=f"{CELLS} A zarr store may have an address. Several files are one collection."
         ),
     ] = None,
     destination: Annotated[
@@ -201,7 +201,7 @@ def _load(
 @app.command()
 @cell_options(CellKeywords)
 def tokenize(
-    source: Annotated[str, typer.Argument(metavar="IN", help=f"{_CELLS} A zarr store may have an address.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help=f"{CELLS} A zarr store may have an address.")],
     destination: Annotated[
         Path, typer.Argument(metavar="OUT.npz", help="File to write: the cell sentences as arrays.")
     ],
@@ -487,6 +487,7 @@ def clear_cache(
     say.print(f"removed {len(entries)}, {size / 1e6:,.1f} MB")
 
 
+_cli_contextual.add_to(app)
 _cli_index.add_to(app)
 _cli_nearest.add_to(app)
 

@@ -30,6 +30,7 @@ human: anndata.AnnData = se600m.map_orthologues(adata, "mouse_to_human.csv")
 embedded: se600m.EmbeddedFile = se600m.embed_file("a.h5ad", "b.h5ad", model=model, resume=True, memory="2GB", seed=3)
 se600m.embed_file("a.h5ad", in_place=True, shard=None, layer="counts")
 se600m.merge_shards("b.h5ad", ["1.npz", "2.npz"], src="a.h5ad")
+shape: tuple[int, int, int] = se600m.contextual_file("a.zarr", "b.npy", ["CD3D"], resume=True, batch_size=4).shape
 n_slots: int = se600m.tokenize_file("a.zarr", "b.npz", fill="none").n_slots
 
 cells: se600m.NearestCells = se600m.nearest(adata, adata)

@@ -26,4 +26,5 @@ model.tokenize(adata, expression="raw")  # E: arg-type "expression" to "tokenize
 model.decode(adata.obsm["X_state"], ["CD3D"], read_dept=4)  # E: call-arg "read_dept"
 model.contextual_gene_embeddings(adata, fill="fulll")  # E: arg-type "fill"
 model.checksum_  # E: attr-defined "checksum_"
+se600m.contextual_file("a.h5ad", "b.zarr", fill="fulll")  # E: arg-type "fill" to "contextual_file"
 text: str = se600m.tokenize(adata).lengths  # E: assignment "str"
