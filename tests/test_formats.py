@@ -7,8 +7,6 @@ import os
 import pickle
 import re
 import sqlite3
-import subprocess
-import sys
 import tarfile
 import warnings
 import zipfile
@@ -179,31 +177,25 @@ def test_a_modality_by_its_name(tmp_path, cells):
             _formats.read(tmp_path / name, modality="rna")
 
 
-def test_the_command_reads_them(tmp_path, cells):
+def test_the_command_reads_them(tmp_path, cells, run):
     """One kind of each reader, through the command, gives the embedding of the h5ad."""
     want = cells.copy()
     se600m.embed(want, model="se-mini", min_coverage=0)
     tenx_v3(tmp_path / "a.h5", cells)
     mudata_file(tmp_path / "b.h5mu", x=cells, y=cells[:2].copy())
     for source, options in (("a.h5", []), ("b.h5mu", ["--modality", "x"])):
-        done = subprocess.run(
-            [sys.executable, "-m", "se600m.cli", "embed", tmp_path / source, tmp_path / f"{source}.npy", "--model",
-             "se-mini", "--min-coverage", "0", *options],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        out = tmp_path / f"{source}.npy"
+        done = run("embed", tmp_path / source, out, "--model", "se-mini", "--min-coverage", "0", *options)
         assert done.returncode == 0, done.stderr
-        assert np.array_equal(np.load(tmp_path / f"{source}.npy"), want.obsm["X_state"])
+        assert np.array_equal(np.load(out), want.obsm["X_state"])
 
 
 @pytest.mark.parametrize("kind", ["a truncated h5ad", "nothing", "a web page", "h5ad, gzip", "csv", "an empty folder"])
-def test_the_command_names_the_others_in_one_line(tmp_path, cells, kind):
+def test_the_command_names_the_others_in_one_line(tmp_path, cells, kind, run):
     name, write, says = NOT_READ[kind]
     write(tmp_path / name, cells)
     before = sorted(tmp_path.rglob("*"))
-    done = subprocess.run(
-        [sys.executable, "-m", "se600m.cli", "embed", tmp_path / name, tmp_path / "out.h5ad", "--model", "se-mini"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run("embed", tmp_path / name, tmp_path / "out.h5ad", "--model", "se-mini")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert re.search(f"^error: .*{says}", line)

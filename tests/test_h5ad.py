@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import se600m
 from conftest import IMMUNE
 from se600m import _h5ad, _outputs, errors
-from test_output_files import drafts, run
+from test_output_files import drafts
 
 
 def elements(path):
@@ -123,7 +123,7 @@ def source(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("spoil", [rename_index_of_raw, nullable_names, odd_values])
-def test_everything_else_stays_as_it_is(source, spoil):
+def test_everything_else_stays_as_it_is(source, spoil, run):
     spoil(source)
     adata = anndata.read_h5ad(source)
     if spoil is rename_index_of_raw:
@@ -160,7 +160,7 @@ def test_arrays_are_compressed_as_the_file_is(source):
             assert file["obsm/X_state"].attrs["encoding-type"] == "array"
 
 
-def test_an_earlier_result_is_replaced_and_nothing_of_it_stays(source):
+def test_an_earlier_result_is_replaced_and_nothing_of_it_stays(source, run):
     assert run("embed", source, "one.h5ad").returncode == 0
     done = run("embed", "one.h5ad", "two.h5ad", "--with-dataset-embedding", "--seed", 3)
     assert done.returncode == 0, done.stderr

@@ -294,7 +294,7 @@ def test_a_result_is_kept_where_there_is_room(tmp_path, monkeypatch):
 COMMAND = [sys.executable, "-m", "se600m.cli"]
 
 
-def run(*args, **options):
+def process(*args, **options):
     return subprocess.run(
         [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=120, check=False, **options
     )
@@ -353,7 +353,7 @@ def test_every_command_looks_before_it_opens_a_model(inputs, call, monkeypatch, 
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_overwrite(inputs, call):
+def test_overwrite(inputs, call, run):
     filled = [part.format("taken") for part in call]
     (inputs / filled[2]).write_text("replace me")
     done = run(*filled, "--overwrite")
@@ -362,7 +362,7 @@ def test_overwrite(inputs, call):
     assert drafts(inputs) == []
 
 
-def test_in_and_out_are_the_same_file(inputs):
+def test_in_and_out_are_the_same_file(inputs, run):
     done = run("embed", "in.h5ad", "in.h5ad")
     assert "exists" in done.stderr
     done = run("embed", "in.h5ad", "in.h5ad", "--overwrite")
@@ -374,7 +374,7 @@ def test_in_and_out_are_the_same_file(inputs):
     assert Path("in.npy").read_bytes() == before
 
 
-def test_a_key_that_others_wrote_is_named_as_the_command_names_it(inputs):
+def test_a_key_that_others_wrote_is_named_as_the_command_names_it(inputs, run):
     adata = anndata.read_h5ad("in.h5ad")
     adata.obsm["X_pca"] = np.zeros((4, 2))
     adata.write_h5ad("pca.h5ad")
@@ -407,7 +407,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = run("embed", "in.h5ad", f"out{suffix}", preexec_fn=limited)
+    done = process("embed", "in.h5ad", f"out{suffix}", preexec_fn=limited)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert "Traceback" not in done.stderr
@@ -420,7 +420,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
     assert rows < limit < Path("in.h5ad").stat().st_size
     assert "out.h5ad', which could not be written: File too large. 4 of 4 rows are kept in" in line
     assert "out.h5ad.partial': go on with --resume" in line
-    again = run("embed", "in.h5ad", "out.h5ad", "--resume")
+    again = process("embed", "in.h5ad", "out.h5ad", "--resume")
     assert again.returncode == 0, again.stderr
     assert anndata.read_h5ad("out.h5ad").obsm["X_state"].shape == (4, model.output_dim)
     assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.h5ad"]
@@ -428,7 +428,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
 
 def test_names_are_shown_as_they_are(inputs):
     """Square brackets and colons are no markup, and a name that is no text is shown, too."""
-    done = run("embed", "in.h5ad", "a[red]:smile:.npy")
+    done = process("embed", "in.h5ad", "a[red]:smile:.npy")
     assert done.returncode == 0, done.stderr
     assert "in a[red]:smile:.npy" in done.stderr
     done = subprocess.run([*COMMAND, "embed", "in.h5ad", b"\xff.txt"], capture_output=True, timeout=120, check=False)
@@ -471,7 +471,7 @@ def test_a_signal_while_the_file_is_written_leaves_the_rows(inputs, number):
     assert stderr.splitlines()[-1] == "  se600m embed in.h5ad out.npy --resume"
     assert "Traceback" not in stderr
     assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.npy.partial"]
-    assert run("embed", "in.h5ad", "out.npy", "--resume").returncode == 0
+    assert process("embed", "in.h5ad", "out.npy", "--resume").returncode == 0
     assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.npy"]
 
 
@@ -560,5 +560,5 @@ def test_a_reader_that_has_gone_and_a_terminal_without_utf8(tmp_path):
         shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stderr == ""
-    done = run("info", "se-mini", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    done = process("info", "se-mini", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr

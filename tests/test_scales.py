@@ -341,7 +341,7 @@ def test_the_base_of_a_logarithm_makes_no_difference(counts, base, depth):
     assert said(other, expression="log1p") == []
     (found,) = said(other, expression="counts")
     assert re.search(rf"expression='counts', but 60 of 60 .*log{base}\(1 \+ x\).*Use expression='log1p'", found)
-    one, two = (se600m.load_model().compute(a, expression="log1p").embedding for a in (natural, other))
+    one, two = (se600m.load_model().compute(a[:6], expression="log1p").embedding for a in (natural, other))
     np.testing.assert_allclose(one, two, atol=2e-5)
 
 
