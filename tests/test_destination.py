@@ -15,6 +15,14 @@ from conftest import IMMUNE
 from se600m import _cells, _destination, errors
 from test_embed import assert_unchanged, snapshot
 
+N = 16
+
+
+@pytest.fixture
+def immune(immune):
+    """Few cells: numbers are not what is looked at here."""
+    return immune[:N].copy()
+
 
 @pytest.fixture
 def no_run(monkeypatch):
@@ -143,7 +151,7 @@ UNHELD = [
 def names(immune, tmp_path):
     embedded = immune.copy()
     se600m.embed(embedded)
-    embedded.obs["label"] = pd.Categorical(["a", "b"] * 12)
+    embedded.obs["label"] = pd.Categorical(["a", "b"] * (N // 2))
     return {
         "se600m": se600m, "anndata": anndata, "adata": immune, "path": IMMUNE, "model": se600m.load_model(),
         "embedded": embedded,
@@ -227,7 +235,7 @@ def test_in_a_script_and_in_ipython(traced):
     ],
 )
 def test_what_others_wrote_is_replaced_only_if_asked(immune, monkeypatch, part, key, key_added):
-    theirs = np.ones((24, 2)) if part == "obsm" else {"params": {"n_neighbors": 15}}
+    theirs = np.ones((N, 2)) if part == "obsm" else {"params": {"n_neighbors": 15}}
     getattr(immune, part)[key] = theirs
     before = snapshot(immune)
     with monkeypatch.context() as patch:
@@ -262,7 +270,7 @@ def test_a_dataset_embedding_that_others_wrote_stays(immune, again):
     """Beside an embedding that has its own dataset embedding in its last columns, or that has none."""
     se600m.embed(immune, with_dataset_embedding=True)
     assert immune.uns["X_state"]["with_dataset_embedding"] is True
-    theirs = immune.obsm["X_state_dataset"] = np.ones((24, se600m.load_model().dataset_dim), np.float32)
+    theirs = immune.obsm["X_state_dataset"] = np.ones((N, se600m.load_model().dataset_dim), np.float32)
     if again:
         se600m.embed(immune, with_dataset_embedding=True)
     else:
@@ -279,7 +287,7 @@ def test_a_dataset_embedding_that_others_wrote_stays(immune, again):
 
 def test_without_a_record_nobody_is_named_as_the_writer(immune, no_run):
     """anndata.concat leaves uns out."""
-    immune.obsm["X_state"] = np.ones((24, 2))
+    immune.obsm["X_state"] = np.ones((N, 2))
     both = anndata.concat({"a": immune, "b": immune}, index_unique="-")
     assert "X_state" in both.obsm
     assert "X_state" not in both.uns
@@ -300,7 +308,7 @@ CHANGED = {
 
 @pytest.mark.parametrize("change", CHANGED)
 def test_a_result_that_was_changed_is_its_owners(immune, change):
-    immune.obs_names = [str(i) for i in range(24)]
+    immune.obs_names = [str(i) for i in range(N)]
     se600m.embed(immune)
     immune.obsm["X_state"] = CHANGED[change](immune.obsm["X_state"])
     with pytest.raises(errors.DestinationExistsError, match=r"obsm\['X_state'\] exists and has been changed since"):
@@ -330,7 +338,7 @@ def test_keys_that_no_file_can_have_are_refused(immune, no_run, key):
         with pytest.raises(errors.OptionError, match=r"key_added=.* is not a valid key for adata\.obsm: "):
             embed(immune, key_added=key)
     if key is not None:  # the key of the labels
-        immune.obsm["X_state"], immune.obs["x"] = np.ones((24, 2)), "label"
+        immune.obsm["X_state"], immune.obs["x"] = np.ones((N, 2)), "label"
         with pytest.raises(errors.OptionError, match=r"key_added=.* is not a valid key for adata\.obs: "):
             se600m.transfer_labels(immune, immune, "x", key_added=key)
 
@@ -339,7 +347,7 @@ def test_switches_are_switches(immune, no_run, tmp_path):
     """Text is none: "no" would be true."""
     model = se600m.load_model()
     labelled = immune.copy()
-    labelled.obsm["X_state"], labelled.obs["x"] = np.ones((24, 2)), "label"
+    labelled.obsm["X_state"], labelled.obs["x"] = np.ones((N, 2)), "label"
     embedding = np.zeros((1, model.output_dim + model.dataset_dim))
     cells = ("use_raw", "strict", "progress")
     calls = [
@@ -391,14 +399,14 @@ def test_an_embedding_that_cannot_be_written_is_kept(immune, monkeypatch, tmp_pa
 
 
 def test_writing_is_whole_or_not_at_all(immune, monkeypatch):
-    immune.obsm["old"] = np.zeros((24, 1))
+    immune.obsm["old"] = np.zeros((N, 1))
     immune.uns["gone"] = 1
     before = snapshot(immune)
     with pytest.raises(ValueError):
         _destination.write(
             immune,
-            {"obsm": {"old": np.ones((24, 2)), "new": np.ones((24, 2)), "wrong": np.ones((3, 2))}},
+            {"obsm": {"old": np.ones((N, 2)), "new": np.ones((N, 2)), "wrong": np.ones((3, 2))}},
             {"uns": ["gone"]},
         )
     assert_unchanged(immune, before)
-    assert immune.obsm["old"].shape == (24, 1)
+    assert immune.obsm["old"].shape == (N, 1)

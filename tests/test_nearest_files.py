@@ -217,5 +217,5 @@ def test_without_pyarrow_it_is_named(given, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(errors.MissingPackageError, match=r"se600m-go\[parquet\]"):
         _nearest_files.write_nearest(
-            source, known, tmp_path / "o.parquet", overwrite=False, use_rep="X_state", modality=None
+            source, known, tmp_path / "o.parquet", overwrite=False, use_rep="X_state", modality=None, k=3, threads=None
         )

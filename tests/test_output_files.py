@@ -294,7 +294,7 @@ def test_a_result_is_kept_where_there_is_room(tmp_path, monkeypatch):
 COMMAND = [sys.executable, "-m", "se600m.cli"]
 
 
-def process(*args, **options):
+def command(*args, **options):
     return subprocess.run(
         [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=120, check=False, **options
     )
@@ -407,7 +407,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = process("embed", "in.h5ad", f"out{suffix}", preexec_fn=limited)
+    done = command("embed", "in.h5ad", f"out{suffix}", preexec_fn=limited)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert "Traceback" not in done.stderr
@@ -420,7 +420,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
     assert rows < limit < Path("in.h5ad").stat().st_size
     assert "out.h5ad', which could not be written: File too large. 4 of 4 rows are kept in" in line
     assert "out.h5ad.partial': go on with --resume" in line
-    again = process("embed", "in.h5ad", "out.h5ad", "--resume")
+    again = command("embed", "in.h5ad", "out.h5ad", "--resume")
     assert again.returncode == 0, again.stderr
     assert anndata.read_h5ad("out.h5ad").obsm["X_state"].shape == (4, model.output_dim)
     assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.h5ad"]
@@ -428,7 +428,7 @@ def test_a_disk_that_fills_up_in_the_end(inputs, suffix):
 
 def test_names_are_shown_as_they_are(inputs):
     """Square brackets and colons are no markup, and a name that is no text is shown, too."""
-    done = process("embed", "in.h5ad", "a[red]:smile:.npy")
+    done = command("embed", "in.h5ad", "a[red]:smile:.npy")
     assert done.returncode == 0, done.stderr
     assert "in a[red]:smile:.npy" in done.stderr
     done = subprocess.run([*COMMAND, "embed", "in.h5ad", b"\xff.txt"], capture_output=True, timeout=120, check=False)
@@ -471,7 +471,7 @@ def test_a_signal_while_the_file_is_written_leaves_the_rows(inputs, number):
     assert stderr.splitlines()[-1] == "  se600m embed in.h5ad out.npy --resume"
     assert "Traceback" not in stderr
     assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.npy.partial"]
-    assert process("embed", "in.h5ad", "out.npy", "--resume").returncode == 0
+    assert command("embed", "in.h5ad", "out.npy", "--resume").returncode == 0
     assert sorted(os.listdir(inputs)) == ["in.h5ad", "in.npy", "out.npy"]
 
 
@@ -560,5 +560,5 @@ def test_a_reader_that_has_gone_and_a_terminal_without_utf8(tmp_path):
         shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stderr == ""
-    done = process("info", "se-mini", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    done = command("info", "se-mini", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
