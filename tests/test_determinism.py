@@ -60,6 +60,35 @@ def test_int8(random_model, immune, pbmc, kind, fill):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_several_threads_in_one_run(random_model, precision):
+    """Wide models take several threads for a run, which divide every product among them, however small."""
+    folder = random_model(emsize=512, d_hid=64, nhead=16, nlayers=2, pad_length=300).folder
+    model = se600m.load_model(folder, precision=precision)
+    rng = np.random.default_rng(0)
+    for n_slots in (2, 5, 20, 60, 100, 137, 300):
+        genes = np.stack([rng.permutation(len(model.genes))[:n_slots] for _ in range(3)]).astype(np.int32)
+        genes[:, 0] = model.cls_index
+        values = rng.random(genes.shape, np.float32) * 5
+        want = np.hstack(model.embed_sentences(genes, values, threads=1, batch_size=1))
+        for threads in (1, 2, 7, 32):
+            for n in (1, 3):
+                got = np.hstack(model.embed_sentences(genes[:n], values[:n], threads=threads, batch_size=n))
+                assert np.array_equal(got, want[:n]), (n_slots, threads, n)
+    cells = anndata.AnnData(rng.poisson(0.3, (3, 250)).astype(np.float32))
+    cells.var_names = model.genes[:250]
+    for fill in ("shared", "expected", "none"):
+        options = {"fill": fill, "min_coverage": 0}
+        for compute in (
+            lambda **how: model.compute(cells, **how).embedding,
+            lambda **how: model.attention(cells, **how).attention,
+            lambda **how: model.contextual_gene_embeddings(cells, model.genes[:3], **how),
+        ):
+            want = compute(threads=1, batch_size=1, **options)
+            for how in ({"threads": 1, "batch_size": 3}, {"threads": 2, "batch_size": 3}, {"threads": 32}):
+                assert np.array_equal(compute(**how, **options), want, equal_nan=True), (fill, how)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("encoding", ["soft-bins", "scale", "none"])
 @pytest.mark.parametrize("n_cells", [7, 24])
 def test_odd_widths(random_model, immune, encoding, n_cells, precision):

@@ -94,8 +94,8 @@ def test_expression_values_matter_and_none_ignores_them(random_model):
 
 @pytest.fixture(scope="module")
 def full_width(tmp_path_factory) -> RandomModel:
-    """SE-600M's own dimensions, but 2 layers: 19,790 genes, token_dim 5120, emsize 2048."""
-    genes = [f"G{i}" for i in range(19_790)]
+    """SE-600M's own dimensions, but 2 layers and fewer genes than its 19,790: token_dim 5120, emsize 2048."""
+    genes = [f"G{i}" for i in range(8192)]
     return RandomModel(
         tmp_path_factory.mktemp("full") / "width", genes, seed=600, token_dim=5120, emsize=2048, d_hid=2048, nhead=16,
         nlayers=2, output_dim=2048, pad_length=2048,

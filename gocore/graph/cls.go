@@ -38,6 +38,16 @@ func (g *builder) attentionOfCLSIn(layer int, x, bias onnx.Value) onnx.Value {
 	cls := g.slice(x, 0, 1)
 	weights := g.attentionWeights(g.concat(cls, cls), x, bias, modeldir.LayerPrefix(layer)) // two rows: see nRead
 	g.form, g.element = form, element
-	mean := g.Op("ReduceMean", []onnx.Value{weights, g.Ints(1)}, onnx.Attr{Name: "keepdims", Value: 0})
-	return g.slice(mean, 0, 1)
+	return g.slice(g.meanOfHeads(weights), 0, 1)
+}
+
+// meanOfHeads is the mean of [B, heads, n, T] over the heads. ONNX Runtime's
+// ReduceMean adds up in another order for a batch of one.
+func (g *builder) meanOfHeads(x onnx.Value) onnx.Value {
+	heads := make([]onnx.Value, g.Dimensions.NHead)
+	for i := range heads {
+		heads[i] = g.slice(x, int64(i), int64(i)+1)
+	}
+	sum := g.Op("Squeeze", []onnx.Value{g.Op("Sum", heads), g.Ints(1)})
+	return g.Op("Mul", []onnx.Value{sum, g.Scalar(1 / float32(len(heads)))})
 }

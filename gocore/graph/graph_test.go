@@ -23,6 +23,7 @@ var (
 	usual    = modeldir.Form{Layers: modeldir.Float32}
 	standard = modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true}
 	inInt8   = modeldir.Form{Layers: modeldir.Int8}
+	whole    = modeldir.Form{Layers: modeldir.Float32, WholeRead: true}
 	variants = []modeldir.Variant{modeldir.Dense, modeldir.Weighted, modeldir.Contextual, modeldir.Attention, modeldir.Trace, modeldir.Decoder}
 )
 
@@ -78,7 +79,7 @@ func TestGraphsOpen(t *testing.T) {
 		for _, dataset := range []bool{true, false} {
 			dir, config := converted(t, encoding, dataset)
 			for _, v := range variants {
-				for _, form := range []modeldir.Form{usual, standard, inInt8} {
+				for _, form := range []modeldir.Form{usual, standard, inInt8, whole} {
 					t.Run(fmt.Sprintf("%s, dataset token %v, %s, %+v", encoding, dataset, v, form), func(t *testing.T) {
 						model, err := graph.Model(dir, config, v, form)
 						if err != nil {

@@ -7,20 +7,27 @@ import (
 	"github.com/se600m/se600m-go/gocore/onnx"
 )
 
-// attention is the attention of every token to every token, before out_proj.
-func (g *builder) attention(x, bias onnx.Value, prefix string) onnx.Value {
+// attention is the attention of some queries, which may be all tokens, to the
+// tokens x, before out_proj.
+func (g *builder) attention(queries, x, bias onnx.Value, prefix string) onnx.Value {
 	if g.form.StandardOperators {
-		return g.standardAttention(x, x, bias, prefix)
+		return g.standardAttention(queries, x, bias, prefix)
 	}
 	if g.form.Folded {
-		inputs := []onnx.Value{g.foldedQueries(x, prefix), g.product(x, prefix+modeldir.Keys), g.product(x, prefix+modeldir.Values)}
+		inputs := []onnx.Value{g.foldedQueries(queries, prefix), g.product(x, prefix+modeldir.Keys), g.product(x, prefix+modeldir.Values)}
 		if bias != "" {
 			inputs = append(inputs, "", "", bias)
 		}
 		return g.Fused("MultiHeadAttention", inputs,
 			onnx.Attr{Name: "num_heads", Value: g.Dimensions.NHead}, onnx.Attr{Name: "scale", Value: float32(1)})
 	}
-	inputs := append(g.products(x, prefix+modeldir.Queries, prefix+modeldir.Keys, prefix+modeldir.Values), g.weight(prefix+"qkv_proj.bias"))
+	var inputs []onnx.Value
+	if queries == x { // in 8 bits, they are rounded once
+		inputs = g.products(x, prefix+modeldir.Queries, prefix+modeldir.Keys, prefix+modeldir.Values)
+	} else {
+		inputs = append(g.products(queries, prefix+modeldir.Queries), g.products(x, prefix+modeldir.Keys, prefix+modeldir.Values)...)
+	}
+	inputs = append(inputs, g.weight(prefix+"qkv_proj.bias"))
 	if bias != "" {
 		inputs = append(inputs, "", bias)
 	}
@@ -107,7 +114,7 @@ func (g *builder) attentionWeights(queries, x, bias onnx.Value, prefix string) o
 
 // layer is one post-norm transformer layer.
 func (g *builder) layer(i int, x, bias onnx.Value) onnx.Value {
-	return g.afterAttention(i, x, g.attention(x, bias, modeldir.LayerPrefix(i)))
+	return g.afterAttention(i, x, g.attention(x, x, bias, modeldir.LayerPrefix(i)))
 }
 
 // afterAttention is the rest of a layer.

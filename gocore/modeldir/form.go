@@ -53,6 +53,11 @@ type Form struct {
 	Folded bool
 	// FusedNorm adds and normalises in one operator of ONNX Runtime's own.
 	FusedNorm bool
+	// WholeRead has the tokens that are read at the end attend as all tokens of the
+	// other layers do. Otherwise they attend in fewer operations, whose products of
+	// two computed matrices ONNX Runtime adds up in an order that depends on the
+	// number of threads, and on how many sentences are in a batch.
+	WholeRead bool
 	// LayersPerPart, if not zero, is how many layers make a part. A provider makes
 	// one node of a part, and a run ends early only between nodes.
 	LayersPerPart int

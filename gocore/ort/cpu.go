@@ -24,6 +24,8 @@ func (c cpu) Traits(_ modeldir.Dimensions, width, threads int) Traits {
 	}
 	if width < wide {
 		t.RunsAtOnce, t.ThreadsPerRun = threads, 1
+	} else {
+		t.Form.WholeRead = true // whatever the threads, so that they don't change a number
 	}
 	return t
 }

@@ -22,9 +22,9 @@ func TestTraits(t *testing.T) {
 		runs, threads int
 		form          modeldir.Form
 	}{
-		{"cpu, wide", cpu{FP32}, se600m, 1, 8, modeldir.Form{Layers: modeldir.Float32}},
+		{"cpu, wide", cpu{FP32}, se600m, 1, 8, modeldir.Form{Layers: modeldir.Float32, WholeRead: true}},
 		{"cpu, narrow", cpu{FP32}, narrow, 8, 1, modeldir.Form{Layers: modeldir.Float32}},
-		{"cpu, int8", cpu{INT8}, se600m, 1, 8, modeldir.Form{Layers: modeldir.Int8}},
+		{"cpu, int8", cpu{INT8}, se600m, 1, 8, modeldir.Form{Layers: modeldir.Int8, WholeRead: true}},
 		{"openvino, wide", openVINO{BF16}, se600m, 1, 8, modeldir.Form{
 			Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, LayersPerPart: 2,
 		}},
