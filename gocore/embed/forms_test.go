@@ -41,7 +41,8 @@ func TestForms(t *testing.T) {
 		}{
 			{modeldir.Form{Layers: modeldir.Float32, PlainBins: true}, 1e-6},
 			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true}, 1e-5},
-			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, LayersPerPart: 1}, 1e-5},
+			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, WholeRead: true, LayersPerPart: 1}, 1e-5},
+			{modeldir.Form{Layers: modeldir.Float32, WholeRead: true}, 1e-5},
 			{modeldir.Form{Layers: modeldir.Float32, PlainBins: true, Folded: true, FusedNorm: true}, 1e-5},
 			{modeldir.Form{Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, Folded: true}, 1e-5},
 			{modeldir.Form{Layers: modeldir.Float16, PlainBins: true, Folded: true, FusedNorm: true}, 0.02},

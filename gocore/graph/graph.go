@@ -67,12 +67,7 @@ func (g *builder) embedding(inputs []onnx.Value) map[string]onnx.Value {
 	read := g.concat(cls, other)
 	g.form.Layers, g.form.Folded = modeldir.Float32, false // few tokens cost next to nothing
 	attend := g.attentionOfRead
-	switch {
-	case g.form.LayersPerPart > 0:
-		// The OpenVINO of onnxruntime-openvino 1.24.1, which runs graphs in parts, fails
-		// on attentionOfRead in bf16.
-		attend = g.standardAttention
-	case g.form.WholeRead:
+	if g.form.WholeRead {
 		attend = g.attention
 		if bias != "" {
 			bias = g.forEveryToken(bias, read)

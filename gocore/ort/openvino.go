@@ -24,6 +24,8 @@ func (openVINO) Traits(d modeldir.Dimensions, _, threads int) Traits {
 	return Traits{
 		Form: modeldir.Form{
 			Layers: modeldir.Float32, StandardOperators: true, PlainBins: true,
+			// That of onnxruntime-openvino 1.24.1 fails on the fewer operations in bf16.
+			WholeRead:     true,
 			LayersPerPart: max(1, int(partFLOP/(d.LayerFLOP(d.PadLength)*float64(d.PadLength)))),
 		},
 		RunsAtOnce: 1, ThreadsPerRun: threads,

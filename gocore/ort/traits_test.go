@@ -26,7 +26,7 @@ func TestTraits(t *testing.T) {
 		{"cpu, narrow", cpu{FP32}, narrow, 8, 1, modeldir.Form{Layers: modeldir.Float32}},
 		{"cpu, int8", cpu{INT8}, se600m, 1, 8, modeldir.Form{Layers: modeldir.Int8, WholeRead: true}},
 		{"openvino, wide", openVINO{BF16}, se600m, 1, 8, modeldir.Form{
-			Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, LayersPerPart: 2,
+			Layers: modeldir.Float32, StandardOperators: true, PlainBins: true, WholeRead: true, LayersPerPart: 2,
 		}},
 		{"cuda", cuda{gpu{0, FP32}}, narrow, 2, 1, modeldir.Form{Layers: modeldir.Float32, PlainBins: true, Folded: true, FusedNorm: true}},
 		{"cuda, bf16", cuda{gpu{0, BF16}}, se600m, 2, 1, modeldir.Form{
