@@ -27,7 +27,7 @@ from se600m._cli_options import (
     listed,
 )
 from se600m._cli_run import say
-from se600m._options import MEMORY, RunKeywords
+from se600m._options import KEY, MEMORY, RunKeywords
 from se600m._words import many
 
 _Table = Annotated[str, typer.Argument(metavar="TABLE.lance", help="Path or address of the table.")]
@@ -39,7 +39,7 @@ def index(
     source: Annotated[str, typer.Argument(metavar="IN", help=_CELLS)],
     uri: _Table,
     *,
-    key: EmbeddingKey = "X_state",
+    key: EmbeddingKey = KEY,
     obs: Annotated[
         str | None,
         typer.Option(metavar="A,B,…", help="Columns of obs to store; all by default."),
@@ -143,7 +143,7 @@ def query(
             help="How many times k cells the approximate index selects, to be compared exactly; 10 by default."
         ),
     ] = None,
-    key: EmbeddingKey = "X_state",
+    key: EmbeddingKey = KEY,
     modality: Modality = None,
     threads: Threads = None,
     overwrite: OverwriteLabels = False,

@@ -20,6 +20,7 @@ from se600m._cli_options import (
     listed,
 )
 from se600m._cli_run import say
+from se600m._options import KEY
 from se600m._words import many
 
 _CELLS = "Embedded cells: a file that embed writes (h5ad, zarr, parquet), or another one with an embedding in obsm."
@@ -52,7 +53,7 @@ def nearest(
             "has already.",
         ),
     ] = None,
-    key: EmbeddingKey = "X_state",
+    key: EmbeddingKey = KEY,
     modality: Modality = None,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -96,7 +97,7 @@ def transfer_labels(
     ] = None,
     k: Neighbours = 15,
     weights: Weights = "uniform",
-    key: EmbeddingKey = "X_state",
+    key: EmbeddingKey = KEY,
     modality: Modality = None,
     threads: Threads = None,
     overwrite: OverwriteLabels = False,

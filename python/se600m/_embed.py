@@ -21,7 +21,7 @@ def embed(
     adata: AnnData | AnnCollection,
     *,
     model: ModelLike = None,
-    key_added: str = "X_state",
+    key_added: str = _options.KEY,
     device: Devices = "auto",
     precision: Precision = "auto",
     with_dataset_embedding: bool = False,

@@ -63,7 +63,7 @@ def index(
     cells: AnnData | PathLike | Any,
     uri: PathLike,
     *,
-    use_rep: str = "X_state",
+    use_rep: str = _options.KEY,
     obs: Sequence[str] | None = None,
     dataset: str | None = None,
     batch_key: str | None = None,

@@ -150,7 +150,7 @@ class Model:
         self,
         adata: AnnData | AnnCollection,
         *,
-        key_added: str = "X_state",
+        key_added: str = _options.KEY,
         with_dataset_embedding: bool = False,
         copy: bool = False,
         overwrite: bool = False,

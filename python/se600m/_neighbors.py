@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from se600m import _destination, _nearest, _not_anndata, errors
 from se600m._nearest import NearestCells
-from se600m._options import whole
+from se600m._options import KEY, whole
 from se600m._representations import Representation
 from se600m._words import many
 
@@ -22,7 +22,7 @@ def nearest(
     reference: AnnData | None = None,
     *,
     k: int = 15,
-    use_rep: str = "X_state",
+    use_rep: str = KEY,
     threads: int | None = None,
     progress: bool | None = None,
 ) -> NearestCells:
@@ -94,7 +94,7 @@ def transfer_labels(
     key: str,
     *,
     k: int = 15,
-    use_rep: str = "X_state",
+    use_rep: str = KEY,
     weights: str = "uniform",
     key_added: str | None = None,
     threads: int | None = None,

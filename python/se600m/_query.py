@@ -108,7 +108,7 @@ def query(
     uri: str | os.PathLike[str],
     *,
     k: int = 15,
-    use_rep: str = "X_state",
+    use_rep: str = _options.KEY,
     label: str | None = None,
     weights: str = "uniform",
     columns: Sequence[str] = (),

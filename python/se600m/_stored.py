@@ -306,17 +306,14 @@ def _sampled(n: int, step: int) -> list[slice]:
     return [slice(first, first + step) for first in sorted({0, n // 2, max(0, n - step)})]
 
 
-def _is_nullable(stored: Any) -> bool:
-    return bool(stored.attrs.get("encoding-type") == "nullable-string-array")
-
-
 class _Names:
     """Names, read where they are asked for."""
 
     def __init__(self, stored: Any) -> None:
         self._stored = stored
         self._all: npt.NDArray[Any] | None = None
-        if _is_nullable(stored) and not np.any(stored["mask"][:]):  # as pandas 3 has names, none of them missing
+        # Names of pandas 3; none of them is missing.
+        if _trees.encoding(stored) == "nullable-string-array" and not np.any(stored["mask"][:]):
             self._stored = stored["values"]
         elif not hasattr(stored, "shape"):  # categories, say
             self._all = np.asarray(pd.Index(read_elem(stored)).astype(str))

@@ -30,7 +30,7 @@ from se600m._cli_options import (
     gene_list,
 )
 from se600m._cli_run import say, worded
-from se600m._options import MEMORY, CellKeywords, RunKeywords
+from se600m._options import KEY, MEMORY, CellKeywords, RunKeywords
 from se600m._words import many
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def embed(
     device: Device = "auto",
     precision: Precision = "auto",
     modality: Modality = None,
-    key: EmbeddingKey = "X_state",
+    key: EmbeddingKey = KEY,
     with_dataset_embedding: Annotated[
         bool,
         typer.Option(
@@ -257,7 +257,7 @@ def decode(
     ],
     genes: Annotated[str | None, typer.Option(help="Gene symbols, separated by commas.")] = None,
     genes_file: Annotated[Path | None, typer.Option(help="Text file with one gene symbol per line.")] = None,
-    key: EmbeddingKey = "X_state",
+    key: EmbeddingKey = KEY,
     modality: Modality = None,
     model: Model = None,
     checkpoint: Checkpoint = None,
